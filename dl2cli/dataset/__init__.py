@@ -1,0 +1,1 @@
+"""ImageFolder discovery, class order, and the built-in sample set."""

@@ -1,0 +1,1 @@
+"""The PCR format: scan scripts, records, index, convert, read, verify."""

@@ -1,0 +1,1 @@
+"""Run logs become tables, plots and one HTML page."""
