@@ -29,6 +29,7 @@ MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """The exponents of the scales, finest first (Wang et al. 2003, section 3.2)."""
 
 _HALF = WINDOW // 2
+_STRIPE = 64  # lines
 _TAPS = np.exp(-(np.arange(_HALF + 1, dtype=np.float64) ** 2) / (2 * _SIGMA**2))
 _TAPS = (_TAPS / (2 * _TAPS.sum() - _TAPS[0])).astype(np.float32)  # centre first, one side
 
@@ -155,7 +156,20 @@ def _channel(a: Pixels, b: Pixels, scales: int) -> tuple[float, float]:
 
 
 def _moments(x: _Plane, y: _Plane) -> tuple[float, float]:
-    """Return the means of SSIM and of its contrast-structure part, for planes less 128."""
+    """Return the means of SSIM and of its contrast-structure part, for planes less 128.
+
+    Stripe by stripe, so that the working memory does not grow with the image, and stays in cache.
+    """
+    rows, columns = x.shape[0] - WINDOW + 1, x.shape[1] - WINDOW + 1
+    full = contrast = 0.0
+    for top in range(0, rows, _STRIPE):
+        lines = slice(top, min(top + _STRIPE, rows) + WINDOW - 1)
+        full_sum, contrast_sum = _moments_of_stripe(x[lines], y[lines])
+        full, contrast = full + full_sum, contrast + contrast_sum
+    return full / (rows * columns), contrast / (rows * columns)
+
+
+def _moments_of_stripe(x: _Plane, y: _Plane) -> tuple[float, float]:
     mean_x, mean_y = _blur(x), _blur(y)
     cross = mean_x * mean_y
     covariance = _blur(x * y)
@@ -170,7 +184,7 @@ def _moments(x: _Plane, y: _Plane) -> tuple[float, float]:
     luminance = 2 * cross + offset + np.float32(2 * 128**2 + _C1)
     luminance /= squares + offset + np.float32(2 * 128**2 + _C1)
     luminance *= contrast
-    return float(np.mean(luminance, dtype=np.float64)), float(np.mean(contrast, dtype=np.float64))
+    return float(np.sum(luminance, dtype=np.float64)), float(np.sum(contrast, dtype=np.float64))
 
 
 def _blur(plane: _Plane) -> _Plane:
@@ -181,7 +195,7 @@ def _blur(plane: _Plane) -> _Plane:
 def _blur_rows(plane: _Plane) -> _Plane:
     """Filter along the second axis. The window is symmetric: six products do for eleven taps."""
     last = plane.shape[1] - WINDOW + 1
-    out = plane[:, _HALF : _HALF + last] * _TAPS[0]
+    out: _Plane = plane[:, _HALF : _HALF + last] * _TAPS[0]
     pair = np.empty_like(out)
     for offset in range(1, _HALF + 1):
         left, right = _HALF - offset, _HALF + offset
@@ -196,7 +210,7 @@ def _halve(plane: _Plane) -> _Plane:
     height, width = plane.shape
     if height % 2 or width % 2:
         plane = np.pad(plane, ((0, height % 2), (0, width % 2)), mode="edge")
-    total = plane[0::2, 0::2] + plane[1::2, 0::2]
+    total: _Plane = plane[0::2, 0::2] + plane[1::2, 0::2]
     total += plane[0::2, 1::2]
     total += plane[1::2, 1::2]
     total *= np.float32(0.25)

@@ -1,0 +1,167 @@
+"""What is found out about one image, and its form in a table and in JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+
+class Analysis(Enum):
+    """What can be asked of each image."""
+
+    QUALITY = "quality"
+    SIZE = "size"
+    STATS = "stats"
+    JPEG = "jpeg"
+    FIDELITY = "fidelity"
+
+
+CHEAP = frozenset(Analysis) - {Analysis.FIDELITY}
+
+
+class Note(Enum):
+    """An oddity of an image that is no damage."""
+
+    ENDING = "the name's ending does not fit the content"
+    NO_QUALITY = "tables of no IJG quality (ImageMagick says 92)"
+    ROTATED = "EXIF orientation other than upright"
+    BAD_EXIF = "EXIF data that cannot be read"
+    ICC = "an ICC colour profile"
+    CMYK = "CMYK colours"
+    ARITHMETIC = "arithmetic coding, which few decoders read"
+    OWN_TABLES = "quantisation tables other than the IJG's"
+    NO_END = "no end marker"
+    TRAILING = "bytes after the end marker"
+    DEEP = "more than 8 bits a sample: no colour statistics"
+    NO_FIDELITY = "not a JPEG: fidelity was not measured"
+    SMALL = "under 161 pixels: fewer than five scales of MS-SSIM"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """An image at one setting: what it costs, and how alike it is to the whole image.
+
+    `setting` is `k1`, `k2`, ... for scan groups, else as `jpeg:75`. `psnr_db` is None for equal
+    pixels, whose PSNR is infinite.
+    """
+
+    setting: str
+    size_bytes: int
+    psnr_db: float | None
+    ssim: float
+    ms_ssim: float
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRow:
+    """One image. What was not asked for, or does not apply, is None."""
+
+    file: str  # split/class/name
+    class_name: str = ""
+    size: int | None = None  # bytes
+    width: int | None = None
+    height: int | None = None
+    mode: str | None = None
+    quality: int | None = None
+    mean: tuple[float, ...] | None = None  # of each band, 0 to 255
+    std: tuple[float, ...] | None = None
+    format: str | None = None  # by content
+    subsampling: str | None = None
+    progressive: bool | None = None
+    scans: int | None = None
+    orientation: int | None = None  # EXIF, 1 to 8
+    icc: bool | None = None
+    tables: str | None = None  # fingerprint of the quantisation tables
+    fidelity: tuple[Point, ...] | None = None
+    notes: tuple[Note, ...] = ()
+    error: str | None = None
+    mtime_ns: int | None = None  # of the file, to know on a resume whether it changed
+
+
+def row_to_json(row: ImageRow) -> dict[str, Any]:
+    """Return the row for a line of JSON, without what is None or empty."""
+    document: dict[str, Any] = {
+        field.name: getattr(row, field.name) for field in dataclasses.fields(row)
+    }
+    document["notes"] = [note.name for note in row.notes]
+    if row.fidelity is not None:
+        document["fidelity"] = [dataclasses.astuple(point) for point in row.fidelity]
+    return {key: value for key, value in document.items() if value not in (None, "", [])}
+
+
+def row_from_json(document: Mapping[str, Any]) -> ImageRow:
+    """Undo `row_to_json`. Raises KeyError, TypeError or ValueError for other documents."""
+    fields = dict(document)
+    for name in ("mean", "std"):
+        if name in fields:
+            fields[name] = tuple(fields[name])
+    fields["notes"] = tuple(Note[name] for name in fields.get("notes", ()))
+    if "fidelity" in fields:
+        fields["fidelity"] = tuple(Point(*values) for values in fields["fidelity"])
+    return ImageRow(**fields)
+
+
+_COLUMNS: tuple[tuple[str, type, frozenset[Analysis]], ...] = (
+    # The first ten are those of the published table, in its order.
+    ("file", str, frozenset(Analysis)),
+    ("quality", int, frozenset({Analysis.QUALITY})),
+    ("size", int, frozenset({Analysis.SIZE})),
+    ("mode", str, frozenset({Analysis.SIZE, Analysis.STATS})),
+    *(
+        (f"{name}_{band}", float, frozenset({Analysis.STATS}))
+        for name in ("mean", "std")
+        for band in range(3)
+    ),
+    ("width", int, frozenset({Analysis.SIZE})),
+    ("height", int, frozenset({Analysis.SIZE})),
+    ("format", str, frozenset({Analysis.JPEG})),
+    ("subsampling", str, frozenset({Analysis.JPEG})),
+    ("progressive", bool, frozenset({Analysis.JPEG})),
+    ("scans", int, frozenset({Analysis.JPEG})),
+    ("orientation", int, frozenset({Analysis.JPEG})),
+    ("icc", bool, frozenset({Analysis.JPEG})),
+    ("tables", str, frozenset({Analysis.JPEG})),
+)
+_MEASURES = (("bytes", int), ("ms_ssim", float), ("ssim", float), ("psnr_db", float))
+
+
+def columns(analyses: Iterable[Analysis], settings: Iterable[str]) -> dict[str, type]:
+    """Return the columns of the table, in order, with the type of their values.
+
+    Args:
+        analyses: Those that were chosen.
+        settings: Those of the points of a fidelity analysis, else none.
+    """
+    chosen = frozenset(analyses)
+    found: dict[str, type] = {name: kind for name, kind, needs in _COLUMNS if needs & chosen}
+    for setting in settings:
+        found |= {f"{measure}_{_label(setting)}": kind for measure, kind in _MEASURES}
+    return found | {"notes": str, "error": str}
+
+
+def flatten(row: ImageRow) -> dict[str, object]:
+    """Return the row's values by the name of their column; what is None is left out."""
+    values: dict[str, object] = {
+        name: getattr(row, name) for name, _, _ in _COLUMNS if hasattr(row, name)
+    }
+    for name in ("mean", "std"):
+        values |= {f"{name}_{band}": v for band, v in enumerate(getattr(row, name) or ())}
+    for point in row.fidelity or ():
+        label = _label(point.setting)
+        psnr_db = math.inf if point.psnr_db is None else point.psnr_db
+        measured = (point.size_bytes, point.ms_ssim, point.ssim, psnr_db)
+        values |= {
+            f"{measure}_{label}": value
+            for (measure, _), value in zip(_MEASURES, measured, strict=True)
+        }
+    values["notes"] = "; ".join(note.value for note in row.notes) or None
+    values["error"] = row.error
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _label(setting: str) -> str:
+    return setting.replace(":", "")
