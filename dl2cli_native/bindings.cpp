@@ -1,9 +1,353 @@
-#include <pybind11/pybind11.h>
+// The Python face of the native core, and the only file that knows pybind11. Every call that reads
+// files or touches pixels releases the GIL.
 
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <optional>
+
+#include "dl2/converter.hpp"
 #include "dl2/crc32c.hpp"
+#include "dl2/error.hpp"
+#include "dl2/jpeg_codec.hpp"
+#include "dl2/jpeg_header.hpp"
+#include "dl2/record_reader.hpp"
 
 namespace py = pybind11;
+using namespace pybind11::literals;
+
+namespace {
+
+using ReleaseGil = py::call_guard<py::gil_scoped_release>;
+
+// A contiguous buffer of bytes from Python, held while it is used.
+class InputBytes {
+  public:
+    explicit InputBytes(const py::buffer& buffer) : info_(buffer.request()) {
+        if (info_.ndim != 1 || info_.itemsize != 1 || (info_.size > 1 && info_.strides[0] != 1)) {
+            throw dl2::Error(dl2::ErrorKind::argument, "a contiguous buffer of bytes is needed");
+        }
+    }
+    dl2::Bytes view() const {
+        return {static_cast<const std::uint8_t*>(info_.ptr), static_cast<std::size_t>(info_.size)};
+    }
+
+  private:
+    py::buffer_info info_;
+};
+
+template <class T>
+py::array_t<T> to_array(const std::vector<T>& values) {
+    return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
+}
+
+py::bytes to_bytes(dl2::Bytes bytes) {
+    return {reinterpret_cast<const char*>(bytes.data), bytes.size};
+}
+
+using PythonScan = std::tuple<std::vector<std::uint8_t>, int, int, int, int>;
+
+dl2::ScanScript to_script(const std::vector<PythonScan>& scans) {
+    dl2::ScanScript script;
+    for (const auto& [components, ss, se, ah, al] : scans) {
+        const auto small = [](int value) { return static_cast<std::uint8_t>(value); };
+        script.push_back({components, small(ss), small(se), small(ah), small(al)});
+    }
+    return script;
+}
+
+dl2::KeepMetadata to_keep(const std::string& name) {
+    if (name == "none") return dl2::KeepMetadata::none;
+    if (name == "icc") return dl2::KeepMetadata::icc;
+    if (name == "exif") return dl2::KeepMetadata::exif;
+    if (name == "all") return dl2::KeepMetadata::all;
+    throw dl2::Error(dl2::ErrorKind::argument, "keep must be none, icc, exif or all");
+}
+
+dl2::TranscodeOptions to_options(const std::vector<PythonScan>& script, const std::string& keep,
+                                 bool keep_damaged, const dl2::Limits& limits) {
+    return {to_script(script), to_keep(keep), keep_damaged, limits};
+}
+
+// A record at fidelity k: its images side by side in one buffer, which Python sees through the
+// buffer protocol.
+struct Record {
+    std::uint64_t bytes_read = 0;
+    dl2::Metadata metadata;
+    dl2::RecordJpegs jpegs;
+};
+
+class RecordReader {
+  public:
+    RecordReader(std::string folder, std::size_t keep_buffers)
+        : storage_(std::move(folder)), pool_(keep_buffers) {}
+
+    std::shared_ptr<Record> read(const std::string& name, std::vector<std::uint64_t> lengths,
+                                 std::optional<std::uint32_t> metadata_crc32c, std::size_t groups) {
+        dl2::RecordPrefix prefix =
+            dl2::read_prefix(storage_, {name, std::move(lengths), metadata_crc32c}, groups, pool_);
+        auto record = std::make_shared<Record>();
+        record->bytes_read = prefix.bytes_read;
+        record->jpegs = dl2::assemble(prefix, pool_);
+        record->metadata = std::move(prefix.metadata);
+        return record;
+    }
+
+    py::array_t<std::int32_t> read_labels(const std::string& name,
+                                          std::vector<std::uint64_t> lengths,
+                                          std::optional<std::uint32_t> metadata_crc32c) {
+        dl2::Metadata metadata;
+        {
+            const py::gil_scoped_release release;
+            metadata = dl2::read_metadata(storage_, {name, std::move(lengths), metadata_crc32c});
+        }
+        return to_array(metadata.labels);
+    }
+
+  private:
+    dl2::LocalStorage storage_;
+    dl2::BufferPool pool_;
+};
+
+void bind_errors(py::module_& m) {
+    static py::exception<dl2::Error> data_error(m, "DataError", PyExc_ValueError);
+    static py::exception<dl2::Error> unsupported_error(m, "UnsupportedError", data_error.ptr());
+    static py::exception<dl2::Error> cancelled_error(m, "CancelledError", PyExc_RuntimeError);
+    py::register_exception_translator([](std::exception_ptr pointer) {
+        try {
+            if (pointer) std::rethrow_exception(pointer);
+        } catch (const dl2::Error& error) {
+            switch (error.kind()) {
+                case dl2::ErrorKind::data:
+                    py::set_error(data_error, error.what());
+                    break;
+                case dl2::ErrorKind::unsupported:
+                    py::set_error(unsupported_error, error.what());
+                    break;
+                case dl2::ErrorKind::cancelled:
+                    py::set_error(cancelled_error, error.what());
+                    break;
+                case dl2::ErrorKind::argument:
+                    py::set_error(PyExc_ValueError, error.what());
+                    break;
+                case dl2::ErrorKind::io:
+                    PyErr_SetObject(PyExc_OSError,
+                                    py::make_tuple(error.code(), error.what()).ptr());
+                    break;
+            }
+        }
+    });
+}
+
+void bind_jpeg(py::module_& m) {
+    py::class_<dl2::Limits>(m, "Limits")
+        .def(py::init([](std::uint64_t max_pixels, std::uint64_t max_bytes, std::uint32_t max_scans,
+                         std::uint64_t max_scan_pixels) {
+                 return dl2::Limits{max_pixels, max_bytes, max_scans, max_scan_pixels};
+             }),
+             py::kw_only(), "max_pixels"_a = dl2::Limits{}.max_pixels,
+             "max_bytes"_a = dl2::Limits{}.max_bytes, "max_scans"_a = dl2::Limits{}.max_scans,
+             "max_scan_pixels"_a = dl2::Limits{}.max_scan_pixels)
+        .def_readonly("max_pixels", &dl2::Limits::max_pixels)
+        .def_readonly("max_bytes", &dl2::Limits::max_bytes)
+        .def_readonly("max_scans", &dl2::Limits::max_scans)
+        .def_readonly("max_scan_pixels", &dl2::Limits::max_scan_pixels);
+
+    py::class_<dl2::JpegHeader>(m, "JpegHeader")
+        .def_readonly("width", &dl2::JpegHeader::width)
+        .def_readonly("height", &dl2::JpegHeader::height)
+        .def_readonly("precision", &dl2::JpegHeader::precision)
+        .def_readonly("frame", &dl2::JpegHeader::frame)
+        .def_readonly("orientation", &dl2::JpegHeader::orientation)
+        .def_property_readonly("sampling", [](const dl2::JpegHeader& header) {
+            std::vector<std::pair<int, int>> sampling;
+            for (std::size_t i = 0; i < header.component_count; ++i) {
+                sampling.emplace_back(header.components[i].h, header.components[i].v);
+            }
+            return sampling;
+        });
+
+    py::class_<dl2::Transcoded>(m, "Transcoded")
+        .def_readonly("width", &dl2::Transcoded::width)
+        .def_readonly("height", &dl2::Transcoded::height)
+        .def_readonly("orientation", &dl2::Transcoded::orientation)
+        .def_readonly("frame", &dl2::Transcoded::frame)
+        .def_readonly("damage", &dl2::Transcoded::damage)
+        .def_property_readonly("fragments", [](const dl2::Transcoded& image) {
+            std::vector<py::bytes> fragments;
+            for (std::size_t group = 0; group < image.group_end.size(); ++group) {
+                fragments.push_back(to_bytes(image.fragment(group)));
+            }
+            return fragments;
+        });
+
+    py::class_<dl2::Pixels>(m, "Pixels", py::buffer_protocol()).def_buffer([](dl2::Pixels& pixels) {
+        const std::vector<py::ssize_t> shape{pixels.height, pixels.width, pixels.channels};
+        return py::buffer_info(pixels.samples.data(), sizeof(std::uint8_t),
+                               py::format_descriptor<std::uint8_t>::format(), 3, shape,
+                               {shape[1] * shape[2], shape[2], py::ssize_t{1}});
+    });
+
+    m.def(
+        "crc32c",
+        [](const py::buffer& data, std::uint32_t crc) {
+            const InputBytes input(data);
+            const py::gil_scoped_release release;
+            return dl2::crc32c(input.view().data, input.view().size, crc);
+        },
+        "data"_a, "crc"_a = 0);
+    m.def("libjpeg_version", &dl2::libjpeg_version);
+    m.def(
+        "read_jpeg_header",
+        [](const py::buffer& jpeg, const dl2::Limits& limits) {
+            return dl2::read_jpeg_header(InputBytes(jpeg).view(), limits);
+        },
+        "jpeg"_a, "limits"_a = dl2::Limits{});
+    m.def(
+        "find_scans",
+        [](const py::buffer& jpeg, std::uint32_t max_scans) {
+            return dl2::find_scans(InputBytes(jpeg).view(), max_scans);
+        },
+        "jpeg"_a, "max_scans"_a = dl2::Limits{}.max_scans);
+    m.def(
+        "transcode",
+        [](const py::buffer& jpeg, const std::vector<PythonScan>& script, const std::string& keep,
+           bool keep_damaged, const dl2::Limits& limits) {
+            const InputBytes input(jpeg);
+            const dl2::TranscodeOptions options = to_options(script, keep, keep_damaged, limits);
+            const py::gil_scoped_release release;
+            return dl2::Transcoder(options).transcode(input.view());
+        },
+        "jpeg"_a, "script"_a, py::kw_only(), "keep"_a = "none", "keep_damaged"_a = false,
+        "limits"_a = dl2::Limits{});
+    m.def(
+        "decode",
+        [](const std::vector<py::buffer>& fragments, bool whole_file, bool smoothing,
+           const dl2::Limits& limits) {
+            std::vector<InputBytes> inputs;
+            std::vector<dl2::Bytes> views;
+            inputs.reserve(fragments.size());
+            for (const py::buffer& fragment : fragments) {
+                views.push_back(inputs.emplace_back(fragment).view());
+            }
+            const py::gil_scoped_release release;
+            return dl2::decode(views, {whole_file, smoothing, limits});
+        },
+        "fragments"_a, py::kw_only(), "whole_file"_a = false, "smoothing"_a = false,
+        "limits"_a = dl2::Limits{});
+    m.def(
+        "compare_coefficients",
+        [](const py::buffer& left, const py::buffer& right, const dl2::Limits& limits) {
+            const InputBytes a(left);
+            const InputBytes b(right);
+            const py::gil_scoped_release release;
+            return dl2::compare_coefficients(a.view(), b.view(), limits);
+        },
+        "left"_a, "right"_a, "limits"_a = dl2::Limits{});
+}
+
+void bind_converter(py::module_& m) {
+    py::enum_<dl2::SourceStatus>(m, "SourceStatus")
+        .value("pending", dl2::SourceStatus::pending)
+        .value("converted", dl2::SourceStatus::converted)
+        .value("foreign", dl2::SourceStatus::foreign)
+        .value("rejected", dl2::SourceStatus::rejected)
+        .value("cancelled", dl2::SourceStatus::cancelled);
+
+    py::class_<dl2::SourceReport>(m, "SourceReport")
+        .def_readonly("status", &dl2::SourceReport::status)
+        .def_readonly("reason", &dl2::SourceReport::reason)
+        .def_readonly("bytes", &dl2::SourceReport::bytes)
+        .def_readonly("crc32c", &dl2::SourceReport::crc32c)
+        .def_readonly("frame", &dl2::SourceReport::frame)
+        .def_readonly("jpeg", &dl2::SourceReport::jpeg)
+        .def_readonly("reencoded", &dl2::SourceReport::reencoded);
+
+    py::class_<dl2::RecordEntry>(m, "RecordEntry")
+        .def_readonly("lengths", &dl2::RecordEntry::lengths)
+        .def_readonly("metadata_crc32c", &dl2::RecordEntry::metadata_crc32c);
+
+    py::class_<dl2::RecordJob, std::shared_ptr<dl2::RecordJob>>(m, "RecordJob")
+        .def("__len__", &dl2::RecordJob::size)
+        .def_property_readonly("done", &dl2::RecordJob::done)
+        .def_property_readonly("source_bytes", &dl2::RecordJob::source_bytes)
+        .def("wait", &dl2::RecordJob::wait, "milliseconds"_a, ReleaseGil())
+        .def("report", &dl2::RecordJob::report, "index"_a, py::return_value_policy::copy)
+        .def(
+            "put",
+            [](dl2::RecordJob& job, std::size_t index, const py::buffer& jpeg,
+               const dl2::Converter& converter) {
+                const InputBytes input(jpeg);
+                const py::gil_scoped_release release;
+                job.put(index, input.view(), converter.options());
+            },
+            "index"_a, "jpeg"_a, "converter"_a)
+        .def("reject", &dl2::RecordJob::reject, "index"_a, "reason"_a)
+        .def(
+            "write",
+            [](dl2::RecordJob& job, const py::bytes& path, std::size_t groups) {
+                const std::string native_path = path;
+                const py::gil_scoped_release release;
+                return job.write(native_path, groups);
+            },
+            "path"_a, "groups"_a);
+
+    py::class_<dl2::Converter>(m, "Converter")
+        .def(py::init([](const std::vector<PythonScan>& script, const std::string& keep,
+                         bool keep_damaged, const dl2::Limits& limits, unsigned threads) {
+                 return std::make_unique<dl2::Converter>(
+                     to_options(script, keep, keep_damaged, limits), threads);
+             }),
+             py::kw_only(), "script"_a, "keep"_a, "keep_damaged"_a, "limits"_a, "threads"_a)
+        .def(
+            "submit",
+            [](dl2::Converter& converter, const std::vector<py::bytes>& paths,
+               std::vector<std::int32_t> labels) {
+                std::vector<std::string> native_paths(paths.begin(), paths.end());
+                return converter.submit(std::move(native_paths), std::move(labels));
+            },
+            "paths"_a, "labels"_a)
+        .def("cancel", &dl2::Converter::cancel);
+}
+
+void bind_reader(py::module_& m) {
+    py::class_<Record, std::shared_ptr<Record>>(m, "Record", py::buffer_protocol())
+        .def_buffer([](Record& record) {
+            return py::buffer_info(record.jpegs.buffer->data.get(), sizeof(std::uint8_t),
+                                   py::format_descriptor<std::uint8_t>::format(), 1,
+                                   {static_cast<py::ssize_t>(record.jpegs.offsets.back())},
+                                   {py::ssize_t{1}}, true);
+        })
+        .def_readonly("bytes_read", &Record::bytes_read)
+        .def_property_readonly("offsets",
+                               [](const Record& record) { return to_array(record.jpegs.offsets); })
+        .def_property_readonly(
+            "labels", [](const Record& record) { return to_array(record.metadata.labels); })
+        .def_property_readonly(
+            "widths", [](const Record& record) { return to_array(record.metadata.widths); })
+        .def_property_readonly(
+            "heights", [](const Record& record) { return to_array(record.metadata.heights); })
+        .def_property_readonly("orientations", [](const Record& record) {
+            return to_array(record.metadata.orientations);
+        });
+
+    py::class_<RecordReader>(m, "RecordReader")
+        .def(py::init([](const py::bytes& folder, std::size_t keep_buffers) {
+                 return std::make_unique<RecordReader>(folder, keep_buffers);
+             }),
+             "folder"_a, "keep_buffers"_a = 2)
+        .def("read", &RecordReader::read, "name"_a, "lengths"_a, "metadata_crc32c"_a, "groups"_a,
+             ReleaseGil())
+        .def("read_labels", &RecordReader::read_labels, "name"_a, "lengths"_a, "metadata_crc32c"_a);
+}
+
+}  // namespace
 
 PYBIND11_MODULE(_core, m) {
-    m.doc() = "The native core of dl2.";
+    m.doc() = "The native core of dl2: JPEG transcoding, records, conversion.";
+    bind_errors(m);
+    bind_jpeg(m);
+    bind_converter(m);
+    bind_reader(m);
 }

@@ -1,0 +1,137 @@
+"""What a conversion is asked for, and what it gives: plain data, without behaviour of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from dl2cli.pcr.index import RejectedInfo
+from dl2cli.pcr.scan_script import DEFAULT, ScanScript
+from dl2cli_native import _core
+
+if TYPE_CHECKING:
+    from dl2cli.pcr.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class ScanFidelity:
+    """How alike the images at fidelity `scans` are to those at full fidelity, on average.
+
+    `psnr_db` is the mean over the images that differ at all; None if none does.
+    """
+
+    scans: int
+    ms_ssim: float
+    psnr_db: float | None
+    images: int
+
+
+MeasureFidelity = Callable[["Dataset"], tuple[ScanFidelity, ...]]
+
+
+@dataclass(frozen=True)
+class ConvertConfig:
+    """The options of a conversion.
+
+    Attributes:
+        source: an ImageFolder; it is only read.
+        out: the folder of the dataset.
+        classes: the class names by label, where splits share them; else those of `source`.
+        images_per_record: the number of images a record file holds (the last holds the rest).
+        script: how images are divided into scan groups.
+        seed: of the order of images in the records.
+        shuffle: whether to shuffle at all; the order is sorted by path otherwise.
+        workers: threads that transcode.
+        force: replace a dataset that is there already.
+        resume: go on with an unfinished conversion that has the same options.
+        on_error: `skip` lists a bad file and goes on; `fail` stops at it.
+        keep_metadata: which markers of the JPEGs are carried over.
+        keep_damaged: convert what a damaged JPEG still gives, instead of rejecting it.
+        quality: of the JPEGs that other formats are encoded to, 1 to 100.
+        limits: what a source file may promise.
+        measure_fidelity: called with the finished records; its result goes into the index.
+    """
+
+    source: Path
+    out: Path
+    classes: tuple[str, ...] | None = None
+    images_per_record: int = 1024
+    script: ScanScript = DEFAULT
+    seed: int = 0
+    shuffle: bool = True
+    workers: int = 1
+    force: bool = False
+    resume: bool = True
+    on_error: Literal["skip", "fail"] = "skip"
+    keep_metadata: Literal["none", "icc", "exif", "all"] = "none"
+    keep_damaged: bool = False
+    quality: int = 95
+    limits: _core.Limits = field(default_factory=_core.Limits)
+    measure_fidelity: MeasureFidelity | None = None
+
+
+@dataclass(frozen=True)
+class ConvertProgress:
+    """How far a conversion is: images looked at (of `images`), bytes of sources read, rejects."""
+
+    done: int
+    images: int
+    source_bytes: int
+    rejected: int
+
+
+@dataclass(frozen=True)
+class ConvertResult:
+    """What a conversion gave.
+
+    Attributes:
+        source: the ImageFolder.
+        out: the folder of the dataset.
+        images: images in the dataset.
+        classes: number of classes.
+        records: number of record files.
+        source_bytes: bytes of the sources of these images.
+        output_bytes: bytes of the record files.
+        bytes_at_scans: bytes of record files that a reader at fidelity k = 1, 2, ... takes.
+        reencoded: images that were encoded anew because they were no ordinary JPEG.
+        kept_damaged: damaged JPEGs that were kept on request.
+        rejected: the files that were not converted, with their reasons.
+        ignored: files that were left out by rule, counted by reason.
+        resumed_records: records that an earlier run had finished.
+        seconds: wall time of this run.
+        converted_images: images that this run looked at; over `seconds` it is the rate.
+        fidelity: mean likeness at each fidelity, if that was asked for.
+    """
+
+    source: Path
+    out: Path
+    images: int
+    classes: int
+    records: int
+    source_bytes: int
+    output_bytes: int
+    bytes_at_scans: tuple[int, ...]
+    reencoded: int
+    kept_damaged: int
+    rejected: tuple[RejectedInfo, ...]
+    ignored: dict[str, int]
+    resumed_records: int
+    seconds: float
+    converted_images: int
+    fidelity: tuple[ScanFidelity, ...]
+
+
+@dataclass(frozen=True)
+class ConvertPlan:
+    """What a conversion would do (`--dry-run`)."""
+
+    source: Path
+    out: Path
+    images: int
+    classes: int
+    records: int
+    source_bytes: int
+    ignored: dict[str, int]
+    scan_groups: int

@@ -1,0 +1,230 @@
+"""Reading a PCR dataset: `open(path)` gives a `Dataset`, and that gives records at fidelity k."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dl2cli.errors import DataError, StorageError, UsageError
+from dl2cli.pcr import index, published
+from dl2cli.pcr.index import RecordInfo, RejectedInfo, SourceInfo
+from dl2cli_native import _core
+
+MAX_CLASSES: Final = 1 << 24
+
+
+@dataclass(frozen=True)
+class Record:
+    """The images of one record at fidelity k, all in one buffer.
+
+    `labels` is int32 (n,); `widths`, `heights` (uint16) and `orientations` (uint8, EXIF) are (n,),
+    or empty in datasets of the published converter. `bytes_read` counts what came from storage.
+    """
+
+    info: RecordInfo
+    scans: int
+    labels: NDArray[np.int32]
+    widths: NDArray[np.uint16]
+    heights: NDArray[np.uint16]
+    orientations: NDArray[np.uint8]
+    bytes_read: int
+    _buffer: memoryview
+    _offsets: list[int]
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    def image(self, slot: int) -> memoryview:
+        """Return a JPEG, end marker included, as a view of the record's buffer."""
+        return self._buffer[self._offsets[slot] : self._offsets[slot + 1]]
+
+    @property
+    def images(self) -> list[memoryview]:
+        """All JPEGs of the record, as views of one buffer."""
+        return [self.image(slot) for slot in range(len(self))]
+
+
+class Dataset:
+    """A PCR dataset on disk. Reading is thread-safe and releases the GIL."""
+
+    def __init__(
+        self,
+        path: Path,
+        records: tuple[RecordInfo, ...],
+        classes: tuple[str, ...],
+        properties: dict[str, Any],
+    ) -> None:
+        self.path = path
+        self.records = records
+        self.classes = classes
+        self.properties = properties
+        self._reader = _core.RecordReader(os.fsencode(path))
+
+    @cached_property
+    def groups(self) -> int:
+        """The number of scan groups G; fidelity k runs from 1 to G."""
+        return max((len(record.lengths) - 1 for record in self.records), default=0)
+
+    @cached_property
+    def image_count(self) -> int:
+        """The number of images."""
+        return sum(record.images for record in self.records)
+
+    @property
+    def is_published_format(self) -> bool:
+        """Whether the published converter wrote it (no checksums, no sizes, no class names)."""
+        return "format_version" not in self.properties
+
+    def prefix_bytes(self, scans: int) -> int:
+        """Return how many bytes of record files a reader at fidelity `scans` takes in all."""
+        self._check_scans(scans)
+        return sum(sum(record.lengths[: scans + 1]) for record in self.records)
+
+    def read(self, record: int, scans: int | None = None) -> Record:
+        """Read a record at fidelity `scans` (all scan groups if None) in one range of its file.
+
+        Raises:
+            DataError: the record is damaged, missing, or another dataset's; names record and group.
+            StorageError: the operating system refused.
+            UsageError: there is no such fidelity.
+        """
+        info = self.records[record]
+        wanted = self.groups if scans is None else scans
+        self._check_scans(wanted)
+        # A record of the published converter may have fewer groups than the dataset.
+        groups = min(wanted, len(info.lengths) - 1)
+        with self._naming(info):
+            native = self._reader.read(info.file, list(info.lengths), info.crc32c, groups)
+            if len(native.labels) != info.images:
+                raise DataError(f"{len(native.labels)} images, the index says {info.images}")
+        return Record(
+            info,
+            wanted,
+            native.labels,
+            native.widths,
+            native.heights,
+            native.orientations,
+            native.bytes_read,
+            memoryview(native),
+            native.offsets.tolist(),
+        )
+
+    def read_labels(self, record: int) -> NDArray[np.int32]:
+        """Read the labels of a record, and nothing else of it; raises as `read` does."""
+        info = self.records[record]
+        with self._naming(info):
+            return self._reader.read_labels(info.file, list(info.lengths), info.crc32c)
+
+    def sources(self, record: int | None = None) -> Iterator[SourceInfo]:
+        """Yield where each image came from, by record and slot; nothing if that is not known."""
+        where, values = ("WHERE record = ?", (record,)) if record is not None else ("", ())
+        for row in self._provenance(f"SELECT * FROM sources {where} ORDER BY record, slot", values):
+            yield SourceInfo(row[0], row[1], index.from_sql(row[2]), *row[3:])
+
+    def rejected(self) -> list[RejectedInfo]:
+        """Return the source files that were not converted, with their reasons."""
+        rows = self._provenance("SELECT * FROM rejected ORDER BY rowid", ())
+        return [RejectedInfo(row[0], index.from_sql(row[1]), *row[2:]) for row in rows]
+
+    def _provenance(self, query: str, values: tuple[int, ...]) -> Iterator[Any]:
+        path = self.path / index.SOURCES
+        if path.exists():
+            with index.connect(path) as connection:
+                yield from connection.execute(query, values)
+
+    def _check_scans(self, scans: int) -> None:
+        if not 1 <= scans <= self.groups:
+            raise UsageError(f"{self.path} has fidelities 1 to {self.groups}, there is no {scans}.")
+
+    def _naming(self, info: RecordInfo) -> _Naming:
+        return _Naming(f"{self.path}, record {info.file}")
+
+
+class _Naming:
+    """Turns errors of the native core into ours, with the name of what was read."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, _core.DataError | DataError):
+            raise DataError(f"{self.name}: {error}.") from error
+        if isinstance(error, FileNotFoundError):
+            raise DataError(f"{self.name}: the file is missing.") from error
+        if isinstance(error, OSError):
+            raise StorageError(f"{self.name}: {error.strerror}.") from error
+
+
+def open(path: str | os.PathLike[str]) -> Dataset:  # noqa: A001 - read as `pcr.open`
+    """Open a PCR dataset, ours or one of the published converter.
+
+    Raises:
+        UsageError: there is no dataset at `path`.
+        DataError: the index is damaged, or the conversion was not finished.
+    """
+    folder = Path(path)
+    file = folder / index.INDEX
+    if not file.is_file():
+        raise UsageError(f"{folder} holds no PCR dataset ({index.INDEX} is missing).")
+    unfinished = DataError(
+        f"{folder} is an unfinished conversion; run the same `dl2 convert` again to resume it."
+    )
+    if (folder / index.JOURNAL).exists():
+        raise unfinished
+    with index.connect(file) as connection:
+        if index.has_table(connection, "dataset"):
+            dataset = _open_own(folder, connection)
+            if dataset.properties.get("complete") is not True:
+                raise unfinished
+            return dataset
+        if index.has_table(connection, published.TABLE):
+            return _open_published(folder, connection)
+    raise DataError(f"{file} is no PCR index: it has none of the tables of one.")
+
+
+def _open_own(folder: Path, connection: sqlite3.Connection) -> Dataset:
+    properties = index.read_properties(connection)
+    version = properties.get("format_version")
+    if not isinstance(version, int) or version > index.FORMAT_VERSION:
+        raise DataError(
+            f"{folder} has format version {version}, this program reads up to "
+            f"{index.FORMAT_VERSION}; use a newer dl2."
+        )
+    try:
+        records = index.read_records(connection)
+    except DataError as error:
+        raise DataError(f"{folder / index.INDEX}: {error}") from error
+    names = connection.execute("SELECT name FROM classes ORDER BY label")
+    classes = tuple(index.from_sql(name) for (name,) in names)
+    return Dataset(folder, records, classes, properties)
+
+
+def _open_published(folder: Path, connection: sqlite3.Connection) -> Dataset:
+    """Open a dataset of the published converter; counts and classes are read from its records."""
+    records: list[RecordInfo] = []
+    classes = 0
+    for file, lengths in published.read_index(connection).items():
+        if Path(file).name != file:
+            raise DataError(f"{folder / index.INDEX}: {file!r} is no plain file name.")
+        index.check_lengths(lengths)
+        records.append(RecordInfo(len(records), file, 0, tuple(lengths), None))
+    dataset = Dataset(folder, tuple(records), (), {})
+    counted = []
+    for number, record in enumerate(records):
+        labels = dataset.read_labels(number)
+        classes = max(classes, int(labels.max(initial=-1)) + 1)
+        if classes > MAX_CLASSES or labels.min(initial=0) < 0:
+            raise DataError(f"{folder}, record {record.file}: a label out of range.")
+        counted.append(RecordInfo(record.id, record.file, len(labels), record.lengths, None))
+    return Dataset(folder, tuple(counted), tuple(map(str, range(classes))), {})

@@ -1,0 +1,132 @@
+"""What libjpeg cannot transcode is decoded by its own library and encoded once, as 4:4:4 JPEG."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from dl2cli.errors import DataError
+from dl2cli_native import _core
+
+# Only these decoders are tried: the others (PostScript, for one) run programs, or are no photos.
+FORMATS: Final = ("PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM")
+MAX_JPEG_SIDE: Final = 65_500  # libjpeg's limit, in pixels
+_ORIENTATION: Final = 0x0112
+_GRAY_MODES: Final = frozenset({"1", "L", "LA", "La"})
+_JPEG_START: Final = b"\xff\xd8\xff"
+
+
+def reencode(
+    path: str, quality: int, limits: _core.Limits, *, keep_exif: bool
+) -> tuple[bytes, str]:
+    """Decode a file that is no ordinary JPEG, and encode it at `quality`, 4:4:4.
+
+    The first frame counts; transparency is dropped, as `convert("RGB")` does it; 16-bit samples are
+    rounded to 8. The EXIF orientation is kept; the rest of EXIF only with `keep_exif`.
+
+    Returns:
+        The JPEG, and the name of what the file held ("PNG").
+
+    Raises:
+        DataError: the reason why it is no image that can be read.
+    """
+    with Path(path).open("rb") as file:
+        if file.read(3) == _JPEG_START:
+            return _reencode_rare_jpeg(Path(path).read_bytes(), quality, limits)
+        try:
+            with Image.open(file, formats=FORMATS) as image:
+                _check_size(image.size, limits)
+                image.load()
+                encoded = _encode(_to_eight_bits(image), image, quality, keep_exif=keep_exif)
+                return encoded, str(image.format)
+        except UnidentifiedImageError:
+            raise DataError(
+                "not an image that can be read (content decides, not the name)"
+            ) from None
+        except (OSError, ValueError, SyntaxError, EOFError, OverflowError, MemoryError) as error:
+            raise DataError(f"damaged image: {error}") from error
+        except Image.DecompressionBombError as error:
+            raise DataError(str(error)) from error
+
+
+def _check_size(size: tuple[int, int], limits: _core.Limits) -> None:
+    width, height = size
+    if width * height > limits.max_pixels:
+        raise DataError(f"{width} x {height} pixels, more than the limit of {limits.max_pixels}")
+    if max(size) > MAX_JPEG_SIDE or min(size) < 1:
+        raise DataError(f"{width} x {height} pixels; JPEG holds 1 to {MAX_JPEG_SIDE} a side")
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    if image.mode in _GRAY_MODES:
+        return image.convert("L")
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in {"PNG", "PPM"}):
+        return Image.fromarray(_scale(np.asarray(image).astype(np.int64), bits=16))
+    if image.mode in {"I", "F"}:
+        raise DataError(f"samples of mode {image.mode}, whose range is not known")
+    if image.mode == "P" and "transparency" in image.info:
+        return image.convert("RGBA").convert("RGB")
+    return image.convert("RGB")
+
+
+def _scale(samples: NDArray[np.int64], bits: int) -> NDArray[np.uint8]:
+    """Scale samples of `bits` bits to 8, rounded; the full range maps onto the full range."""
+    top = (1 << bits) - 1
+    return ((np.clip(samples, 0, top) * 255 + top // 2) // top).astype(np.uint8)
+
+
+def _encode(
+    pixels: Image.Image, original: Image.Image | None, quality: int, *, keep_exif: bool
+) -> bytes:
+    exif = Image.Exif()
+    icc_profile = None
+    if original is not None:
+        source_exif = original.getexif()
+        if keep_exif:
+            exif = source_exif
+        elif source_exif.get(_ORIENTATION) in range(2, 9):
+            exif[_ORIENTATION] = source_exif[_ORIENTATION]
+        icc_profile = original.info.get("icc_profile")
+    out = io.BytesIO()
+    pixels.save(
+        out, "JPEG", quality=quality, subsampling=0, exif=exif.tobytes(), icc_profile=icc_profile
+    )
+    return out.getvalue()
+
+
+def _reencode_rare_jpeg(jpeg: bytes, quality: int, limits: _core.Limits) -> tuple[bytes, str]:
+    """Decode a 12-bit or lossless JPEG through imagecodecs."""
+    try:
+        header = _core.read_jpeg_header(jpeg, limits)
+    except _core.DataError as error:
+        raise DataError(str(error)) from error
+    kind = "lossless JPEG" if header.frame in {3, 11} else f"{header.precision}-bit JPEG"
+    try:
+        import imagecodecs
+    except ImportError:
+        raise DataError(f"{kind}: install the extra `formats` (imagecodecs) to read it") from None
+    try:
+        samples = np.asarray(imagecodecs.jpeg_decode(jpeg))
+    except Exception as error:
+        raise DataError(f"damaged {kind}: {error}") from error
+    if samples.shape[:2] != (header.height, header.width) or samples.ndim > 3:
+        raise DataError(f"{kind}: decoded to an array of shape {samples.shape}")
+    pixels = Image.fromarray(_scale(samples.astype(np.int64).squeeze(), bits=header.precision))
+    return _encode(pixels, None, quality, keep_exif=False), kind
+
+
+def name_of_frame(frame: int) -> str:
+    """Return what a JPEG's SOF marker (its low nibble) says of it."""
+    names = {
+        0: "baseline JPEG",
+        1: "extended JPEG",
+        2: "progressive JPEG",
+        9: "arithmetic JPEG",
+        10: "arithmetic progressive JPEG",
+    }
+    return names.get(frame, "JPEG")

@@ -1,0 +1,276 @@
+"""The index of a PCR dataset: `PCR.db`, all that a reader needs, and `PCR_sources.db`, provenance.
+
+While a conversion is under way, `PCR.db` holds both, so that a record, its sources and its rejected
+files become durable in one transaction. When it is complete, both files are written afresh, in one
+transaction each and in a fixed order: their bytes then depend on what was converted, and not on how
+often the conversion was interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from dl2cli.errors import DataError, StorageError
+from dl2cli.pcr import published
+
+INDEX: Final = "PCR.db"
+SOURCES: Final = "PCR_sources.db"
+JOURNAL: Final = "PCR.db-journal"  # SQLite's, while a transaction is under way
+FORMAT_VERSION: Final = 1
+MAX_GROUPS: Final = 64
+MAX_PART_BYTES: Final = 1 << 48
+
+_INDEX_SCHEMA = f"""
+CREATE TABLE dataset (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE classes (label INTEGER PRIMARY KEY, name NOT NULL);
+CREATE TABLE records (id INTEGER PRIMARY KEY, file TEXT NOT NULL, images INTEGER NOT NULL,
+    lengths BLOB NOT NULL, crc32c INTEGER NOT NULL);
+CREATE TABLE {published.TABLE} (key TEXT PRIMARY KEY, value BLOB);
+"""
+_SOURCES_SCHEMA = """
+CREATE TABLE sources (record INTEGER NOT NULL, slot INTEGER NOT NULL, path NOT NULL,
+    label INTEGER NOT NULL, bytes INTEGER NOT NULL, crc32c INTEGER NOT NULL, format TEXT NOT NULL,
+    note TEXT NOT NULL, PRIMARY KEY (record, slot)) WITHOUT ROWID;
+CREATE TABLE rejected (record INTEGER NOT NULL, path NOT NULL, label INTEGER NOT NULL,
+    reason TEXT NOT NULL);
+CREATE TABLE ignored (path NOT NULL, reason TEXT NOT NULL);
+"""
+# Which records are done; one whose images were all rejected has no row in `records`.
+_PROGRESS_SCHEMA = "CREATE TABLE progress (record INTEGER PRIMARY KEY);"
+_SOURCES_ORDER = {"sources": "record, slot", "rejected": "rowid", "ignored": "rowid"}
+
+
+@dataclass(frozen=True, slots=True)
+class RecordInfo:
+    """A row of the index: where a record is, and how long its parts are.
+
+    `lengths` has G + 1 entries in bytes: the metadata, then each scan group. `crc32c` is that of
+    the metadata; datasets of the published converter have none.
+    """
+
+    id: int
+    file: str
+    images: int
+    lengths: tuple[int, ...]
+    crc32c: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """A row of the provenance: which file an image came from, and how.
+
+    `format` is what the file held ("baseline JPEG", "PNG"); `note` says what was done to it beyond
+    the lossless transcoding ("re-encoded at quality 95", "kept though damaged: ...").
+    """
+
+    record: int
+    slot: int
+    path: str
+    label: int
+    bytes: int
+    crc32c: int
+    format: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedInfo:
+    """A source file that was not converted."""
+
+    record: int
+    path: str
+    label: int
+    reason: str
+
+
+def to_sql(name: str) -> str | bytes:
+    """Store a file name as text where it is UTF-8, else as the bytes that it is."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(name)
+    return name
+
+
+def from_sql(value: object) -> str:
+    """Undo `to_sql`."""
+    if isinstance(value, bytes):
+        return os.fsdecode(value)
+    return str(value)
+
+
+def pack_lengths(lengths: list[int]) -> bytes:
+    """Pack lengths as little-endian 64-bit integers."""
+    return struct.pack(f"<{len(lengths)}Q", *lengths)
+
+
+def unpack_lengths(blob: bytes) -> tuple[int, ...]:
+    """Undo `pack_lengths`, and refuse what no record can have. Raises DataError."""
+    count, rest = divmod(len(blob), 8)
+    if rest or not 2 <= count <= MAX_GROUPS + 1:
+        raise DataError(f"a list of lengths of {len(blob)} bytes.")
+    lengths = struct.unpack(f"<{count}Q", blob)
+    check_lengths(lengths)
+    return lengths
+
+
+def check_lengths(lengths: tuple[int, ...] | list[int]) -> None:
+    """Refuse lengths that no record can have. Raises DataError."""
+    if not 2 <= len(lengths) <= MAX_GROUPS + 1:
+        raise DataError(f"{len(lengths) - 1} scan groups, not 1 to {MAX_GROUPS}.")
+    if any(not 0 <= length <= MAX_PART_BYTES for length in lengths):
+        raise DataError("a length out of range.")
+
+
+@contextlib.contextmanager
+def connect(path: Path, *, write: bool = False) -> Iterator[sqlite3.Connection]:
+    """Open an index. Raises DataError if it is none, StorageError if the system refuses."""
+    mode = "rw" if write else "ro"
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True)
+    except sqlite3.Error as error:
+        raise StorageError(f"{path} cannot be opened: {error}.") from error
+    try:
+        yield connection
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError) and "disk" in str(error):
+            raise StorageError(f"{path}: {error}.") from error
+        raise DataError(f"{path} is no PCR index: {error}.") from error
+    finally:
+        connection.close()
+
+
+def has_table(connection: sqlite3.Connection, name: str) -> bool:
+    """Tell whether a database has a table."""
+    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+    return connection.execute(query, (name,)).fetchone() is not None
+
+
+def read_properties(connection: sqlite3.Connection) -> dict[str, Any]:
+    """Read the `dataset` table; values are JSON. Raises DataError."""
+    rows = connection.execute("SELECT key, value FROM dataset").fetchall()
+    try:
+        return {str(key): json.loads(value) for key, value in rows}
+    except (TypeError, ValueError) as error:
+        raise DataError(f"a property that is no JSON: {error}.") from error
+
+
+def write_properties(connection: sqlite3.Connection, properties: dict[str, Any]) -> None:
+    """Insert or replace rows of the `dataset` table."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO dataset VALUES (?, ?)",
+        [(key, json.dumps(value, sort_keys=True)) for key, value in properties.items()],
+    )
+
+
+def read_records(connection: sqlite3.Connection) -> tuple[RecordInfo, ...]:
+    """Read the `records` table, in order of id. Raises DataError for rows that cannot be."""
+    records = []
+    for row in connection.execute(
+        "SELECT id, file, images, lengths, crc32c FROM records ORDER BY id"
+    ):
+        identity, file, images, lengths, crc32c = row
+        if not isinstance(file, str) or not isinstance(lengths, bytes) or Path(file).name != file:
+            raise DataError(f"record {identity} has no plain file name or no lengths.")
+        if not isinstance(images, int) or not isinstance(crc32c, int) or images < 0:
+            raise DataError(f"record {identity} has no count or no checksum.")
+        records.append(RecordInfo(identity, file, images, unpack_lengths(lengths), crc32c))
+    return tuple(records)
+
+
+def create_working(path: Path, properties: dict[str, Any], classes: tuple[str, ...]) -> None:
+    """Create the index of a conversion that begins: both schemas, properties, classes."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.unlink(missing_ok=True)
+    with contextlib.closing(sqlite3.connect(temporary)) as connection:
+        connection.executescript(_INDEX_SCHEMA + _SOURCES_SCHEMA + _PROGRESS_SCHEMA)
+        _insert_classes(connection, classes)
+        write_properties(connection, {**properties, "complete": False})
+        connection.commit()
+    _publish(temporary, path)
+
+
+def finalize(folder: Path, properties: dict[str, Any], images_per_record: int) -> None:
+    """Write both final files from the working index; the complete index comes last.
+
+    Args:
+        folder: the dataset's folder.
+        properties: added to those of the working index.
+        images_per_record: what readers of the published tool call the batch size.
+    """
+    with connect(folder / INDEX) as working:
+        _write_final_sources(folder, working)
+        all_properties = {**read_properties(working), **properties, "complete": True}
+        records = read_records(working)
+        classes = tuple(
+            from_sql(name) for (name,) in working.execute("SELECT name FROM classes ORDER BY label")
+        )
+    temporary = folder / (INDEX + ".tmp")
+    with _fresh(temporary) as connection:
+        connection.executescript(_INDEX_SCHEMA)
+        connection.execute("BEGIN")
+        write_properties(connection, dict(sorted(all_properties.items())))
+        _insert_classes(connection, classes)
+        connection.executemany(
+            "INSERT INTO records VALUES (?, ?, ?, ?, ?)",
+            [(r.id, r.file, r.images, pack_lengths(list(r.lengths)), r.crc32c) for r in records],
+        )
+        rows = published.rows(
+            ((r.file, list(r.lengths)) for r in records),
+            images=sum(r.images for r in records),
+            classes=len(classes),
+            images_per_record=images_per_record,
+        )
+        connection.executemany(f"INSERT INTO {published.TABLE} VALUES (?, ?)", rows)
+        connection.commit()
+    _publish(temporary, folder / INDEX)
+
+
+def _write_final_sources(folder: Path, working: sqlite3.Connection) -> None:
+    temporary = folder / (SOURCES + ".tmp")
+    with _fresh(temporary) as connection:
+        connection.executescript(_SOURCES_SCHEMA)
+        connection.execute("BEGIN")
+        for table, order in _SOURCES_ORDER.items():
+            rows = working.execute(f"SELECT * FROM {table} ORDER BY {order}")
+            marks = ", ".join("?" * len(rows.description))
+            connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
+        connection.commit()
+    _publish(temporary, folder / SOURCES)
+
+
+@contextlib.contextmanager
+def _fresh(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a new database that needs no journal: nobody sees it before it is renamed."""
+    path.unlink(missing_ok=True)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA page_size = 4096")
+        connection.execute("PRAGMA journal_mode = OFF")
+        connection.execute("PRAGMA synchronous = OFF")
+        yield connection
+
+
+def _insert_classes(connection: sqlite3.Connection, classes: tuple[str, ...]) -> None:
+    connection.executemany(
+        "INSERT INTO classes VALUES (?, ?)", [(i, to_sql(name)) for i, name in enumerate(classes)]
+    )
+
+
+def _publish(temporary: Path, path: Path) -> None:
+    """Make a finished file durable, then give it its name."""
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,113 @@
+"""What may be at OUT before a conversion writes there: other people's files are never touched."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from pathlib import Path
+from typing import Any, Final
+
+from dl2cli.dataset.discovery import ImageFolder
+from dl2cli.errors import UsageError
+from dl2cli.pcr import index
+from dl2cli.pcr.config import ConvertConfig
+
+_OURS: Final = re.compile(r"PCR(_sources|_\d+)?\.db(\.tmp|-journal)?(-journal)?")
+_SHOWN: Final = 3  # names in a message
+
+
+def prepare(config: ConvertConfig, folder: ImageFolder, properties: dict[str, Any]) -> bool:
+    """Make OUT ready for a conversion; True if it holds the finished result already.
+
+    Raises:
+        UsageError: OUT holds other files, another dataset, or a conversion with other options.
+    """
+    ours = _list_ours(config.out)
+    working = config.out / index.INDEX
+    if config.force:
+        _remove(config.out, ours)
+        ours = []
+    if not ours:
+        index.create_working(working, properties, folder.classes)
+        return False
+    if index.INDEX not in ours:
+        # A conversion that was killed before its first index, or files of a replaced dataset.
+        if any(not name.endswith((".tmp", "-journal")) for name in ours):
+            raise UsageError(
+                f"{config.out} holds PCR files without an index; --force replaces them."
+            )
+        _remove(config.out, ours)
+        index.create_working(working, properties, folder.classes)
+        return False
+    with index.connect(working, write=True) as connection:
+        if not index.has_table(connection, "dataset"):
+            raise UsageError(
+                f"{config.out} holds a PCR dataset of the published converter; "
+                "choose another folder."
+            )
+        stored = index.read_properties(connection)
+        complete = stored.get("complete") is True
+        _check_same(config, stored, properties, complete=complete)
+        if complete:
+            return True
+        if not config.resume:
+            raise UsageError(
+                f"{config.out} holds an unfinished conversion; --resume goes on with it, "
+                "--force starts anew."
+            )
+        _forget_lost_records(config.out, connection)
+    _remove(config.out, [name for name in ours if name.endswith(".tmp")])
+    return False
+
+
+def _list_ours(out: Path) -> list[str]:
+    names = sorted(os.listdir(out))  # noqa: PTH208 - names, not paths
+    foreign = [name for name in names if not _OURS.fullmatch(name)]
+    if foreign:
+        shown = ", ".join(foreign[:_SHOWN]) + (", ..." if len(foreign) > _SHOWN else "")
+        raise UsageError(
+            f"{out} holds files that are no PCR dataset ({shown}); choose another folder."
+        )
+    return names
+
+
+def _remove(out: Path, names: list[str]) -> None:
+    # The index goes first: without it, what is left is no dataset.
+    for name in sorted(names, key=lambda name: name != index.INDEX):
+        (out / name).unlink(missing_ok=True)
+
+
+def _check_same(
+    config: ConvertConfig, stored: dict[str, Any], wanted: dict[str, Any], *, complete: bool
+) -> None:
+    differing = [key for key in wanted if stored.get(key) != wanted[key]]
+    if not differing:
+        return
+    state = "a finished" if complete else "an unfinished"
+    if differing == ["source_fingerprint"]:
+        what = f"of other files: {config.source} has changed since"
+    elif differing == ["libjpeg"]:
+        what = f"made with libjpeg {stored.get('libjpeg')}, this is {wanted['libjpeg']}"
+    else:
+        changes = (
+            f"{key} {stored.get(key)!r}, now {wanted[key]!r}"
+            for key in differing
+            if key not in {"scan_script", "source_fingerprint"}
+        )
+        what = f"with other options ({'; '.join(changes) or 'another scan script'})"
+    raise UsageError(f"{config.out} holds {state} conversion {what}; --force starts anew.")
+
+
+def _forget_lost_records(out: Path, connection: sqlite3.Connection) -> None:
+    """Have records converted again whose file is not there as the index says."""
+    lost = []
+    for record in index.read_records(connection):
+        path = out / record.file
+        if not path.is_file() or path.stat().st_size != sum(record.lengths):
+            lost.append((record.id,))
+    with connection:
+        connection.executemany("DELETE FROM records WHERE id = ?", lost)
+        connection.executemany("DELETE FROM progress WHERE record = ?", lost)
+        connection.executemany("DELETE FROM sources WHERE record = ?", lost)
+        connection.executemany("DELETE FROM rejected WHERE record = ?", lost)

@@ -1,0 +1,200 @@
+"""The native core: JPEG transcoding, records, conversion. What the C++ headers say holds here."""
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Buffer
+
+Scan: TypeAlias = tuple[list[int], int, int, int, int]
+"""Components, Ss, Se, Ah, Al."""
+
+class DataError(ValueError):
+    """The bytes are damaged, or not what they claim to be."""
+
+class UnsupportedError(DataError):
+    """A JPEG that libjpeg cannot transcode: 12-bit or lossless."""
+
+class CancelledError(RuntimeError):
+    """The caller asked to stop."""
+
+class Limits:
+    """What an input may promise before memory is taken for it."""
+
+    def __init__(
+        self,
+        *,
+        max_pixels: int = ...,
+        max_bytes: int = ...,
+        max_scans: int = ...,
+        max_scan_pixels: int = ...,
+    ) -> None: ...
+    @property
+    def max_pixels(self) -> int: ...
+    @property
+    def max_bytes(self) -> int: ...
+    @property
+    def max_scans(self) -> int: ...
+    @property
+    def max_scan_pixels(self) -> int: ...
+
+class JpegHeader:
+    """What a JPEG's markers say up to its first scan."""
+
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def precision(self) -> int: ...
+    @property
+    def frame(self) -> int: ...
+    @property
+    def orientation(self) -> int: ...
+    @property
+    def sampling(self) -> list[tuple[int, int]]: ...
+
+class Transcoded:
+    """A progressive JPEG in fragments; image k is fragments[:k] and FF D9."""
+
+    @property
+    def fragments(self) -> list[bytes]: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def orientation(self) -> int: ...
+    @property
+    def frame(self) -> int: ...
+    @property
+    def damage(self) -> str: ...
+
+class Pixels(Buffer):
+    """uint8 (H, W, C) through the buffer protocol; C is 1 (gray), 3 (RGB) or 4 (CMYK)."""
+
+def crc32c(data: Buffer, crc: int = 0) -> int: ...
+def libjpeg_version() -> str: ...
+def read_jpeg_header(jpeg: Buffer, limits: Limits = ...) -> JpegHeader:
+    """Raises DataError."""
+
+def find_scans(jpeg: Buffer, max_scans: int = ...) -> list[int]:
+    """Return the offset of each scan and of what follows the last. Raises DataError."""
+
+def transcode(
+    jpeg: Buffer,
+    script: Sequence[Scan],
+    *,
+    keep: str = "none",
+    keep_damaged: bool = False,
+    limits: Limits = ...,
+) -> Transcoded:
+    """Raises DataError, UnsupportedError."""
+
+def decode(
+    fragments: Sequence[Buffer],
+    *,
+    whole_file: bool = False,
+    smoothing: bool = False,
+    limits: Limits = ...,
+) -> Pixels:
+    """Raises DataError."""
+
+def compare_coefficients(left: Buffer, right: Buffer, limits: Limits = ...) -> str:
+    """Return what differs, or the empty string. Raises DataError."""
+
+class SourceStatus(Enum):
+    """What became of a source file."""
+
+    pending = ...
+    converted = ...
+    foreign = ...
+    rejected = ...
+    cancelled = ...
+
+class SourceReport:
+    """What became of a source file, and why."""
+
+    @property
+    def status(self) -> SourceStatus: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def crc32c(self) -> int: ...
+    @property
+    def frame(self) -> int: ...
+    @property
+    def jpeg(self) -> bool: ...
+    @property
+    def reencoded(self) -> bool: ...
+
+class RecordEntry:
+    """What the index says of a written record."""
+
+    @property
+    def lengths(self) -> list[int]: ...
+    @property
+    def metadata_crc32c(self) -> int: ...
+
+class RecordJob:
+    """The images of one record, on their way."""
+
+    def __len__(self) -> int: ...
+    @property
+    def done(self) -> int: ...
+    @property
+    def source_bytes(self) -> int: ...
+    def wait(self, milliseconds: int) -> bool: ...
+    def report(self, index: int) -> SourceReport: ...
+    def put(self, index: int, jpeg: Buffer, converter: Converter) -> None: ...
+    def reject(self, index: int, reason: str) -> None: ...
+    def write(self, path: bytes, groups: int) -> RecordEntry: ...
+
+class Converter:
+    """Threads that transcode the images of submitted records."""
+
+    def __init__(
+        self,
+        *,
+        script: Sequence[Scan],
+        keep: str,
+        keep_damaged: bool,
+        limits: Limits,
+        threads: int,
+    ) -> None: ...
+    def submit(self, paths: Sequence[bytes], labels: Sequence[int]) -> RecordJob: ...
+    def cancel(self) -> None: ...
+
+class Record(Buffer):
+    """A record at fidelity k: whole JPEGs side by side, through the buffer protocol."""
+
+    @property
+    def bytes_read(self) -> int: ...
+    @property
+    def offsets(self) -> NDArray[np.uint64]: ...
+    @property
+    def labels(self) -> NDArray[np.int32]: ...
+    @property
+    def widths(self) -> NDArray[np.uint16]: ...
+    @property
+    def heights(self) -> NDArray[np.uint16]: ...
+    @property
+    def orientations(self) -> NDArray[np.uint8]: ...
+
+class RecordReader:
+    """Reads the records of a folder. Thread-safe."""
+
+    def __init__(self, folder: bytes, keep_buffers: int = 2) -> None: ...
+    def read(
+        self, name: str, lengths: Sequence[int], metadata_crc32c: int | None, groups: int
+    ) -> Record:
+        """Raises DataError, OSError."""
+
+    def read_labels(
+        self, name: str, lengths: Sequence[int], metadata_crc32c: int | None
+    ) -> NDArray[np.int32]:
+        """Raises DataError, OSError."""
