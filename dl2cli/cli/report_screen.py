@@ -1,0 +1,101 @@
+"""The report on a terminal: as many columns as fit, the most telling first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from dl2cli.report.table import Cell, Column, Table, shown
+
+if TYPE_CHECKING:
+    from dl2cli.report.report import Report
+
+MIN_TEXT_WIDTH = 20
+GAP = 2
+_COLOURS = {"error": "red", "cut": "red", "warning": "yellow", "no summary": "yellow"}
+
+
+def print_report(
+    console: Console, report: Report, tables: Sequence[Table], *, findings: bool
+) -> None:
+    """Print the findings and the tables; parameters only when there is room on paper."""
+    if findings:
+        for sentence in report.findings:
+            console.print(Text(f"• {sentence}"))
+        console.print()
+    for table in tables:
+        if table.name == "parameters" and findings:
+            continue
+        console.print(rich_table(table, console.width))
+        console.print()
+    ignored = report.corpus.files_ignored
+    if ignored and findings:
+        console.print(Text(f"{ignored} other files are no run logs.", style="dim"))
+
+
+def rich_table(table: Table, width: int) -> RichTable:
+    """Return a table that fits the width; columns that do not are named below it."""
+    visible = table.visible()
+    kept = _fitting(visible, width)
+    dropped = [c for i, c in enumerate(visible.columns) if i not in kept]
+    rich = RichTable(
+        title=Text(table.title, style="bold"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        caption=_caption(table, dropped),
+        caption_justify="left",
+    )
+    for index in kept:
+        column = visible.columns[index]
+        rich.add_column(
+            Text(column.heading),
+            justify="right" if column.is_number else "left",
+            overflow="fold",
+            min_width=_need(visible, index, width) - GAP,
+        )
+    for row in visible.rows:
+        rich.add_row(*(_text(row[index], visible.columns[index]) for index in kept))
+    return rich
+
+
+def _caption(table: Table, dropped: Sequence[Column]) -> Text | None:
+    parts = [table.about] if table.about else []
+    if dropped:
+        names = ", ".join(column.title for column in dropped)
+        parts.append(f"Not shown for want of width: {names} (--format csv has all).")
+    return Text(" ".join(parts), style="dim") if parts else None
+
+
+def _text(cell: Cell, column: Column) -> Text:
+    string = shown(cell, column)
+    return Text(string, style=_COLOURS.get(string, ""))
+
+
+def _fitting(table: Table, width: int) -> list[int]:
+    """Choose columns by rank, then from left to right, while the table fits."""
+    needs = [_need(table, index, width) for index in range(len(table.columns))]
+    kept: list[int] = []
+    left = width - 1
+    for index in sorted(range(len(needs)), key=lambda i: (table.columns[i].rank, i)):
+        if table.columns[index].rank and needs[index] > left:
+            continue
+        kept.append(index)
+        left -= needs[index]
+    return sorted(kept)
+
+
+def _need(table: Table, index: int, width: int) -> int:
+    """Return the characters that a column takes, with its gap; long texts are folded."""
+    column = table.columns[index]
+    cells = [len(shown(row[index], column)) for row in table.rows]
+    if column.is_number:
+        return max([len(word) for word in column.heading.split()] + cells) + GAP
+    limit = max(MIN_TEXT_WIDTH, int(width * 0.4)) if index == 0 else MIN_TEXT_WIDTH
+    return min(max([len(column.heading), *cells]), limit) + GAP

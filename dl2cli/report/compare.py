@@ -1,0 +1,188 @@
+"""Comparisons: a run's baseline, its clock, the time to an accuracy, the best within a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from dl2cli.errors import UsageError
+from dl2cli.report.config import ReportConfig
+from dl2cli.report.entries import Entry
+from dl2cli.report.model import Epoch, Kind, RegimenRun, TrainingRun
+from dl2cli.report.values import finite
+
+# Runs are like for like when these agree; the field that the baseline names is left out.
+PEER_FIELDS = (
+    "kind",
+    "dataset",
+    "variant",
+    "storage",
+    "loader",
+    "dataset_class",
+    "cache_size_bytes",
+    "arch",
+    "workers",
+    "global_batch",
+    "mixup",
+    "epochs_asked",
+)
+TRAININGS = (Kind.TRAIN, Kind.STAGE, Kind.REGIMEN)
+
+
+def baselines(entries: Sequence[Entry], pattern: str) -> dict[str, Entry]:
+    """Find the baseline of each run, by run name.
+
+    `pattern` is a variant (`raw`), a storage (`hdd`), or a glob over run names. Of a variant or
+    storage, the baseline is the first run that agrees with the run in everything else
+    (PEER_FIELDS). A glob that names one run makes it everyone's; of several, each run gets the
+    one that agrees with it most, which must have its architecture and data set.
+    """
+    usable = [entry for entry in entries if entry.run.duplicate_of is None]
+    found: dict[str, Entry] = {}
+    for field in ("variant", "storage"):
+        # A stage is no baseline: what it learned began elsewhere.
+        candidates = [
+            entry
+            for entry in usable
+            if getattr(entry.setup, field) == pattern and entry.run.kind is not Kind.STAGE
+        ]
+        others = [name for name in PEER_FIELDS if name != field]
+        by_key: dict[tuple[object, ...], Entry] = {}
+        for entry in candidates:
+            by_key.setdefault(_key(entry, others), entry)
+        for entry in entries if candidates else ():
+            if (peer := by_key.get(_key(entry, others))) is not None:
+                found.setdefault(entry.name, peer)
+        if candidates:
+            return found
+    named = [entry for entry in usable if fnmatchcase(entry.name, pattern)]
+    for entry in entries if named else ():
+        if (peer := _closest(entry, named)) is not None:
+            found[entry.name] = peer
+    return found
+
+
+def _key(entry: Entry, fields: Sequence[str]) -> tuple[object, ...]:
+    return tuple(_normal(entry.field(field)) for field in fields)
+
+
+def _normal(value: object) -> object:
+    return Kind.TRAIN.value if value in (Kind.STAGE.value, Kind.REGIMEN.value) else value
+
+
+def _closest(entry: Entry, named: Sequence[Entry]) -> Entry | None:
+    if len(named) == 1:
+        return named[0]
+    best, best_score = None, -1
+    for peer in named:
+        if (peer.setup.arch, peer.setup.dataset) != (entry.setup.arch, entry.setup.dataset):
+            continue
+        score = sum(entry.field(field) == peer.field(field) for field in PEER_FIELDS)
+        if score > best_score:
+            best, best_score = peer, score
+    return best
+
+
+def rate_of(entry: Entry) -> float | None:
+    """Return the rate that runs are compared by: of the whole epoch, else of the iterations."""
+    timing = entry.timing
+    if timing.rate_epoch_img_s is not None:
+        return timing.rate_epoch_img_s
+    return timing.rate_train_img_s
+
+
+def speedup(entry: Entry, baseline: Entry | None) -> float | None:
+    """Return the run's rate over the baseline's, both by the same definition."""
+    if baseline is None:
+        return None
+    for name in ("rate_epoch_img_s", "rate_train_img_s"):
+        own, other = getattr(entry.timing, name), getattr(baseline.timing, name)
+        if own is not None and other:
+            return finite(own / other)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """When each epoch of a run ended: seconds since the start of the training.
+
+    `source` says whose time it is: `own` (the log's elapsed time, stages of a regimen one after
+    the other), or the seconds an epoch that were borrowed, and from whom.
+    """
+
+    source: str
+    ends: tuple[tuple[Epoch, float], ...]
+
+
+def own_clock(run: TrainingRun | RegimenRun) -> Clock:
+    """Return the clock of the run itself."""
+    stages = run.stages if isinstance(run, RegimenRun) else (run,)
+    journal = run.stage_times_s if isinstance(run, RegimenRun) else ()
+    ends: list[tuple[Epoch, float]] = []
+    offset = 0.0
+    for index, stage in enumerate(stages):
+        ends += [(e, offset + e.end_s) for e in stage.epochs if e.end_s is not None]
+        time_s = journal[index] if index < len(journal) else stage.total_s
+        offset += time_s if time_s is not None else stage.total_s or 0.0
+    return Clock("own", tuple(ends))
+
+
+def clocks(entries: Sequence[Entry], config: ReportConfig) -> dict[str, Clock]:
+    """Return the clock of each training: its own, or with the borrowed epoch time.
+
+    Raises:
+        UsageError: an epoch time is to be borrowed of a run that is not there or has none.
+    """
+    result: dict[str, Clock] = {}
+    for entry in entries:
+        run = entry.run
+        if not isinstance(run, TrainingRun | RegimenRun):
+            continue
+        borrowed = _borrowed(entry, entries, config)
+        if borrowed is None:
+            result[entry.name] = own_clock(run)
+            continue
+        source, seconds = borrowed
+        stages = run.stages if isinstance(run, RegimenRun) else (run,)
+        ends = tuple((e, (e.index + 1) * seconds) for stage in stages for e in stage.epochs)
+        result[entry.name] = Clock(source, ends)
+    return result
+
+
+def _borrowed(
+    entry: Entry, entries: Sequence[Entry], config: ReportConfig
+) -> tuple[str, float] | None:
+    for given in config.epoch_times:
+        if not fnmatchcase(entry.name, given.pattern):
+            continue
+        if given.seconds is not None:
+            return (f"{given.seconds:g} s an epoch", given.seconds)
+        named = [other for other in entries if fnmatchcase(other.name, given.run or "")]
+        lender = _closest(entry, named) if named else None
+        seconds = lender.timing.epoch_mean_s if lender else None
+        if lender is None or seconds is None:
+            if named and lender is None:
+                continue
+            raise UsageError(f"--epoch-time: no run with a mean epoch time matches {given.run!r}.")
+        return (f"epoch time of {lender.name}", seconds)
+    return None
+
+
+def time_to(clock: Clock, target_pct: float) -> float | None:
+    """Return the seconds until the first epoch with at least this validation top-1, or None."""
+    for epoch, end_s in clock.ends:
+        top1 = finite(epoch.v_top1_pct)
+        if top1 is not None and top1 >= target_pct:
+            return end_s
+    return None
+
+
+def best_within(clock: Clock, budget_s: float) -> tuple[Epoch, int, float] | None:
+    """Return (best epoch, epochs done, its end) within a time, or None when none fits."""
+    done = [(e, end) for e, end in clock.ends if end <= budget_s]
+    known = [(e, end) for e, end in done if finite(e.v_top1_pct) is not None]
+    if not known:
+        return None
+    epoch, end_s = max(known, key=lambda item: item[0].v_top1_pct or 0.0)
+    return epoch, len(done), end_s

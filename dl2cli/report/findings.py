@@ -1,0 +1,219 @@
+"""Findings in words: which run is fastest, what bounds it, what compression gained and cost."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from dl2cli.report.compare import TRAININGS, rate_of, speedup
+from dl2cli.report.entries import Entry
+from dl2cli.report.io_stats import DiskStats
+from dl2cli.report.metrics import ratio
+from dl2cli.report.model import Kind, Level, Note
+from dl2cli.report.table import duration, size
+from dl2cli.report.table_learning import delta_top1
+
+MAX_SENTENCES = 6  # of one kind
+BOUND_BY_DATA = 0.3  # from this share of waiting on, a run is bound by its data path
+BOUND_BY_COMPUTE = 0.05
+
+_KIND_WORDS = {
+    Kind.TRAIN: "training",
+    Kind.STAGE: "stage",
+    Kind.REGIMEN: "regimen",
+    Kind.STANDALONE: "loader run",
+    Kind.CODEC_ENC: "encoding run",
+    Kind.CODEC_DEC: "decoding run",
+    Kind.BENCH: "bench-io measurement",
+}
+
+
+def findings(
+    entries: Sequence[Entry],
+    base: Mapping[str, Entry],
+    disks: Sequence[DiskStats],
+    notes: Sequence[Note],
+) -> Iterator[str]:
+    """Yield sentences, the most general first; `entries` hold no duplicates."""
+    yield _what_is_here(entries, notes)
+    for sentences in (
+        _fastest(entries),
+        _bounds(entries),
+        _compression(entries, base),
+        _accuracies(entries),
+        _cold_caches(entries),
+        _unsteady(entries),
+        _codecs(entries),
+        _disks(disks),
+    ):
+        found = list(sentences)
+        yield from found[:MAX_SENTENCES]
+        if len(found) > MAX_SENTENCES:
+            yield f"There are {len(found) - MAX_SENTENCES} more of this kind: see the tables."
+
+
+def _plural(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def _percent(share: float, digits: int = 0) -> str:
+    return f"{share * 100:.{digits}f} %"
+
+
+def _what_is_here(entries: Sequence[Entry], notes: Sequence[Note]) -> str:
+    counts = Counter(entry.run.kind for entry in entries)
+    parts = [_plural(counts[kind], word) for kind, word in _KIND_WORDS.items() if counts[kind]]
+    bad = {note.file for note in notes if note.level is Level.ERROR}
+    text = f"Compared: {', '.join(parts)}." if parts else "No run was found."
+    return f"{text} {_plural(len(bad), 'file')} damaged: see the warnings." if bad else text
+
+
+def _families(entries: Sequence[Entry]) -> dict[tuple[str, str], list[Entry]]:
+    """Group trainings that may be compared for speed: same model, same global batch."""
+    families: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+    for entry in entries:
+        if entry.run.kind in TRAININGS and rate_of(entry) is not None:
+            setup = entry.setup
+            gpus = f"{setup.world_size or 1} GPU{'s' if (setup.world_size or 1) > 1 else ''}"
+            families[(setup.arch or "a model", gpus)].append(entry)
+    return families
+
+
+def _fastest(entries: Sequence[Entry]) -> Iterator[str]:
+    for (arch, gpus), members in _families(entries).items():
+        bounds = [e for e in members if e.setup.dataset == "synthetic"]
+        real = sorted(
+            (e for e in members if e not in bounds), key=lambda e: rate_of(e) or 0.0, reverse=True
+        )
+        if len(real) > 1:
+            best, worst = real[0], real[-1]
+            times = ratio(rate_of(best), rate_of(worst)) or 1.0
+            yield (
+                f"{arch} on {gpus}: {best.name} is the fastest with {rate_of(best):.0f} img/s, "
+                f"{times:.2f} times {worst.name}, the slowest ({rate_of(worst):.0f} img/s)."
+            )
+        if bounds and real:
+            top = max(bounds, key=lambda e: rate_of(e) or 0.0)
+            share = ratio(rate_of(real[0]), rate_of(top)) or 0.0
+            yield (
+                f"{arch} on {gpus}: synthetic data gives {rate_of(top):.0f} img/s, which no loader "
+                f"can beat; {real[0].name} reaches {_percent(share)} of it."
+            )
+
+
+def _bounds(entries: Sequence[Entry]) -> Iterator[str]:
+    known = [
+        (e.timing.stall_frac, e)
+        for e in entries
+        if e.timing.stall_frac is not None
+        and (e.run.kind in TRAININGS or e.run.kind is Kind.BENCH)
+        and e.setup.dataset != "synthetic"
+    ]
+    bound = sorted((p for p in known if p[0] >= BOUND_BY_DATA), key=lambda p: -p[0])
+    for stall, entry in bound:
+        yield (
+            f"{entry.name} is bound by its data path: at least {_percent(stall)} of an iteration "
+            f"waits for the batch{_split(entry)}."
+        )
+    free = [(stall, entry) for stall, entry in known if stall < BOUND_BY_COMPUTE]
+    if free:
+        worst = max(stall for stall, _ in free)
+        names = ", ".join(entry.name for _, entry in free[:3])
+        more = f" and {len(free) - 3} more" if len(free) > 3 else ""
+        yield (
+            f"Bound by compute, with at most {_percent(worst, 1)} of waiting: {names}{more}. "
+            "Fewer bytes cannot make them faster."
+        )
+
+
+def _split(entry: Entry) -> str:
+    timing = entry.timing
+    if timing.fetch_s is None or timing.prep_s is None or not timing.data_s:
+        return ""
+    fetch = timing.fetch_s / timing.data_s
+    cause = "storage" if fetch >= 0.5 else "decode"
+    return f", {_percent(max(fetch, 1 - fetch))} of that for {cause}"
+
+
+def _compression(entries: Sequence[Entry], base: Mapping[str, Entry]) -> Iterator[str]:
+    found = [(speedup(e, base.get(e.name)), e) for e in entries if e.run.kind in TRAININGS]
+    compared = [(s, e) for s, e in found if s is not None and base[e.name].name != e.name]
+    for gain, entry in sorted(compared, key=lambda pair: -pair[0]):
+        delta = delta_top1(entry, base)
+        cost = ""
+        if delta is not None:
+            word = "gains" if delta > 0 else "costs"
+            cost = f" and {word} {abs(delta):.2f} points of top-1"
+        yield (
+            f"{entry.name} ({entry.setup.variant}) runs at {gain:.2f} times the rate of "
+            f"{base[entry.name].name}{cost}."
+        )
+
+
+def _accuracies(entries: Sequence[Entry]) -> Iterator[str]:
+    families: dict[tuple[str | None, str | None], list[Entry]] = defaultdict(list)
+    for entry in entries:
+        if entry.accuracy.best_top1_pct is not None and entry.setup.dataset != "synthetic":
+            families[(entry.setup.arch, entry.setup.dataset)].append(entry)
+    for (arch, dataset), members in families.items():
+        best = max(members, key=lambda e: e.accuracy.best_top1_pct or 0.0)
+        acc = best.accuracy
+        time = f", after {duration(best.total_s)} in all" if best.total_s is not None else ""
+        yield (
+            f"{arch} on {dataset}: {best.name} has the best top-1, {acc.best_top1_pct:.2f} % in "
+            f"epoch {acc.best_top1_epoch}{time}."
+        )
+
+
+def _cold_caches(entries: Sequence[Entry]) -> Iterator[str]:
+    for entry in entries:
+        cold = ratio(entry.timing.epoch_first_s, entry.timing.epoch_mean_s)
+        if cold is not None and cold > 1.25 and entry.setup.dataset != "synthetic":
+            yield (
+                f"{entry.name}: the first epoch takes {cold:.1f} times the mean of the others "
+                "(a cold cache); means leave it out."
+            )
+
+
+def _unsteady(entries: Sequence[Entry]) -> Iterator[str]:
+    for entry in entries:
+        timing = entry.timing
+        spread = ratio(timing.epoch_max_s, timing.epoch_min_s)
+        if spread is not None and spread > 1.5 and timing.epoch_std_s is not None:
+            yield (
+                f"{entry.name}: epoch times vary {spread:.1f} times (std "
+                f"{duration(timing.epoch_std_s)}), so its mean is shaky."
+            )
+
+
+def _codecs(entries: Sequence[Entry]) -> Iterator[str]:
+    for kind, verb in ((Kind.CODEC_ENC, "encodes"), (Kind.CODEC_DEC, "decodes")):
+        for device in ("cpu", "cuda"):
+            rated = sorted(
+                (
+                    (rate, e)
+                    for e in entries
+                    if e.run.kind is kind and e.setup.device == device and e.codec
+                    if (rate := e.codec.rate_total_img_s) is not None
+                ),
+                key=lambda pair: -pair[0],
+            )
+            if len(rated) > 1:
+                (fast, first), (slow, last) = rated[0], rated[-1]
+                yield (
+                    f"On {device}, {first.setup.variant} {verb} fastest ({fast:.1f} img/s), "
+                    f"{last.setup.variant} slowest ({slow:.2f} img/s)."
+                )
+
+
+def _disks(disks: Sequence[DiskStats]) -> Iterator[str]:
+    for disk in disks:
+        first, later = disk.read_first_epoch_bytes, disk.read_epoch_bytes
+        if first is None or later is None:
+            continue
+        share = ratio(later, first) or 0.0
+        verdict = "the data fit the page cache" if share < 0.05 else "the page cache is too small"
+        yield (
+            f"{disk.name} reads {size(first)} from disk in its first epoch and {size(later)} in a "
+            f"later one: {verdict}."
+        )

@@ -1,0 +1,287 @@
+"""What the readers return: runs, traces and notes, as frozen dataclasses without any formula.
+
+Times are seconds, rates images a second, accuracies percent, sizes bytes unless a name says
+otherwise. `None` means "not in the log"; a NaN or an infinity is kept as the log has it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+class Level(enum.StrEnum):
+    """How much a note matters; an ERROR makes `dl2 report` return exit code 3."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something a reader of the report must know about a file or a run."""
+
+    level: Level
+    code: str
+    text: str
+    file: str = ""
+
+
+class Kind(enum.StrEnum):
+    """The kinds of runs."""
+
+    TRAIN = "train"
+    STAGE = "stage"
+    REGIMEN = "regimen"
+    STANDALONE = "standalone"
+    CODEC_ENC = "codec_enc"
+    CODEC_DEC = "codec_dec"
+    BENCH = "bench"
+
+
+class Status(enum.StrEnum):
+    """How far a log goes."""
+
+    COMPLETE = "complete"
+    NO_SUMMARY = "no summary"
+    CUT = "cut"
+    PARAMETERS_ONLY = "parameters only"
+    NO_PARAMETERS = "no parameters"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a run comes from.
+
+    `run` is the identity (relative directory, plus the file's stem where a directory holds
+    several), `file` the relative path, `group` the folder above the run's own.
+    """
+
+    run: str
+    file: str
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """The parameters that a comparison needs, from the P record and from the directory's name."""
+
+    experiment_name: str | None = None
+    dataset: str | None = None
+    variant: str | None = None
+    codec: str | None = None
+    quality: str | None = None
+    subset_frac: float | None = None
+    storage: str | None = None  # the directory's label; only it knows about `mem`
+    storage_path: str | None = None
+    data_path: str | None = None
+    loader: str | None = None
+    dataset_class: str | None = None
+    cache_size_bytes: int | None = None
+    arch: str | None = None
+    workers: int | None = None
+    batch_size: int | None = None  # per GPU
+    world_size: int | None = None
+    optimizer_batch_size: int | None = None
+    mixup: float | None = None
+    lr: float | None = None
+    epochs_asked: int | None = None
+    run_epochs: int | None = None
+    device: str | None = None
+
+    @property
+    def global_batch(self) -> int | None:
+        """Images a training step over all GPUs."""
+        if self.batch_size is None:
+            return None
+        return self.batch_size * (self.world_size or 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """The merged E records of one epoch; `index` is 0-based, as in the log."""
+
+    index: int
+    end_s: float | None = None  # elapsed time of its last record
+    end_unix_s: float | None = None
+    total_s: float | None = None  # e.total_time; None: the log ends inside the epoch's records
+    data_s: float | None = None
+    fetch_s: float | None = None  # the part of data_s that waited for storage (dl2 train)
+    prep_s: float | None = None  # the part of data_s that waited for decode (dl2 train)
+    compute_s: float | None = None
+    iteration_s: float | None = None
+    iteration_speed_img_s: float | None = None
+    top1_pct: float | None = None
+    loss: float | None = None
+    v_top1_pct: float | None = None
+    v_top5_pct: float | None = None
+    v_loss: float | None = None
+    v_data_s: float | None = None
+    v_iteration_s: float | None = None
+    bytes_read: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A merged T record: means over the last `print_freq` iterations, rank 0."""
+
+    epoch: int
+    iteration: int
+    data_s: float | None
+    compute_s: float | None
+    iteration_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What every kind of run has."""
+
+    source: Source
+    kind: Kind
+    setup: Setup
+    status: Status
+    notes: tuple[Note, ...]
+    duplicate_of: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRun(Run):
+    """One session of a training log."""
+
+    params: Mapping[str, object] = field(default_factory=dict)
+    epochs: tuple[Epoch, ...] = ()
+    steps: tuple[Step, ...] = ()
+    v_records: int = 0
+    summary: Mapping[str, float] = field(default_factory=dict)
+    lines: int = 0
+    nonfinite: int = 0
+    start: str | None = None  # local time, as in the log
+    start_unix_s: float | None = None
+    utc_offset_s: float | None = None  # local clock minus UTC
+    total_s: float | None = None  # elapsed time of the last record
+    wall_s: float | None = None  # last minus first timestamp
+    images_train: int | None = None  # when the log itself tells
+    images_val: int | None = None
+
+    @property
+    def validated(self) -> bool:
+        """Whether epochs hold validation."""
+        if self.params.get("skip_validation") is True:
+            return False
+        return any(epoch.v_iteration_s is not None for epoch in self.epochs)
+
+
+@dataclass(frozen=True, slots=True)
+class StandaloneRun(Run):
+    """A loader driven without a model: batch waits and epoch times."""
+
+    data_times: tuple[tuple[float, ...], ...] = ()
+    epoch_times: tuple[float, ...] = ()
+    total_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CodecRun(Run):
+    """An encoding or decoding experiment; `times` are per image or per batch (`time_key`)."""
+
+    time_key: str = ""
+    times: tuple[float, ...] = ()
+    bpp: tuple[float, ...] = ()
+    total_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RegimenRun(Run):
+    """Several stages of one training, in order, with the wall times of regimen_log.json."""
+
+    stages: tuple[TrainingRun, ...] = ()
+    stage_times_s: tuple[float | None, ...] = ()
+    stage_epochs: tuple[int | None, ...] = ()
+    stage_datasets: tuple[str | None, ...] = ()
+    total_s: float | None = None
+
+    @property
+    def validated(self) -> bool:
+        """Whether epochs hold validation."""
+        return any(stage.validated for stage in self.stages)
+
+
+@dataclass(frozen=True, slots=True)
+class BenchRun(Run):
+    """A measurement of `dl2 bench-io`: rate, and seconds an image by cause."""
+
+    rate_img_s: float | None = None
+    bytes_per_image: float | None = None
+    fetch_s: float | None = None
+    prep_s: float | None = None
+    compute_s: float | None = None
+    images: int | None = None
+    bound: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSample:
+    """One interval of iostat, all devices together, and the CPU's share of waiting for I/O."""
+
+    local_unix_s: float  # the local clock read as if it were UTC
+    read_kib: float
+    written_kib: float
+    interval_s: float
+    iowait_pct: float
+
+
+@dataclass(frozen=True, slots=True)
+class DiskTrace:
+    """An iostat.json."""
+
+    file: str
+    directory: str
+    devices: tuple[str, ...]
+    samples: tuple[DiskSample, ...]
+    notes: tuple[Note, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MemInfo:
+    """A copy of /proc/meminfo, in bytes where the kernel gives kB, else plain counts."""
+
+    file: str
+    directory: str
+    values: Mapping[str, int]
+    notes: tuple[Note, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RegimenLog:
+    """A regimen_log.json."""
+
+    file: str
+    directory: str
+    times_s: tuple[float | None, ...]
+    epochs: tuple[int | None, ...]
+    datasets: tuple[str | None, ...]
+    total_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class QualityList:
+    """JPEG qualities of a data set, from the CSV of `dl2 analyze-images`."""
+
+    file: str
+    counts: Mapping[int, int]
+    notes: tuple[Note, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Everything found under the given folders, in a deterministic order."""
+
+    runs: tuple[Run, ...]
+    traces: tuple[DiskTrace, ...]
+    meminfos: tuple[MemInfo, ...]
+    qualities: tuple[QualityList, ...]
+    notes: tuple[Note, ...]
+    files_read: int
+    files_ignored: int

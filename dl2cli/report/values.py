@@ -1,0 +1,100 @@
+"""Values out of untrusted JSON: typed or None, and text that cannot steer a terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+MAX_TEXT = 400
+# A count above this is no count of epochs, workers or images: it only serves to exhaust memory.
+MAX_COUNT = 10**15
+
+_SECONDS = re.compile(r"\s*([-+0-9.eE]+|nan|inf(?:inity)?)\s*s?\s*", re.IGNORECASE)
+
+
+def clean_text(text: str, limit: int = MAX_TEXT) -> str:
+    r"""Return text in which no character can move a cursor, turn the reading direction or hide.
+
+    Control, format, surrogate and private characters become escapes such as ``\x1b``; long text
+    is cut with an ellipsis.
+    """
+    if len(text) > limit:
+        text = text[: limit - 1] + "…"
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        char.encode("unicode_escape").decode("ascii")
+        if unicodedata.category(char)[0] in "CZ" and char != " "
+        else char
+        for char in text
+    )
+
+
+def text_of(data: Mapping[str, Any], key: str) -> str | None:
+    """Return a text value, or None when it is absent, null, empty or no text."""
+    value = data.get(key)
+    return clean_text(value) if isinstance(value, str) and value else None
+
+
+def int_of(data: Mapping[str, Any], key: str) -> int | None:
+    """Return a whole number, or None; true and false are no numbers."""
+    value = data.get(key)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > MAX_COUNT:
+        return None
+    return value
+
+
+def number(value: object) -> float | None:
+    """Return a JSON number as a float (NaN and the infinities stay), or None."""
+    if isinstance(value, float):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return float(value) if abs(value) <= MAX_COUNT else None
+
+
+def float_of(data: Mapping[str, Any], key: str) -> float | None:
+    """Return the number under a key as a float, or None."""
+    return number(data.get(key))
+
+
+def finite(value: float | None) -> float | None:
+    """Return the value if it is a finite number, else None."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def seconds_of(value: object) -> float | None:
+    """Return seconds from a number or from the log's text form (`"279.86649 s"`, `"1.6e-05"`)."""
+    if isinstance(value, str):
+        match = _SECONDS.fullmatch(value[:64])
+        try:
+            return finite(float(match.group(1))) if match else None
+        except ValueError:
+            return None
+    return finite(number(value))
+
+
+def parse_json(text: str | bytes) -> Any:  # noqa: ANN401 - JSON is untyped
+    """Parse JSON with the NaN and Infinity tokens that the published logs hold.
+
+    Raises:
+        ValueError: the text is no JSON, is nested too deeply, or holds an absurd number.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
+    """Return a sort key that puts `k2` before `k10`."""
+    parts = re.split(r"(\d+)", text)
+    return tuple(
+        (0, int(part[:18]), part) if part.isdecimal() else (1, 0, part) for part in parts if part
+    )
