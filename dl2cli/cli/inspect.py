@@ -1,17 +1,157 @@
-"""`dl2 inspect`: registered, and hidden until it works."""
+"""`dl2 inspect`: what is in a PCR dataset, and whether it is whole."""
 
 from __future__ import annotations
 
-import typer
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from dl2cli.errors import UsageError
+import typer
+from rich.table import Table
+
+from dl2cli.cli.options import JsonOption, WorkersOption, image_progress, size, usable_cores
+from dl2cli.cli.output import Output, printable
+from dl2cli.errors import ExitCode
+
+if TYPE_CHECKING:
+    from dl2cli.pcr.dataset import Dataset
+    from dl2cli.pcr.verify import VerifyResult
+
+_SHOWN_DAMAGE = 20
+
+_HELP = """\
+Show what is in a PCR dataset: images, classes, records, and the bytes at each fidelity.
+
+--verify reads everything and checks structure, checksums, counts and that every image decodes;
+--against SOURCE also proves that each image's DCT coefficients and pixels equal its source's.
+Damage is listed, and the exit code is 3.
+
+Example: [bold]dl2 inspect out/ --verify --against training_set[/bold]
+"""
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """What a reader takes at fidelity `scans`; `share` is of the bytes at full fidelity."""
+
+    scans: int
+    bytes: int
+    bytes_per_image: float
+    share: float
+
+
+@dataclass(frozen=True)
+class InspectReport:
+    """What is in a dataset; `verification` only where it was asked for."""
+
+    path: Path
+    images: int
+    classes: tuple[str, ...]
+    records: int
+    groups: int
+    published_format: bool
+    fidelities: tuple[Fidelity, ...]
+    properties: dict[str, Any]
+    verification: VerifyResult | None
 
 
 def register(app: typer.Typer) -> None:
     """Add `dl2 inspect` to the program."""
-    app.command("inspect", hidden=True)(inspect)
+    app.command("inspect", help=_HELP)(inspect)
 
 
-def inspect() -> None:
-    """Say that the command is not there yet."""
-    raise UsageError("`dl2 inspect` is not part of this version yet.")
+def inspect(
+    dataset: Annotated[Path, typer.Argument(metavar="OUT", help="The folder of the dataset.")],
+    verify: Annotated[bool, typer.Option("--verify", help="Read and check everything.")] = False,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="SOURCE", help="Compare with the sources; implies --verify."),
+    ] = None,
+    workers: WorkersOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show what is in a PCR dataset (the help text is `_HELP`)."""
+    from dl2cli import pcr
+    from dl2cli.pcr.verify import verify as run
+
+    output = Output(json_mode=json)
+    opened = pcr.open(dataset)
+    verification = None
+    if verify or against is not None:
+        with image_progress(output, f"Verifying {printable(dataset.name)}") as tell:
+            verification = run(opened, against, workers or usable_cores(), tell)
+    report = _describe(opened, verification)
+    output.result(report, *_tables(report))
+    if verification is not None and verification.damage:
+        raise typer.Exit(ExitCode.BAD_DATA)
+
+
+def _describe(dataset: Dataset, verification: VerifyResult | None) -> InspectReport:
+    full = max(dataset.prefix_bytes(dataset.groups), 1) if dataset.groups else 1
+    fidelities = []
+    for scans in range(1, dataset.groups + 1):
+        count = dataset.prefix_bytes(scans)
+        share = count / full
+        fidelities.append(Fidelity(scans, count, count / max(dataset.image_count, 1), share))
+    return InspectReport(
+        path=dataset.path,
+        images=dataset.image_count,
+        classes=dataset.classes,
+        records=len(dataset.records),
+        groups=dataset.groups,
+        published_format=dataset.is_published_format,
+        fidelities=tuple(fidelities),
+        properties=dataset.properties,
+        verification=verification,
+    )
+
+
+def _tables(report: InspectReport) -> list[Table]:
+    properties = report.properties
+    table = Table(title=printable(str(report.path)), show_header=False)
+    table.add_row("images", f"{report.images:,}")
+    table.add_row("classes", f"{len(report.classes):,}")
+    table.add_row("records", f"{report.records:,}")
+    table.add_row("scan groups", str(report.groups))
+    if report.published_format:
+        table.add_row("format", "of the published converter: no checksums, no class names")
+    for key in ("scan_script_name", "images_per_record", "seed", "shuffle", "quality", "libjpeg"):
+        if key in properties:
+            table.add_row(key.replace("_", " "), str(properties[key]))
+    tables = [table, _fidelity_table(report)]
+    if report.verification is not None:
+        tables.append(_verification_table(report.verification))
+    return tables
+
+
+def _fidelity_table(report: InspectReport) -> Table:
+    table = Table(title="What a reader takes at each fidelity")
+    for column in ("scans k", "bytes", "bytes an image", "share"):
+        table.add_column(column, justify="right")
+    for each in report.fidelities:
+        table.add_row(
+            str(each.scans), size(each.bytes), size(each.bytes_per_image), f"{each.share:.1%}"
+        )
+    return table
+
+
+def _verification_table(result: VerifyResult) -> Table:
+    if not result.damage:
+        table = Table(title="Verified: no damage", show_header=False)
+        table.add_row("records read", f"{result.records:,}")
+        table.add_row("images decoded", f"{result.images:,}")
+        if result.proved_lossless or result.not_comparable:
+            table.add_row("equal to their source", f"{result.proved_lossless:,}")
+            table.add_row("re-encoded or kept damaged", f"{result.not_comparable:,}")
+        return table
+    left = len(result.damage) - _SHOWN_DAMAGE
+    caption = f"and {left:,} more (--json lists all)" if left > 0 else None
+    table = Table(title=f"Damage: {len(result.damage):,} findings", caption=caption)
+    table.add_column("record")
+    table.add_column("image", justify="right")
+    table.add_column("source", overflow="fold")
+    table.add_column("reason", overflow="fold")
+    for each in result.damage[:_SHOWN_DAMAGE]:
+        slot = "" if each.slot is None else str(each.slot)
+        table.add_row(each.record, slot, printable(each.source or ""), printable(each.reason))
+    return table

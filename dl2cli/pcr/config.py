@@ -74,9 +74,13 @@ class ConvertConfig:
 
 @dataclass(frozen=True)
 class ConvertProgress:
-    """How far a conversion is: images looked at (of `images`), bytes of sources read, rejects."""
+    """How far a conversion is.
+
+    `done` counts images looked at, of `images` in all; `resumed` of them were done before this run.
+    """
 
     done: int
+    resumed: int
     images: int
     source_bytes: int
     rejected: int

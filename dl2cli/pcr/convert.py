@@ -21,12 +21,18 @@ import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from PIL import Image
 
-from dl2cli.dataset.discovery import ImageFile, ImageFolder, discover
+from dl2cli.dataset.discovery import (
+    ImageFile,
+    ImageFolder,
+    discover,
+    find_splits,
+    union_classes,
+)
 from dl2cli.errors import DataError, Interrupted, StorageError, UsageError
 from dl2cli.pcr import foreign, index
 from dl2cli.pcr.config import (
@@ -92,6 +98,22 @@ def convert(config: ConvertConfig, on_progress: OnProgress | None = None) -> Con
             run.execute()
             _finish(config, folder)
         return _result(config, folder, run, time.perf_counter() - start)
+
+
+def split_configs(config: ConvertConfig) -> tuple[ConvertConfig, ...]:
+    """Return a config for each split of the source (train, val), with common labels.
+
+    A source without splits gives the config itself. Raises UsageError, StorageError.
+    """
+    _check(config)
+    splits = find_splits(config.source)
+    if list(splits) == [""]:
+        return (config,)
+    classes = union_classes(splits.values())
+    return tuple(
+        replace(config, source=path, out=config.out / name, classes=classes)
+        for name, path in splits.items()
+    )
 
 
 def _check(config: ConvertConfig) -> None:
@@ -264,6 +286,7 @@ class _Run:
         under_way = [job.native for job in self._jobs]
         self.tell(
             ConvertProgress(
+                resumed=self._done - self.converted_images,
                 done=self._done + sum(job.done for job in under_way),
                 images=len(self.order),
                 source_bytes=self._source_bytes + sum(job.source_bytes for job in under_way),

@@ -1,0 +1,116 @@
+"""Giving the images of a dataset back as an ImageFolder of plain JPEG files at fidelity k."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from PIL import Image
+
+from dl2cli.errors import DataError, StorageError, UsageError
+from dl2cli.pcr.convert import REENCODED
+from dl2cli.pcr.dataset import Dataset, Record
+from dl2cli.pcr.index import SourceInfo
+from dl2cli_native import _core
+
+_ORIENTATION: Final = 0x0112
+_SOI: Final = b"\xff\xd8"
+_APP0: Final = b"\xff\xe0"
+_APP1: Final = b"\xff\xe1"
+
+
+@dataclass(frozen=True)
+class ExtractResult:
+    """How many images were written, and their bytes."""
+
+    out: Path
+    scans: int
+    images: int
+    bytes_written: int
+
+
+def extract(
+    dataset: Dataset,
+    out: Path,
+    scans: int | None = None,
+    most: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> ExtractResult:
+    """Write each image to `out`, under its class and original name.
+
+    What was no JPEG gets `.jpg` behind its name. The EXIF orientation is put back where the
+    conversion left EXIF out. Images of datasets that do not know their sources are named after
+    record and slot.
+
+    Args:
+        dataset: what to extract.
+        out: a folder that is not there yet, or empty.
+        scans: the fidelity k; all scan groups if None.
+        most: stop after so many images.
+        on_progress: called with the images written and their number in all.
+
+    Raises:
+        UsageError: `out` is not empty, or there is no such fidelity.
+        DataError: the dataset is damaged.
+        StorageError: the system refuses to write.
+    """
+    if out.exists() and (not out.is_dir() or next(out.iterdir(), None) is not None):
+        raise UsageError(f"{out} is not empty; choose another folder.")
+    total = dataset.image_count if most is None else min(most, dataset.image_count)
+    images = bytes_written = 0
+    for number, info in enumerate(dataset.records):
+        if images == total:
+            break
+        record = dataset.read(number, scans)
+        sources = {source.slot: source for source in dataset.sources(info.id)}
+        for slot in range(min(len(record), total - images)):
+            jpeg = _with_orientation(record, slot)
+            path = out / _name(dataset, record, slot, sources.get(slot))
+            _write(path, jpeg)
+            images += 1
+            bytes_written += len(jpeg)
+        if on_progress is not None:
+            on_progress(images, total)
+    return ExtractResult(out, scans or dataset.groups, images, bytes_written)
+
+
+def _name(dataset: Dataset, record: Record, slot: int, source: SourceInfo | None) -> PurePosixPath:
+    if source is None:
+        label = int(record.labels[slot])
+        return PurePosixPath(dataset.classes[label], f"{record.info.id}_{slot}.jpg")
+    suffix = ".jpg" if source.note.startswith(REENCODED) else ""
+    path = PurePosixPath(source.path + suffix)
+    # The names come from a file that somebody may have given us.
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        raise DataError(f"{dataset.path}: the source name {source.path!r} leaves the folder.")
+    return path
+
+
+def _with_orientation(record: Record, slot: int) -> bytes | memoryview:
+    """Insert an EXIF segment with the recorded orientation, if the JPEG itself has none."""
+    jpeg = record.image(slot)
+    recorded = int(record.orientations[slot]) if len(record.orientations) else 1
+    if recorded == 1 or _core.read_jpeg_header(jpeg).orientation == recorded:
+        return jpeg
+    exif = Image.Exif()
+    exif[_ORIENTATION] = recorded
+    payload = exif.tobytes()
+    segment = _APP1 + struct.pack(">H", len(payload) + 2) + payload
+    at = len(_SOI)
+    if bytes(jpeg[at : at + 2]) == _APP0:  # JFIF wants to be first
+        at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+    return b"".join((jpeg[:at], segment, jpeg[at:]))
+
+
+def _write(path: Path, jpeg: bytes | memoryview) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("xb") as file:
+            file.write(jpeg)
+    except FileExistsError:
+        raise DataError(f"{path} would be written twice; the dataset repeats a name.") from None
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}.") from error

@@ -1,0 +1,184 @@
+"""Checking a PCR dataset: structure, checksums, decoding, and losslessness by its sources."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dl2cli.errors import DataError, UsageError
+from dl2cli.pcr.convert import KEPT_DAMAGED, REENCODED
+from dl2cli.pcr.dataset import Dataset, Record
+from dl2cli.pcr.index import SourceInfo
+from dl2cli_native import _core
+
+OnProgress = Callable[[int, int], None]
+AHEAD: Final = 8  # images a thread that wait for their turn
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Something that is not as it should be: in a record as a whole, or in one image of it."""
+
+    record: str
+    slot: int | None
+    source: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """What a check found.
+
+    Attributes:
+        images: images that were decoded at full fidelity.
+        records: records that were read.
+        proved_lossless: images whose coefficients and pixels equal their source's.
+        not_comparable: images that were encoded anew or kept though damaged, so that they differ
+            from their sources by design.
+        damage: what is wrong; empty if all is well.
+    """
+
+    images: int
+    records: int
+    proved_lossless: int
+    not_comparable: int
+    damage: tuple[Damage, ...]
+
+
+def verify(
+    dataset: Dataset,
+    against: Path | None = None,
+    workers: int = 1,
+    on_progress: OnProgress | None = None,
+) -> VerifyResult:
+    """Read and decode everything; with `against`, compare each image with its source there.
+
+    Memory: one record, and a decoded image (two with `against`) a worker.
+
+    Raises:
+        UsageError: `against` is given and the dataset does not know its sources.
+    """
+    check = _Check(dataset, against)
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for number in range(len(dataset.records)):
+                check.record(number, pool, workers * AHEAD)
+                if on_progress is not None:
+                    on_progress(check.images, dataset.image_count)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return VerifyResult(
+        check.images,
+        len(dataset.records),
+        check.proved_lossless,
+        check.not_comparable,
+        tuple(check.damage),
+    )
+
+
+class _Check:
+    """Counts and findings of one run of `verify`."""
+
+    def __init__(self, dataset: Dataset, against: Path | None) -> None:
+        self.dataset = dataset
+        self.against = against
+        self.images = 0
+        self.proved_lossless = 0
+        self.not_comparable = 0
+        self.damage: list[Damage] = []
+        if against is not None and not against.is_dir():
+            raise UsageError(f"{against} is not a folder.")
+        if against is not None and next(dataset.sources(), None) is None:
+            raise UsageError(
+                f"{dataset.path} does not say where its images came from (PCR_sources.db is "
+                "missing or empty), so it cannot be compared with them."
+            )
+
+    def record(self, number: int, pool: ThreadPoolExecutor, ahead: int) -> None:
+        info = self.dataset.records[number]
+        try:
+            record = self.dataset.read(number)
+            sources = {source.slot: source for source in self.dataset.sources(info.id)}
+        except DataError as error:
+            self.damage.append(Damage(info.file, None, None, str(error)))
+            return
+        self._structure(record, sources)
+        waiting: deque[tuple[int, Future[str]]] = deque()
+        for slot in range(len(record)):
+            waiting.append((slot, pool.submit(self._image, record, slot, sources.get(slot))))
+            if len(waiting) >= ahead:
+                self._take(record, sources, *waiting.popleft())
+        while waiting:
+            self._take(record, sources, *waiting.popleft())
+
+    def _structure(self, record: Record, sources: dict[int, SourceInfo]) -> None:
+        file = record.info.file
+        size = (self.dataset.path / file).stat().st_size
+        if size != sum(record.info.lengths):
+            reason = f"{size} bytes, the index says {sum(record.info.lengths)}"
+            self.damage.append(Damage(file, None, None, reason))
+        classes = len(self.dataset.classes)
+        if len(record) and not 0 <= record.labels.min() <= record.labels.max() < classes:
+            self.damage.append(Damage(file, None, None, "a label that is no class"))
+        if sources and sorted(sources) != list(range(len(record))):
+            reason = f"PCR_sources.db knows {len(sources)} of its {len(record)} images"
+            self.damage.append(Damage(file, None, None, reason))
+
+    def _take(
+        self, record: Record, sources: dict[int, SourceInfo], slot: int, future: Future[str]
+    ) -> None:
+        reason = future.result()
+        source = sources.get(slot)
+        self.images += 1
+        if reason:
+            path = None if source is None else source.path
+            self.damage.append(Damage(record.info.file, slot, path, reason))
+        elif self.against is not None:
+            if source is not None and _is_comparable(source):
+                self.proved_lossless += 1
+            else:
+                self.not_comparable += 1
+
+    def _image(self, record: Record, slot: int, source: SourceInfo | None) -> str:
+        """Return what is wrong with an image, or the empty string."""
+        jpeg = record.image(slot)
+        try:
+            pixels = np.asarray(_core.decode([jpeg], whole_file=True))
+        except _core.DataError as error:
+            return f"does not decode: {error}"
+        if len(record.widths) and pixels.shape[:2] != (record.heights[slot], record.widths[slot]):
+            return f"decodes to {pixels.shape[1]} x {pixels.shape[0]} pixels, not the size recorded"
+        if self.against is None or source is None or not _is_comparable(source):
+            return ""
+        return _compare(jpeg, pixels, os.path.join(self.against, source.path), source)  # noqa: PTH118
+
+
+def _is_comparable(source: SourceInfo) -> bool:
+    return not source.note.startswith((REENCODED, KEPT_DAMAGED))
+
+
+def _compare(jpeg: memoryview, pixels: NDArray[np.uint8], path: str, source: SourceInfo) -> str:
+    try:
+        original = Path(path).read_bytes()
+    except OSError as error:
+        return f"its source cannot be read: {error.strerror}"
+    if _core.crc32c(original) != source.crc32c:
+        return "its source has changed since the conversion"
+    try:
+        difference = _core.compare_coefficients(original, jpeg)
+        if difference:
+            return f"not lossless: {difference}"
+        if not np.array_equal(np.asarray(_core.decode([original], whole_file=False)), pixels):
+            return "not lossless: the decoded pixels differ"
+    except _core.DataError as error:
+        return f"its source does not decode: {error}"
+    return ""
