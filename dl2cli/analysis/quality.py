@@ -129,8 +129,8 @@ def magick() -> Any:  # noqa: ANN401 - wand has no types
         MissingDependency: wand, or ImageMagick's library, is not installed.
     """
     try:
-        from wand.image import Image  # noqa: PLC0415 - optional, and slow to load
-        from wand.resource import limits  # noqa: PLC0415
+        from wand.image import Image
+        from wand.resource import limits
     except ImportError as error:
         raise MissingDependency("wand with ImageMagick's library", "analysis") from error
     limits["memory"] = limits["map"] = limits["area"] = _MEMORY_LIMIT_BYTES

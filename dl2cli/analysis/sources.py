@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from dl2cli.dataset.discovery import IMAGE_SUFFIXES, class_names, discover, find_splits
+from dl2cli.dataset.discovery import (
+    IMAGE_SUFFIXES,
+    SPLIT_NAMES,
+    class_names,
+    discover,
+    find_splits,
+)
 from dl2cli.errors import DataError, StorageError, UsageError
+
+if TYPE_CHECKING:
+    from dl2cli.pcr.dataset import Dataset, Record
 
 PCR_INDEX = "PCR.db"
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An image: its name as split/class/name, its class, and where its bytes are.
-
-    `place` is (file, -1, 0), or (PCR dataset, record, slot).
-    """
+    """An image: its name as split/class/name, its class, and its place in a PCR dataset."""
 
     name: str
     class_name: str
-    place: tuple[str, int, int]
+    split: str = ""
+    record: int = -1
+    slot: int = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An image's bytes. `mtime_ns` is None where the bytes are part of a larger file."""
+    """An image's bytes. `mtime_ns` is None where they are part of a larger file."""
 
     stream: BinaryIO
     size_bytes: int
@@ -44,7 +53,7 @@ class Reader(Protocol):
         """Return the bytes. Raises OSError or Dl2Error."""
 
     def prefixes(self, item: Item) -> list[bytes]:
-        """Return the image at each number of scan groups, from 1 on. Raises OSError, Dl2Error."""
+        """Return the JPEG at each number of scan groups, from 1 on. Raises OSError or DataError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +61,16 @@ class Source:
     """The images of a dataset, in their order."""
 
     root: Path
-    kind: str  # "image folder", "flat folder" or "PCR dataset"
+    kind: str
     splits: tuple[str, ...]
     classes: tuple[str, ...]
     items: tuple[Item, ...]
-    ignored: int  # files that are no images by their ending, or are hidden
-    groups: int  # scan groups
+    ignored: int  # files that are left out: hidden ones, and those that are no images
+    groups: int  # scan groups of a PCR dataset, else 0
     reader: Reader
+    state: tuple[tuple[int, int], ...] = ()  # size and mtime_ns of each index of a PCR dataset
 
-    def fingerprint(self, indices: Iterator[int] | range | list[int]) -> str:
+    def fingerprint(self, indices: Iterable[int]) -> str:
         """Return a SHA-256 (hex) of the names of the images at `indices`."""
         digest = hashlib.sha256()
         for index in indices:
@@ -68,20 +78,155 @@ class Source:
         return digest.hexdigest()
 
 
+def open_source(root: Path, scans: int | None = None) -> Source:
+    """List the images at `root`.
+
+    Args:
+        root: An ImageFolder, a folder of splits, a folder of images, or a PCR dataset.
+        scans: At which fidelity to read a PCR dataset; all scan groups if None.
+
+    Raises:
+        UsageError: `root` is none of these, or `scans` does not fit it.
+        DataError: There are no images, or the index of a PCR dataset is damaged.
+        StorageError: `root` cannot be read.
+    """
+    if (root / PCR_INDEX).is_file():
+        return _pcr_source(root, {"": root}, scans)
+    datasets = {name: root / name for name in SPLIT_NAMES if (root / name / PCR_INDEX).is_file()}
+    if datasets:
+        return _pcr_source(root, datasets, scans)
+    if scans is not None:
+        raise UsageError(f"--scans is for PCR datasets, and {root} is none.")
+    if class_names(root):
+        return _image_folder(root)
+    return _flat_folder(root)
+
+
+def _image_folder(root: Path) -> Source:
+    items: list[Item] = []
+    classes: set[str] = set()
+    ignored = 0
+    splits = find_splits(root)
+    for split, folder in splits.items():
+        listing = discover(folder)
+        before = f"{split}/" if split else ""
+        items += [Item(before + f.path, listing.classes[f.label]) for f in listing.files]
+        classes |= set(listing.classes)
+        ignored += len(listing.ignored)
+    names = tuple(filter(None, splits))
+    reader = FileReader(root)
+    return Source(
+        root, "image folder", names, tuple(sorted(classes)), tuple(items), ignored, 0, reader
+    )
+
+
+def _flat_folder(root: Path) -> Source:
+    """List the images directly in a folder without class folders."""
+    names: list[str] = []
+    ignored = 0
+    try:
+        with os.scandir(root) as entries:
+            for entry in entries:
+                image = Path(entry.name).suffix.lower() in IMAGE_SUFFIXES
+                if image and not entry.name.startswith(".") and entry.is_file():
+                    names.append(entry.name)
+                else:
+                    ignored += 1
+    except OSError as error:
+        raise StorageError(f"{root} cannot be read: {error.strerror}.") from error
+    if not names:
+        raise DataError(f"{root} holds no images, no class folders, and no PCR dataset.")
+    items = tuple(Item(name, "") for name in sorted(names))
+    return Source(root, "flat folder", (), (), items, ignored, 0, FileReader(root))
+
+
+def _pcr_source(root: Path, datasets: dict[str, Path], scans: int | None) -> Source:
+    items: list[Item] = []
+    classes: set[str] = set()
+    groups = 0
+    for split, folder in datasets.items():
+        dataset = _dataset(folder)
+        if scans is not None and not 1 <= scans <= dataset.groups:
+            raise UsageError(
+                f"{folder} has fidelities 1 to {dataset.groups}, so --scans cannot be {scans}."
+            )
+        groups = max(groups, dataset.groups)
+        classes |= set(dataset.classes)
+        items += _pcr_items(dataset, split)
+    if not items:
+        raise DataError(f"{root} holds no images.")
+    indices = [(folder / PCR_INDEX).stat() for folder in datasets.values()]
+    return Source(
+        root, "PCR dataset", tuple(filter(None, datasets)), tuple(sorted(classes)), tuple(items),
+        0, groups, PcrReader(root, scans), tuple((s.st_size, s.st_mtime_ns) for s in indices),
+    )  # fmt: skip
+
+
+def _pcr_items(dataset: Dataset, split: str) -> list[Item]:
+    """Name the images by the files they came from, or by record and slot where nobody knows."""
+    before = f"{split}/" if split else ""
+    sources = {(info.record, info.slot): info for info in dataset.sources()}
+    items = []
+    for number, record in enumerate(dataset.records):
+        known = (record.id, 0) in sources
+        labels = [] if known else dataset.read_labels(number).tolist()
+        for slot in range(record.images):
+            info = sources.get((record.id, slot))
+            name = info.path if info else f"{record.file}/{slot}"
+            label = info.label if info else labels[slot] if labels else -1
+            class_name = dataset.classes[label] if 0 <= label < len(dataset.classes) else ""
+            items.append(Item(before + name, class_name, split, number, slot))
+    return items
+
+
 @dataclass(frozen=True, slots=True)
 class FileReader:
-    """Reads image files."""
+    """Reads image files below a folder."""
+
+    root: Path
 
     def open(self, item: Item) -> Opened:
         """Return the open file."""
         # A FIFO that took the place of a file since the listing must not block the run.
-        descriptor = os.open(item.place[0], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        stream = os.fdopen(descriptor, "rb")
-        status = os.fstat(descriptor)
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        stream = os.fdopen(os.open(self.root / item.name, flags), "rb")
+        status = os.fstat(stream.fileno())
         return Opened(stream, status.st_size, status.st_mtime_ns)
 
     def prefixes(self, item: Item) -> list[bytes]:
-        """Return the transcoded file at each number of scan groups."""
-        from dl2cli.analysis.transcoding import prefixes_of_jpeg  # noqa: PLC0415 - loads the core
+        """Return the file, transcoded by the default scan script, at each number of groups."""
+        from dl2cli.analysis.transcoding import prefixes_of_jpeg
 
-        return prefixes_of_jpeg(Path(item.place[0]).read_bytes())
+        return prefixes_of_jpeg((self.root / item.name).read_bytes())
+
+
+@dataclass(frozen=True, slots=True)
+class PcrReader:
+    """Reads images of a PCR dataset, or of one a split, at fidelity `scans`."""
+
+    root: Path
+    scans: int | None
+
+    def open(self, item: Item) -> Opened:
+        """Return the image, end marker included."""
+        jpeg = bytes(_record(self.root / item.split, item.record, self.scans).image(item.slot))
+        return Opened(io.BytesIO(jpeg), len(jpeg), None)
+
+    def prefixes(self, item: Item) -> list[bytes]:
+        """Return the image as it is stored, at each number of groups."""
+        folder = self.root / item.split
+        groups = range(1, _dataset(folder).groups + 1)
+        return [bytes(_record(folder, item.record, k).image(item.slot)) for k in groups]
+
+
+@functools.lru_cache(maxsize=4)
+def _dataset(folder: Path) -> Dataset:
+    from dl2cli import pcr
+
+    return pcr.open(folder)
+
+
+@functools.lru_cache(maxsize=2)
+def _record(folder: Path, number: int, scans: int | None) -> Record:
+    """Read a record; its images are asked for one after the other, so two are kept."""
+    return _dataset(folder).read(number, scans)

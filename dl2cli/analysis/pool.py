@@ -1,0 +1,130 @@
+"""A pool of processes that keeps the order of its work, and survives workers that crash."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.synchronize import Event
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_CHUNKS_AHEAD = 4  # a worker, so that none waits while the first result is awaited
+
+
+class OrderedPool(Generic[T, R]):
+    """Applies a function to chunks of items in worker processes.
+
+    Args:
+        function: Applied to each item; a function of a module, since workers import it.
+        crashed: Makes the result of an item that ended its worker process (a fault in a decoder,
+            the system's out-of-memory killer), in this process.
+        workers: How many processes.
+        start: Called first in each worker, with `config`.
+        config: Sent to each worker.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[T], R],
+        crashed: Callable[[T], R],
+        *,
+        workers: int,
+        start: Callable[[Any], None],
+        config: object,
+    ) -> None:
+        self._function = function
+        self._crashed = crashed
+        self._workers = workers
+        self._start = start
+        self._config = config
+        self._pool: ProcessPoolExecutor | None = None
+
+    def map(self, chunks: Iterable[Sequence[T]]) -> Iterator[R]:
+        """Yield the result of each item, in order. A bounded number of chunks is under way."""
+        pending: deque[tuple[Sequence[T], Future[list[R]]]] = deque()
+        try:
+            for chunk in chunks:
+                pending.append((chunk, self._submit(chunk)))
+                if len(pending) >= self._workers * _CHUNKS_AHEAD:
+                    yield from self._finish(pending)
+            while pending:
+                yield from self._finish(pending)
+        finally:
+            self._close()
+
+    def _finish(self, pending: deque[tuple[Sequence[T], Future[list[R]]]]) -> list[R]:
+        """Return the first chunk's results; after a crash, submit again what was lost with it."""
+        chunk, future = pending.popleft()
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            self._close()
+        results = [self._alone(item) for item in chunk]
+        for place, (waiting, future) in enumerate(pending):
+            if future.cancelled() or future.exception() is not None:
+                pending[place] = waiting, self._submit(waiting)
+        return results
+
+    def _alone(self, item: T) -> R:
+        """Run one item with nothing else under way, so that a crash can only be its own."""
+        try:
+            return self._submit([item]).result()[0]
+        except BrokenProcessPool:
+            self._close()
+            return self._crashed(item)
+
+    def _submit(self, chunk: Sequence[T]) -> Future[list[R]]:
+        # Workers inherit the mask, so that a Ctrl-C does not reach them before they can ignore it;
+        # this process gets its own afterwards.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            if self._pool is None:
+                self._pool = self._open()
+            return self._pool.submit(_run, self._function, chunk)
+        except BrokenProcessPool as error:
+            broken: Future[list[R]] = Future()
+            broken.set_exception(error)
+            return broken
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _open(self) -> ProcessPoolExecutor:
+        context = multiprocessing.get_context("spawn")  # not fork: this process has threads
+        self._stop = context.Event()
+        return ProcessPoolExecutor(
+            self._workers,
+            mp_context=context,
+            initializer=_begin,
+            initargs=(self._stop, self._start, self._config),
+        )
+
+    def _close(self) -> None:
+        """End the workers, after the item that each is at."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            self._stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+_stop: Event
+
+
+def _begin(stop: Event, start: Callable[[Any], None], config: object) -> None:
+    global _stop  # noqa: PLW0603 - the way to give a pool's worker something
+    _stop = stop
+    start(config)
+
+
+def _run(function: Callable[[T], R], chunk: Sequence[T]) -> list[R]:
+    results = []
+    for item in chunk:
+        if _stop.is_set():
+            break  # nobody waits for the results
+        results.append(function(item))
+    return results

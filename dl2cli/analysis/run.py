@@ -1,0 +1,273 @@
+"""The analysis of a dataset, from its folder to the result."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dl2cli.analysis.fidelity import Comparison
+from dl2cli.analysis.pool import OrderedPool
+from dl2cli.analysis.quality import Engine, magick
+from dl2cli.analysis.rows import CHEAP, Analysis, ImageRow, columns
+from dl2cli.analysis.sources import Source, open_source
+from dl2cli.analysis.store import PartFile, check_result_path, write_result
+from dl2cli.analysis.summary import Summary, Tally
+from dl2cli.analysis.worker import Task, WorkerConfig, analyse, crashed, start
+from dl2cli.errors import Interrupted, MissingDependency, UsageError
+
+_FORMAT = 1  # of the part file: count up when the rows' meaning changes
+_CHUNK_WEIGHT = 32
+_FIDELITY_WEIGHT = 32  # the time of one image's fidelity, in images of the cheap analyses
+_PCR_CHUNK_WEIGHT = 256  # a record is read by each worker that has images of it
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisConfig:
+    """What to analyse, and how."""
+
+    root: Path
+    analyses: frozenset[Analysis] = CHEAP
+    output: Path | None = None  # .csv, .jsonl or .parquet
+    engine: Engine = Engine.NATIVE
+    scans: int | None = None  # of a PCR dataset
+    sample: int | None = None  # images, None for all
+    fidelity_samples: int = 64
+    comparisons: tuple[Comparison, ...] = ()
+    target_ms_ssim: float = 0.95
+    seed: int = 0
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    fresh: bool = False  # do not resume
+
+    def __post_init__(self) -> None:
+        counts = {
+            "--workers": self.workers,
+            "--sample": 1 if self.sample is None else self.sample,
+            "--fidelity-samples": self.fidelity_samples,
+        }
+        for name, count in counts.items():
+            if count < 1:
+                raise UsageError(f"{name} must be at least 1, not {count}.")
+        if not 0 < self.target_ms_ssim <= 1:
+            raise UsageError("--target-msssim must be above 0 and at most 1.")
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisResult:
+    """What a dataset is made of, and what it took to find out."""
+
+    root: Path
+    kind: str
+    splits: tuple[str, ...]
+    classes: int
+    images_found: int
+    ignored: int
+    scans: int | None
+    analyses: tuple[Analysis, ...]
+    engine: Engine
+    summary: Summary
+    output: Path | None
+    resumed: int  # images whose rows came from an interrupted run
+    elapsed_s: float
+    rate_img_s: float  # of the images that this run looked at
+
+
+class Progress:
+    """Told how far an analysis is; does nothing by itself."""
+
+    def begin(self, total: int, resumed: int) -> None:
+        """There are `total` images, and the rows of `resumed` of them are there already."""
+
+    def advance(self, row: ImageRow) -> None:
+        """One more image is done."""
+
+
+def analyse_dataset(config: AnalysisConfig, progress: Progress | None = None) -> AnalysisResult:
+    """Analyse the images of a dataset in worker processes.
+
+    With an output, rows go to a part file beside it as they come, from which an interrupted run
+    resumes; the output itself is written at the end, atomically.
+
+    Raises:
+        UsageError: The folder or an option is not one that can be used.
+        DataError: There are no images; damage of single images is in the result instead.
+        StorageError: The folder cannot be read, or the output cannot be written.
+        MissingDependency: An optional part is not installed.
+        Interrupted: The user pressed Ctrl-C.
+    """
+    began = time.perf_counter()
+    _check(config)
+    source = open_source(config.root, config.scans)
+    run = _Run(config, source, progress or Progress())
+    try:
+        summary = run.go()
+    except KeyboardInterrupt:
+        raise Interrupted(run.how_to_resume()) from None
+    elapsed_s = time.perf_counter() - began
+    return AnalysisResult(
+        root=config.root,
+        kind=source.kind,
+        splits=source.splits,
+        classes=len(source.classes),
+        images_found=len(source.items),
+        ignored=source.ignored,
+        scans=config.scans,
+        analyses=tuple(a for a in Analysis if a in config.analyses),
+        engine=config.engine,
+        summary=summary,
+        output=config.output,
+        resumed=run.resumed,
+        elapsed_s=elapsed_s,
+        rate_img_s=(summary.images - run.resumed) / elapsed_s,
+    )
+
+
+def _check(config: AnalysisConfig) -> None:
+    """Find out what is missing before the work begins."""
+    if config.output is not None:
+        check_result_path(config.output)
+    if config.engine is Engine.MAGICK and Analysis.QUALITY in config.analyses:
+        magick()
+    if Analysis.FIDELITY in config.analyses:
+        try:
+            import dl2cli.analysis.transcoding  # noqa: F401 - the native core
+        except ImportError as error:
+            raise MissingDependency("the native core of dl2", "native") from error
+
+
+class _Run:
+    def __init__(self, config: AnalysisConfig, source: Source, progress: Progress) -> None:
+        self.config = config
+        self.source = source
+        self.progress = progress
+        self.resumed = 0
+        self.done = 0
+        self.tally = Tally(config.target_ms_ssim)
+        self.indices, self.fidelity = _choose(config, len(source.items))
+
+    def go(self) -> Summary:
+        part = None
+        if self.config.output is not None:
+            part = PartFile(self.config.output, self._key())
+        finished = False
+        try:
+            self._resume(part)
+            for row in self._pool().map(self._chunks()):
+                if part is not None:
+                    part.append(row)
+                self._add(row)
+            if part is not None and self.config.output is not None:
+                write_result(self.config.output, part.rows(), self._columns())
+            finished = True
+        finally:
+            if part is not None:
+                part.close(remove=finished or self.done == 0)
+        return self.tally.result()
+
+    def how_to_resume(self) -> str:
+        total = len(self.indices)
+        if self.config.output is None:
+            return (
+                f"interrupted after {self.done} of {total} images. With -o FILE, a run can be "
+                "interrupted and resumed."
+            )
+        return (
+            f"interrupted after {self.done} of {total} images; they are kept in "
+            f"{self.config.output}.part. Run the same command again to go on from there."
+        )
+
+    def _resume(self, part: PartFile | None) -> None:
+        if part is not None:
+            for row in part.resume(self._still_valid, fresh=self.config.fresh):
+                self.tally.add(row)
+                self.resumed += 1
+        self.done = self.resumed
+        self.progress.begin(len(self.indices), self.resumed)
+
+    def _add(self, row: ImageRow) -> None:
+        self.tally.add(row)
+        self.done += 1
+        self.progress.advance(row)
+
+    def _still_valid(self, row: ImageRow) -> bool:
+        """Say whether a row of the part file is that of the next image, which has not changed."""
+        if self.resumed >= len(self.indices):
+            return False
+        item = self.source.items[self.indices[self.resumed]]
+        if row.mtime_ns is None:  # of a PCR dataset (see _key), or of a file that was unreadable
+            return row.file == item.name
+        try:
+            status = (self.source.root / item.name).stat()
+        except OSError:
+            return False
+        found = item.name, status.st_size, status.st_mtime_ns
+        return found == (row.file, row.size, row.mtime_ns)
+
+    def _chunks(self) -> Iterator[list[Task]]:
+        chunk: list[Task] = []
+        weight = 0
+        limit = _PCR_CHUNK_WEIGHT if self.source.groups else _CHUNK_WEIGHT
+        for index in self.indices[self.resumed :]:
+            item = self.source.items[index]
+            task = Task(item, index in self.fidelity)
+            if chunk and (weight >= limit or item.record != chunk[-1].item.record):
+                yield chunk
+                chunk, weight = [], 0
+            chunk.append(task)
+            weight += _FIDELITY_WEIGHT if task.fidelity else 1
+        if chunk:
+            yield chunk
+
+    def _pool(self) -> OrderedPool[Task, ImageRow]:
+        config = self.config
+        worker = WorkerConfig(
+            self.source.reader, config.analyses, config.engine, config.comparisons
+        )
+        return OrderedPool(analyse, crashed, workers=config.workers, start=start, config=worker)
+
+    def _columns(self) -> dict[str, type]:
+        settings: list[str] = []
+        if Analysis.FIDELITY in self.config.analyses:
+            settings = [f"k{k}" for k in range(1, self._groups() + 1)]
+            settings += [comparison.setting for comparison in self.config.comparisons]
+        return columns(self.config.analyses, settings)
+
+    def _groups(self) -> int:
+        from dl2cli.analysis.transcoding import GROUPS
+
+        return self.source.groups or GROUPS
+
+    def _key(self) -> dict[str, object]:
+        """Return what the rows depend on."""
+        config = self.config
+        return {
+            "format": _FORMAT,
+            "root": str(self.source.root.resolve()),
+            "state": self.source.state,
+            "images": self.source.fingerprint(self.indices),
+            "fidelity": self.source.fingerprint(sorted(self.fidelity)),
+            "analyses": sorted(a.value for a in config.analyses),
+            "engine": config.engine.value,
+            "scans": config.scans,
+            "comparisons": [comparison.setting for comparison in config.comparisons],
+        }
+
+
+def _choose(config: AnalysisConfig, count: int) -> tuple[list[int] | range, frozenset[int]]:
+    """Return the images to analyse, in order, and those of them whose fidelity is measured.
+
+    The same seed chooses the same images. With fidelity alone, its sample is all there is to do.
+    """
+    rng = random.Random(config.seed)
+    indices: list[int] | range = range(count)
+    if config.sample is not None and config.sample < count:
+        indices = sorted(rng.sample(indices, config.sample))
+    if Analysis.FIDELITY not in config.analyses:
+        return indices, frozenset()
+    chosen = rng.sample(indices, min(config.fidelity_samples, len(indices)))
+    if config.analyses == {Analysis.FIDELITY}:
+        indices = sorted(chosen)
+    return indices, frozenset(chosen)

@@ -1,0 +1,203 @@
+"""The table of rows on disk: a part file that can be resumed, then the one result file."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import fcntl
+import importlib
+import itertools
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from dl2cli.analysis.rows import ImageRow, flatten, row_from_json, row_to_json
+from dl2cli.errors import MissingDependency, StorageError, UsageError
+
+PART_SUFFIX = ".part"
+_PARQUET_ROWS = 10_000  # held in memory at a time
+
+
+class PartFile:
+    """The rows so far, a line of JSON each, in order; the first line says what they belong to.
+
+    It lies beside the result file, and is locked while it is written.
+
+    Args:
+        result: The result file.
+        key: What the rows depend on: the images and the options. Rows of another key are dropped.
+    """
+
+    def __init__(self, result: Path, key: Mapping[str, object]) -> None:
+        self.path = result.with_name(result.name + PART_SUFFIX)
+        self._head = json.dumps({"part_of": result.name, **key}, sort_keys=True)
+        try:
+            self._file = self.path.open("a+", encoding="ascii", errors="replace", newline="\n")
+        except OSError as error:
+            raise StorageError(f"{self.path} cannot be written: {error.strerror}.") from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.close()
+            raise UsageError(f"Another run is writing {result}.") from error
+
+    def resume(self, still_valid: Callable[[ImageRow], bool], *, fresh: bool) -> Iterator[ImageRow]:
+        """Yield the rows to keep, and cut the file after them.
+
+        They end at the first line that was not finished, and at the first row whose image has
+        changed since (`still_valid`).
+        """
+        self._file.seek(0)
+        head = self._file.readline()
+        keep = len(head)
+        if fresh or head != self._head + "\n":
+            self._file.truncate(0)
+            self._write(self._head)
+            return
+        for line in self._lines():
+            row = _parse(line)
+            if row is None or not still_valid(row):
+                break
+            keep += len(line)
+            yield row
+        self._file.truncate(keep)
+        self._file.seek(0, os.SEEK_END)
+
+    def append(self, row: ImageRow) -> None:
+        """Add a row; it is safe from the end of this process (not of the machine) at once."""
+        self._write(json.dumps(row_to_json(row)))
+
+    def rows(self) -> Iterator[ImageRow]:
+        """Yield all rows."""
+        self._file.seek(0)
+        self._file.readline()
+        for line in self._lines():
+            row = _parse(line)
+            if row is not None:
+                yield row
+
+    def close(self, *, remove: bool) -> None:
+        """Let go of the file."""
+        if remove:
+            self.path.unlink(missing_ok=True)
+        self._file.close()
+
+    def _lines(self) -> Iterator[str]:
+        while line := self._file.readline():  # not by iteration, so that truncate may follow
+            yield line
+
+    def _write(self, line: str) -> None:
+        try:
+            self._file.write(line + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise StorageError(f"{self.path} cannot be written: {error.strerror}.") from error
+
+
+def _parse(line: str) -> ImageRow | None:
+    if not line.endswith("\n"):
+        return None
+    try:
+        return row_from_json(json.loads(line))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def check_result_path(path: Path) -> None:
+    """Refuse a result file that cannot be written, before the work begins.
+
+    Raises:
+        UsageError: The ending is not known, or the folder is not there.
+        MissingDependency: Parquet without pyarrow.
+    """
+    if path.suffix.lower() not in _WRITERS:
+        raise UsageError(f"{path} must end with one of {', '.join(_WRITERS)}.")
+    if path.is_dir() or not path.parent.is_dir():
+        reason = "is a folder" if path.is_dir() else f"cannot be made: {path.parent} is no folder"
+        raise UsageError(f"{path} {reason}.")
+    if path.suffix.lower() == ".parquet":
+        _pyarrow()
+
+
+def write_result(path: Path, rows: Iterator[ImageRow], columns: Mapping[str, type]) -> None:
+    """Write the result file atomically: as CSV, JSON lines or Parquet, by its ending.
+
+    Raises:
+        StorageError: It cannot be written.
+        MissingDependency: Parquet without pyarrow.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            _WRITERS[path.suffix.lower()](file, rows, columns)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _write_csv(file: IO[bytes], rows: Iterator[ImageRow], columns: Mapping[str, type]) -> None:
+    # Names are bytes: surrogateescape writes those that are no UTF-8 as they are.
+    def encode(row: Mapping[str, object]) -> None:
+        line.clear()
+        writer.writerow(row)
+        file.write("".join(line).encode("utf-8", "surrogateescape"))
+
+    line: list[str] = []
+    writer = csv.DictWriter(_Sink(line), list(columns), lineterminator="\n", extrasaction="ignore")
+    encode({name: name for name in columns})
+    for row in rows:
+        encode({k: int(v) if isinstance(v, bool) else v for k, v in flatten(row).items()})
+
+
+class _Sink:
+    """What csv writes to."""
+
+    def __init__(self, parts: list[str]) -> None:
+        self.write = parts.append
+
+
+def _write_json_lines(
+    file: IO[bytes], rows: Iterator[ImageRow], columns: Mapping[str, type]
+) -> None:
+    for row in rows:
+        values = flatten(row)
+        kept = {name: _finite(values[name]) for name in columns if name in values}
+        file.write(json.dumps(kept, allow_nan=False).encode("ascii") + b"\n")
+
+
+def _finite(value: object) -> object:
+    return None if value == float("inf") else value
+
+
+def _write_parquet(file: IO[bytes], rows: Iterator[ImageRow], columns: Mapping[str, type]) -> None:
+    arrow, parquet = _pyarrow()
+    kinds = {str: arrow.string(), int: arrow.int64(), float: arrow.float64(), bool: arrow.bool_()}
+    schema = arrow.schema([(name, kinds[kind]) for name, kind in columns.items()])
+    with parquet.ParquetWriter(file, schema) as writer:
+        while batch := [flatten(row) for row in itertools.islice(rows, _PARQUET_ROWS)]:
+            for row in batch:
+                row["file"] = str(row["file"]).encode("utf-8", "backslashreplace").decode()
+            writer.write_table(arrow.Table.from_pylist(batch, schema=schema))
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        arrow = importlib.import_module("pyarrow")
+        parquet = importlib.import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise MissingDependency("pyarrow", "parquet") from error
+    return arrow, parquet
+
+
+_WRITERS: dict[str, Callable[[IO[bytes], Iterator[ImageRow], Mapping[str, type]], None]] = {
+    ".csv": _write_csv,
+    ".jsonl": _write_json_lines,
+    ".parquet": _write_parquet,
+}

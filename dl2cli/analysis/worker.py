@@ -1,0 +1,107 @@
+"""What a worker process does: turns items into rows."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import warnings
+from dataclasses import dataclass
+from multiprocessing import connection, parent_process
+
+from dl2cli.analysis.fidelity import Comparison, measure
+from dl2cli.analysis.images import Found, examine
+from dl2cli.analysis.quality import Engine, magick
+from dl2cli.analysis.rows import Analysis, ImageRow, Note
+from dl2cli.analysis.sources import Item, Reader
+from dl2cli.errors import Dl2Error
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """An image, and whether it belongs to the sample whose fidelity is measured."""
+
+    item: Item
+    fidelity: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    """What a worker is told once."""
+
+    reader: Reader
+    analyses: frozenset[Analysis]
+    engine: Engine
+    comparisons: tuple[Comparison, ...]
+
+
+_config: WorkerConfig
+
+
+def start(config: WorkerConfig) -> None:
+    """Prepare this process: it leaves Ctrl-C to its parent, and ends when its parent does."""
+    global _config  # noqa: PLW0603 - the one thing that a pool's worker can be given
+    _config = config
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.simplefilter("ignore")  # Pillow's, of damaged metadata; they would break the display
+    if config.engine is Engine.MAGICK:
+        magick()
+    if parent_process() is not None:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        # Image libraries (libtiff) write about damaged files to stderr by themselves.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def analyse(task: Task) -> ImageRow:
+    """Return what the chosen analyses find about one image; damage is a finding."""
+    return analyse_with(_config, task)
+
+
+def analyse_with(config: WorkerConfig, task: Task) -> ImageRow:
+    """Return what the analyses of `config` find about one image."""
+    item = task.item
+    try:
+        opened = config.reader.open(item)
+    except OSError as error:
+        return _unread(item, error.strerror or str(error))
+    except Dl2Error as error:
+        return _unread(item, str(error))
+    with opened.stream:
+        found = examine(item.name, opened.stream, opened.size_bytes, config.analyses, config.engine)
+    found["mtime_ns"] = opened.mtime_ns
+    if task.fidelity and "error" not in found:
+        _add_fidelity(found, config, item)
+    return ImageRow(file=item.name, class_name=item.class_name, **found)
+
+
+def _add_fidelity(found: Found, config: WorkerConfig, item: Item) -> None:
+    if found["format"] != "JPEG":
+        found["notes"] += (Note.NO_FIDELITY,)
+        return
+    try:
+        points, notes = measure(item, config.reader, config.comparisons)
+    except OSError as error:
+        found["error"] = error.strerror or str(error)
+    except Dl2Error as error:
+        found["error"] = f"fidelity: {error}"
+    except MemoryError:
+        found["error"] = "too large for the memory of this machine"
+    else:
+        found["fidelity"] = points or None
+        found["notes"] += notes
+
+
+def crashed(task: Task) -> ImageRow:
+    """Return the row of an image that ended its worker process."""
+    return _unread(task.item, "reading it crashed the worker process")
+
+
+def _unread(item: Item, reason: str) -> ImageRow:
+    return ImageRow(file=item.name, class_name=item.class_name, error=reason)
