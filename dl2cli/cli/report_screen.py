@@ -15,8 +15,11 @@ from dl2cli.report.table import Cell, Column, Table, shown
 if TYPE_CHECKING:
     from dl2cli.report.report import Report
 
-MIN_TEXT_WIDTH = 20
+MAX_TEXT_WIDTH = 22
+MIN_NAME_WIDTH = 14
+NAME_SHARE = 0.36
 GAP = 2
+EDGES = 1
 _COLOURS = {"error": "red", "cut": "red", "warning": "yellow", "no summary": "yellow"}
 
 
@@ -52,13 +55,13 @@ def rich_table(table: Table, width: int) -> RichTable:
         caption=_caption(table, dropped),
         caption_justify="left",
     )
-    for index in kept:
+    for index, column_width in kept.items():
         column = visible.columns[index]
         rich.add_column(
             Text(column.heading),
             justify="right" if column.is_number else "left",
             overflow="fold",
-            min_width=_need(visible, index, width) - GAP,
+            width=column_width if column.is_number or index == 0 else None,
         )
     for row in visible.rows:
         rich.add_row(*(_text(row[index], visible.columns[index]) for index in kept))
@@ -78,24 +81,28 @@ def _text(cell: Cell, column: Column) -> Text:
     return Text(string, style=_COLOURS.get(string, ""))
 
 
-def _fitting(table: Table, width: int) -> list[int]:
-    """Choose columns by rank, then from left to right, while the table fits."""
-    needs = [_need(table, index, width) for index in range(len(table.columns))]
-    kept: list[int] = []
-    left = width - 1
-    for index in sorted(range(len(needs)), key=lambda i: (table.columns[i].rank, i)):
-        if table.columns[index].rank and needs[index] > left:
+def _fitting(table: Table, width: int) -> dict[int, int]:
+    """Choose columns by rank, then from left to right, while the table fits: index to width.
+
+    The first column, a name, is folded to what the others leave it, but never below a share.
+    """
+    needs = [_need(table, index) for index in range(len(table.columns))]
+    names = max([len(table.columns[0].heading), *(len(str(row[0])) for row in table.rows)])
+    left = width - EDGES - min(names, int(width * NAME_SHARE)) - GAP
+    kept = {0: 0}
+    for index in sorted(range(1, len(needs)), key=lambda i: (table.columns[i].rank, i)):
+        if table.columns[index].rank and needs[index] + GAP > left:
             continue
-        kept.append(index)
-        left -= needs[index]
-    return sorted(kept)
+        kept[index] = needs[index]
+        left -= needs[index] + GAP
+    others = sum(need + GAP for index, need in kept.items() if index)
+    kept[0] = max(MIN_NAME_WIDTH, min(names, width - EDGES - GAP - others))
+    return dict(sorted(kept.items()))
 
 
-def _need(table: Table, index: int, width: int) -> int:
-    """Return the characters that a column takes, with its gap; long texts are folded."""
+def _need(table: Table, index: int) -> int:
     column = table.columns[index]
     cells = [len(shown(row[index], column)) for row in table.rows]
     if column.is_number:
-        return max([len(word) for word in column.heading.split()] + cells) + GAP
-    limit = max(MIN_TEXT_WIDTH, int(width * 0.4)) if index == 0 else MIN_TEXT_WIDTH
-    return min(max([len(column.heading), *cells]), limit) + GAP
+        return max([len(word) for word in column.heading.split()] + cells)
+    return min(max([len(column.heading), *cells]), MAX_TEXT_WIDTH)

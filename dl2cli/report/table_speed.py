@@ -178,8 +178,8 @@ def codecs(entries: Sequence[Entry]) -> Table:
 
     fields: list[Field[Entry]] = [
         text("run", "Run", lambda e: e.name, 1),
-        text("codec", "Codec", lambda e: e.setup.codec, 0),
-        text("quality", "Quality", lambda e: e.setup.quality, 0),
+        text("codec", "Codec", lambda e: e.setup.codec, 1),
+        text("quality", "Quality", lambda e: e.setup.quality, 1),
         text("side", "Does", lambda e: "encode" if e.run.kind is Kind.CODEC_ENC else "decode", 0),
         text("device", "Device", lambda e: e.setup.device, 0),
         text("loader", "Method", lambda e: e.setup.loader, 2),
