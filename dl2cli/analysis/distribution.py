@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-_BINS = 12
+_BINS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Histogram:
 
     @staticmethod
     def of(values: npt.ArrayLike) -> Histogram | None:
-        """Return the histogram of values in about twelve bins, None for no values."""
+        """Return the histogram of values in up to about twenty bins, None for no values."""
         numbers = np.asarray(values, dtype=np.float64)
         if not numbers.size:
             return None

@@ -39,7 +39,7 @@ class AnalysisConfig:
     comparisons: tuple[Comparison, ...] = ()
     target_ms_ssim: float = 0.95
     seed: int = 0
-    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    workers: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
     fresh: bool = False  # do not resume
 
     def __post_init__(self) -> None:
