@@ -16,6 +16,7 @@ from dl2cli.report.table_learning import delta_top1
 MAX_SENTENCES = 6  # of one kind
 BOUND_BY_DATA = 0.3  # from this share of waiting on, a run is bound by its data path
 BOUND_BY_COMPUTE = 0.05
+COLD = 1.25  # the first epoch's time over the mean of the others
 
 _KIND_WORDS = {
     Kind.TRAIN: "training",
@@ -166,13 +167,18 @@ def _accuracies(entries: Sequence[Entry]) -> Iterator[str]:
 
 
 def _cold_caches(entries: Sequence[Entry]) -> Iterator[str]:
-    for entry in entries:
-        cold = ratio(entry.timing.epoch_first_s, entry.timing.epoch_mean_s)
-        if cold is not None and cold > 1.25 and entry.setup.dataset != "synthetic":
-            yield (
-                f"{entry.name}: the first epoch takes {cold:.1f} times the mean of the others "
-                "(a cold cache); means leave it out."
-            )
+    cold = [
+        (times, entry)
+        for entry in entries
+        if (times := ratio(entry.timing.epoch_first_s, entry.timing.epoch_mean_s)) is not None
+        and times > COLD
+        and entry.setup.dataset != "synthetic"
+    ]
+    cold.sort(key=lambda pair: -pair[0])
+    if cold:
+        names = ", ".join(f"{entry.name} {times:.1f} times" for times, entry in cold[:5])
+        more = f" and {len(cold) - 5} more runs" if len(cold) > 5 else ""
+        yield f"First epochs take longer than the mean of the others (a cold cache): {names}{more}."
 
 
 def _unsteady(entries: Sequence[Entry]) -> Iterator[str]:

@@ -167,7 +167,7 @@ def _rate_plot(
             _draw_groups(axes, items, canvas.tips)
             axes.set_xlabel("images/s (whisker: slowest and fastest epoch after the first)")
 
-        yield Plot(slug(title + suffix), title + suffix, _height(items), draw)
+        yield Plot(slug(title + suffix), title + suffix, _height(items), draw, "row")
 
 
 def _rate_bar(entry: Entry, looks: Mapping[str, Look], fields: Sequence[str]) -> Bar:
@@ -200,7 +200,7 @@ def stall_plots(entries: Sequence[Entry]) -> Iterator[Plot]:
         def draw(canvas: Canvas, part: Sequence[Entry] = part) -> None:
             _draw_stalls(canvas, part)
 
-        yield Plot(slug("stalls", suffix), title, 1.5 + 0.3 * len(part), draw)
+        yield Plot(slug("stalls", suffix), title, 1.5 + 0.3 * len(part), draw, "row")
 
 
 def _draw_stalls(canvas: Canvas, entries: Sequence[Entry]) -> None:
@@ -270,7 +270,7 @@ def codec_plots(entries: Sequence[Entry], looks: Mapping[str, Look]) -> Iterator
                 _draw_groups(axes, items, canvas.tips, log=True)
                 axes.set_xlabel("images/s over the whole experiment (logarithmic)")
 
-            yield Plot(slug(verb, suffix), f"{verb}: rate{suffix}", _height(items), draw)
+            yield Plot(slug(verb, suffix), f"{verb}: rate{suffix}", _height(items), draw, "row")
 
 
 def quality_plots(lists: Sequence[QualityList]) -> Iterator[Plot]:
@@ -295,4 +295,10 @@ def quality_plots(lists: Sequence[QualityList]) -> Iterator[Plot]:
             axes.set_ylabel("images")
             axes.grid(axis="y")
 
-        yield Plot(slug("qualities", number or ""), f"JPEG qualities: {qualities.file}", 3.0, draw)
+        yield Plot(
+            slug("qualities", number or ""),
+            f"JPEG qualities: {qualities.file}",
+            3.0,
+            draw,
+            "column",
+        )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dl2cli.errors import MissingDependency, StorageError
-from dl2cli.report.palette import GRID, INK
+from dl2cli.report.palette import GRID, INK, RAW_COLOUR
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,12 +69,16 @@ class Canvas:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A plot that can be drawn; `draw` fills a canvas of the given height."""
+    """A plot that can be drawn; `draw` fills a canvas of the given height.
+
+    `hover` says what a pointer means: the nearest point, or the row or column it is in.
+    """
 
     name: str
     title: str
     height_in: float
     draw: Callable[[Canvas], None]
+    hover: str = "point"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,7 @@ class InlineSvg:
     title: str
     svg: str
     points: tuple[tuple[float, float, str], ...]
+    hover: str
 
 
 @contextmanager
@@ -175,7 +180,7 @@ def inline_svg(plot: Plot) -> InlineSvg:
         )
         height = plot.height_in * DPI
         points = tuple(_point(tip, height) for tip in canvas.tips)
-    return InlineSvg(plot.name, plot.title, _tidy(buffer.getvalue()), points)
+    return InlineSvg(plot.name, plot.title, _tidy(buffer.getvalue()), points, plot.hover)
 
 
 def _point(tip: Tip, height: float) -> tuple[float, float, str]:
@@ -189,7 +194,9 @@ def _tidy(svg: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' id="[A-Za-z0-9]+_\d+"', "", svg)
     svg = re.sub(r"<svg [^>]*viewBox=\"([^\"]*)\"[^>]*>", r'<svg viewBox="\1">', svg, count=1)
-    return svg.replace(INK, "currentColor").replace("xlink:href", "href").strip()
+    # The blue of raw is too dark on a dark page, which has a lighter one.
+    svg = svg.replace(RAW_COLOUR.lower(), "var(--raw)").replace(INK, "currentColor")
+    return svg.replace("xlink:href", "href").strip()
 
 
 def slug(*parts: object) -> str:
