@@ -1,17 +1,89 @@
-"""`dl2 env`: registered, and hidden until it works."""
+"""`dl2 env`: what dl2 runs on."""
 
 from __future__ import annotations
 
-import typer
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from dl2cli.errors import UsageError
+import typer
+from rich.table import Table
+
+from dl2cli.cli.options import JsonOption, help_text
+from dl2cli.cli.output import Output, printable
+
+if TYPE_CHECKING:
+    from dl2cli.environment import Environment, Gpus, JpegLibrary
+
+_HELP = """\
+Show what dl2 runs on: what belongs in a bug report.
+
+Versions of everything that matters, features of the processor, whether libjpeg-turbo uses its
+vector code, and the GPUs.
+
+Example: [bold]dl2 env --json > env.json[/bold]
+"""
+
+_ABSENT = "not installed"
 
 
 def register(app: typer.Typer) -> None:
     """Add `dl2 env` to the program."""
-    app.command("env", hidden=True)(env)
+    app.command("env", help=help_text(_HELP))(env)
 
 
-def env() -> None:
-    """Say that the command is not there yet."""
-    raise UsageError("`dl2 env` is not part of this version yet.")
+def env(json: JsonOption = False) -> None:
+    """Show what dl2 runs on (the help text is `_HELP`)."""
+    from dl2cli.environment import environment
+
+    result = environment()
+    table = Table(show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in _rows(result):
+        table.add_row(name, printable(value))
+    Output(json_mode=json).result(result, table)
+
+
+def _rows(result: Environment) -> Iterator[tuple[str, str]]:
+    cpu = result.cpu
+    yield "dl2", f"{result.dl2} ({result.location})"
+    yield "Python", result.python
+    yield "system", f"{result.system}, {result.kernel}"
+    yield "processor", cpu.model
+    yield "cores", f"{cpu.cores_usable} usable of {cpu.cores}"
+    yield "features", " ".join(cpu.features) or "none that matter"
+    yield "memory", f"{result.memory_bytes / 2**30:.1f} GiB"
+    yield "native core", result.native_core
+    yield "libjpeg-turbo", _jpeg(result.libjpeg)
+    yield "Pillow's", _jpeg(result.pillow_libjpeg)
+    yield "ImageMagick", result.imagemagick or _ABSENT
+    yield "SQLite", result.sqlite
+    for name, version in result.packages.items():
+        yield name, _package(name, version, result.torch_cuda)
+    yield "GPU", _gpu(result.gpus)
+    for name, value in result.variables.items():
+        yield name, value
+
+
+def _jpeg(library: JpegLibrary | None) -> str:
+    if library is None:
+        return "not found"
+    simd = {True: "SIMD in use", False: "no SIMD: slow", None: "SIMD unknown"}[library.simd]
+    return f"{library.version}, {simd}" + (f" ({library.file})" if library.file else "")
+
+
+def _package(name: str, version: str | None, torch_cuda: str | None) -> str:
+    if version is None:
+        return _ABSENT
+    if name == "torch":
+        return f"{version}, built for " + (f"CUDA {torch_cuda}" if torch_cuda else "CPU")
+    return version
+
+
+def _gpu(gpus: Gpus | None) -> str:
+    if gpus is None:
+        return "none (no nvidia-smi)"
+    if gpus.problem:
+        return gpus.problem
+    names = [f"{gpu.name}, {gpu.memory_bytes / 2**30:.0f} GiB" for gpu in gpus.devices]
+    return "\n".join([*names, f"driver {gpus.driver}, CUDA up to {gpus.cuda}"])

@@ -5,16 +5,43 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 import dl2cli
-from dl2cli.cli import analyze_images, bench_io, convert, env, extract, inspect, report, train
-from dl2cli.errors import Dl2Error, ExitCode
+from dl2cli.cli import (
+    analyze_images,
+    bench_io,
+    convert,
+    env,
+    extract,
+    inspect,
+    report,
+    sample,
+    train,
+)
+from dl2cli.errors import Dl2Error, ExitCode, Interrupted
+
+
+class _Program(TyperGroup):
+    """Keeps two exceptions from Typer, which would end the program without a word."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - a context of the click inside Typer
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise Interrupted("interrupted.") from error
+        except BrokenPipeError:
+            # The reader of our stdout (head, less) has left: not an error of ours.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(128 + signal.SIGPIPE) from None
+
 
 app = typer.Typer(
     name="dl2",
+    cls=_Program,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -47,6 +74,7 @@ analyze_images.register(app)
 train.register(app)
 bench_io.register(app)
 report.register(app)
+sample.register(app)
 env.register(app)
 
 
@@ -56,13 +84,7 @@ def main() -> NoReturn:
         app()
     except Dl2Error as error:
         _fail(error, error.exit_code)
-    except KeyboardInterrupt as error:
-        _fail(error, ExitCode.INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our stdout (head, less) has left: not an error of ours.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(128 + signal.SIGPIPE)
-    except Exception as error:  # noqa: BLE001 - the last resort of the program
+    except Exception as error:
         _fail(error, ExitCode.UNEXPECTED)
     sys.exit(ExitCode.DONE)
 
@@ -75,8 +97,6 @@ def _fail(error: BaseException, code: ExitCode) -> NoReturn:
     output = Output()
     if isinstance(error, Dl2Error):
         output.message(f"dl2: {error}")
-    elif isinstance(error, KeyboardInterrupt):
-        output.message("dl2: interrupted.")
     else:
         output.message(
             f"dl2: unexpected {type(error).__name__}: {error}. "
