@@ -95,7 +95,9 @@ class OrderedPool(Generic[T, R]):
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _open(self) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("spawn")  # not fork: this process has threads
+        # Not fork: this process has threads. The fork server has loaded what workers need, once.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([self._function.__module__])
         self._stop = context.Event()
         return ProcessPoolExecutor(
             self._workers,

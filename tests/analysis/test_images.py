@@ -1,0 +1,169 @@
+"""What is found out about one image."""
+
+import io
+import random
+
+import numpy as np
+import pytest
+from jpeg_samples import damaged, jpeg, picture, with_tables
+from PIL import Image, ImageStat
+
+from dl2cli.analysis.images import examine
+from dl2cli.analysis.quality import Engine
+from dl2cli.analysis.rows import CHEAP, Analysis, Note
+
+
+def look(data: bytes, name: str = "a.jpg", analyses=CHEAP, engine=Engine.NATIVE) -> dict:
+    return examine(name, io.BytesIO(data), len(data), frozenset(analyses), engine)
+
+
+def encoded(image: Image.Image, kind: str, **options) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_mean_and_deviation_are_those_of_pillow_and_of_numpy(mode):
+    data = jpeg(picture(200, 150).convert(mode), quality=85)
+    found = look(data)
+    with Image.open(io.BytesIO(data)) as image:
+        theirs = ImageStat.Stat(image)
+        pixels = np.asarray(image, dtype=np.float64).reshape(-1, len(image.getbands()))
+    assert found["mean"] == pytest.approx(theirs.mean, abs=1e-6)
+    assert found["std"] == pytest.approx(theirs.stddev, abs=1e-6)
+    assert found["mean"] == pytest.approx(pixels.mean(axis=0), abs=1e-6)
+    assert found["std"] == pytest.approx(pixels.std(axis=0), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("image", "kind"),
+    [
+        (picture().convert("CMYK"), "JPEG"),
+        (picture().convert("P"), "PNG"),
+        (picture().convert("RGBA"), "WEBP"),
+        (picture().convert("LA"), "PNG"),
+        (picture().convert("1"), "TIFF"),
+        (picture().convert("P"), "GIF"),
+    ],
+)
+def test_other_modes_count_as_rgb(image, kind):
+    data = encoded(image, kind)
+    found = look(data, f"a.{kind.lower()}")
+    with Image.open(io.BytesIO(data)) as opened:
+        theirs = ImageStat.Stat(opened.convert("RGB"))
+        assert found["mode"] == opened.mode
+    assert found["mean"] == pytest.approx(theirs.mean, abs=1e-6)
+    assert found["std"] == pytest.approx(theirs.stddev, abs=1e-6)
+    assert found["format"] == kind
+    assert "error" not in found
+
+
+def test_everything_about_a_jpeg():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = jpeg(
+        picture(70, 50), quality=81, progressive=True, subsampling="4:2:2", exif=exif,
+        icc_profile=b"\0" * 64,
+    )  # fmt: skip
+    found = look(data, "odd.png")
+    expected = {
+        "size": len(data), "width": 70, "height": 50, "mode": "RGB", "quality": 81,
+        "format": "JPEG", "subsampling": "4:2:2", "progressive": True, "scans": 10,
+        "orientation": 6, "icc": True,
+    }  # fmt: skip
+    assert {name: found[name] for name in expected} == expected
+    assert set(found["notes"]) == {Note.ENDING, Note.ROTATED, Note.ICC}
+
+
+@pytest.mark.parametrize(
+    ("data", "note"),
+    [
+        (jpeg(picture().convert("CMYK")), Note.CMYK),
+        (jpeg() + b"\0\0\0", Note.TRAILING),
+        (jpeg(exif=b"Exif\0\0MM\0*\xff\xff"), Note.BAD_EXIF),
+        (with_tables(jpeg(), [(0, 0, [200] * 64), (1, 0, [1] * 64)]), Note.NO_QUALITY),
+        (with_tables(jpeg(), [(0, 0, [7] * 64), (1, 0, [8] * 64)]), Note.OWN_TABLES),
+        (encoded(Image.fromarray(np.zeros((9, 9), np.uint16)), "PNG"), Note.DEEP),
+    ],
+)
+def test_oddities(data, note):
+    found = look(data)
+    assert note in found["notes"]
+    assert "error" not in found
+
+
+def test_a_plain_jpeg_has_no_oddities():
+    assert look(jpeg(quality=75), "A.JPEG")["notes"] == ()
+
+
+@pytest.mark.parametrize("engine", list(Engine))
+def test_both_engines(engine):
+    pytest.importorskip("wand.image")
+    found = look(jpeg(quality=37), analyses={Analysis.QUALITY}, engine=engine)
+    assert found["quality"] == 37
+    odd = with_tables(jpeg(), [(0, 0, [200] * 64), (1, 0, [1] * 64)])
+    assert look(odd, engine=engine)["quality"] == 92
+
+
+class CountingStream(io.BytesIO):
+    bytes_read = 0
+
+    def read(self, size=-1):
+        data = super().read(size)
+        self.bytes_read += len(data)
+        return data
+
+
+def test_quality_and_size_read_no_more_than_the_header():
+    data = jpeg(picture(900, 900), quality=98)
+    assert len(data) > 300_000
+    stream = CountingStream(data)
+    chosen = frozenset({Analysis.QUALITY, Analysis.SIZE})
+    found = examine("a.jpg", stream, len(data), chosen, Engine.NATIVE)
+    assert (found["quality"], found["width"]) == (98, 900)
+    assert stream.bytes_read <= 64 << 10
+
+
+def test_a_header_longer_than_what_is_read_first():
+    data = jpeg(quality=66, icc_profile=b"\0" * 150_000)
+    assert look(data, analyses={Analysis.QUALITY})["quality"] == 66
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty file"),
+        (b"plain text", "not an image of a known format"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "not an image of a known format"),
+        (jpeg()[:300], "ends within its header"),
+        (jpeg(picture(300, 300))[:-4000], "does not decode: image file is truncated"),
+        (encoded(picture(), "PNG")[:-900], "does not decode"),
+        (jpeg().replace(b"\xff\xc0", b"\xff\xc3"), "unsupported kind (SOF3)"),
+    ],
+)
+def test_damage_has_a_reason(data, reason):
+    assert reason in look(data)["error"]
+
+
+def test_a_bomb_is_not_decoded():
+    data = bytearray(jpeg())
+    place = data.index(b"\xff\xc0")
+    data[place + 5 : place + 9] = b"\xff\xdc\xff\xdc"
+    found = look(bytes(data))
+    assert "decompression bombs" in found["error"]
+    assert found["quality"] == 75
+
+
+def test_damage_never_raises():
+    rng = random.Random(8)
+    sources = [
+        (jpeg(quality=80), "JPEG"),
+        (jpeg(progressive=True), "JPEG"),
+        *((encoded(picture(), kind), kind) for kind in ("PNG", "WEBP", "GIF", "BMP", "PPM")),
+    ]
+    failed = 0
+    for _ in range(600):
+        data, _kind = rng.choice(sources)
+        failed += "error" in look(damaged(data, rng))
+    assert failed > 100
