@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# From a bare Debian or Ubuntu to a first result: set up, then go through what dl2 can do.
+#   scripts/quickstart.sh [FOLDER]
+# FOLDER is an ImageFolder (one folder a class, or train/ and val/ of that form) and is only read;
+# without it the built-in sample set is made. Results go to DL2_OUT (./dl2-quickstart).
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+source "$(dirname "$0")/lib.sh"
+
+[[ $# -le 1 && ${1:-} != -* ]] || die "usage: scripts/quickstart.sh [FOLDER]"
+[[ $# -eq 0 || -d $1 ]] || die "$1 is no folder"
+out=${DL2_OUT:-$PWD/dl2-quickstart}
+
+install_packages g++ libjpeg-dev imagemagick
+set_up analysis,plots
+program=$(dl2 --help)
+
+# Run a subcommand, if this version has it.
+step() {
+    local status=0
+    grep -qE "^[^[:alnum:]]*$1 " <<<"$program" || return 0
+    say "dl2 $*"
+    dl2 "$@" || status=$?
+    case $status in
+        0) ;;
+        4) say "dl2 $1 is left out: the part that it names is not installed" ;;
+        *) die "dl2 $1 ended with exit code $status" ;;
+    esac
+}
+
+step env
+source_folder=${1:-$(dl2 sample)}
+say "Images: $source_folder"
+say "Results: $out"
+mkdir -p "$out"
+
+step analyze-images "$source_folder"
+step convert "$source_folder" "$out/pcr" --force
+first=
+for dataset in "$out"/pcr "$out"/pcr/*/; do # a source in splits becomes a dataset a split
+    if [[ -f $dataset/PCR.db ]]; then
+        first=${first:-$dataset}
+        step inspect "$dataset" --verify
+    fi
+done
+# The same pictures with two of their scans and with all, to be looked at.
+rm -rf "$out/few-scans" "$out/all-scans"
+step extract "$first" "$out/few-scans" --scans 2 --most 8
+step extract "$first" "$out/all-scans" --most 8
+step bench-io "$first"
+step train "$out/pcr" --epochs 2 --log-dir "$out/logs"
+if compgen -G "$out/logs/*" >/dev/null; then
+    step report "$out/logs" --html "$out/report.html"
+fi
+say "Done. Compare the pictures in $out/few-scans with those in $out/all-scans."
