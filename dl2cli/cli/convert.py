@@ -13,7 +13,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from dl2cli.cli.options import JsonOption, WorkersOption, size, usable_cores
+from dl2cli.cli.options import JsonOption, WorkersOption, help_text, size, usable_cores
 from dl2cli.cli.output import Output, printable
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class ConvertReport:
 
 def register(app: typer.Typer) -> None:
     """Add `dl2 convert` to the program."""
-    app.command("convert", help=_HELP)(convert)
+    app.command("convert", help=help_text(_HELP))(convert)
 
 
 def convert(
@@ -137,7 +137,7 @@ def convert(
 
 
 def _measure(samples: int) -> MeasureFidelity:
-    from dl2cli.analysis.fidelity import measure_dataset
+    from dl2cli.analysis.dataset_fidelity import measure_dataset
 
     return lambda dataset: measure_dataset(dataset, samples)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dl2cli.cli.options import JsonOption, image_progress, size
+from dl2cli.cli.options import JsonOption, help_text, image_progress, size
 from dl2cli.cli.output import Output, printable
 
 _HELP = """\
@@ -22,7 +22,7 @@ Example: [bold]dl2 extract out/ photos/ --scans 5[/bold]
 
 def register(app: typer.Typer) -> None:
     """Add `dl2 extract` to the program."""
-    app.command("extract", help=_HELP)(extract)
+    app.command("extract", help=help_text(_HELP))(extract)
 
 
 def extract(

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from dl2cli.cli.options import JsonOption, WorkersOption, image_progress, size, usable_cores
+from dl2cli.cli.options import (
+    JsonOption,
+    WorkersOption,
+    help_text,
+    image_progress,
+    size,
+    usable_cores,
+)
 from dl2cli.cli.output import Output, printable
 from dl2cli.errors import ExitCode
 
@@ -57,7 +64,7 @@ class InspectReport:
 
 def register(app: typer.Typer) -> None:
     """Add `dl2 inspect` to the program."""
-    app.command("inspect", help=_HELP)(inspect)
+    app.command("inspect", help=help_text(_HELP))(inspect)
 
 
 def inspect(

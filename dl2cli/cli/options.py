@@ -29,6 +29,11 @@ WorkersOption = Annotated[
 ]
 
 
+def help_text(text: str) -> str:
+    """Join the lines of each paragraph, so that the help fills the terminal's width."""
+    return "\n\n".join(" ".join(part.split()) for part in text.strip().split("\n\n"))
+
+
 def size(count: float) -> str:
     """Return a number of bytes in decimal units ("1.2 MB")."""
     return decimal(int(count))

@@ -1,51 +1,14 @@
 #include <cstring>
 
-#include "dl2/error.hpp"
 #include "dl2/jpeg_codec.hpp"
 #include "dl2/jpeg_header.hpp"
-#include "jpeg_guard.hpp"
+#include "jpeg_reader.hpp"
 
 #define DL2_TEXT_(x) #x
 #define DL2_TEXT(x) DL2_TEXT_(x)
 
 namespace dl2 {
 namespace {
-
-// Frees libjpeg's memory also when a constructor that holds it throws.
-struct Decompress : jpeg_decompress_struct {
-    Decompress() : jpeg_decompress_struct{} {}
-    ~Decompress() { jpeg_destroy_decompress(this); }
-    Decompress(const Decompress&) = delete;
-    Decompress& operator=(const Decompress&) = delete;
-};
-
-// A libjpeg decompressor with its error state, limits and source.
-struct Reader {
-    JpegErrors errors{};
-    JpegMonitor monitor{};
-    FragmentSource source{};
-    Decompress in;
-
-    Reader(const Bytes* fragments, std::size_t count, bool whole_file, const Limits& limits) {
-        in.err = install(errors);
-        auto create = [this] { jpeg_create_decompress(&in); };
-        run(create);
-        in.progress = install(monitor, limits, nullptr);
-        install(source, &in, fragments, count, whole_file);
-        auto read_header = [this] { jpeg_read_header(&in, TRUE); };
-        run(read_header);
-    }
-
-    template <class Body>
-    void run(Body& body) {
-        if (!guarded(errors, body)) throw Error(ErrorKind::data, errors.fatal);
-    }
-
-    void check_damage() const {
-        if (errors.warning[0] != 0) throw Error(ErrorKind::data, errors.warning);
-        if (errors.premature_eof) throw Error(ErrorKind::data, "the file ends early");
-    }
-};
 
 J_COLOR_SPACE natural_space(const jpeg_decompress_struct& in) {
     switch (in.jpeg_color_space) {

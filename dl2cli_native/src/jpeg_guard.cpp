@@ -17,8 +17,16 @@ JpegErrors& errors_of(j_common_ptr cinfo) {
     std::longjmp(errors.escape, 1);
 }
 
+// Whether libjpeg now stumbles over the end of a scan whose rest was skipped on purpose.
+bool was_cut(j_common_ptr cinfo) {
+    if (!cinfo->is_decompressor || cinfo->progress == nullptr) return false;
+    const auto& monitor = *reinterpret_cast<JpegMonitor*>(cinfo->progress);
+    return monitor.cut_source != nullptr &&
+           monitor.cut_scan == reinterpret_cast<j_decompress_ptr>(cinfo)->input_scan_number;
+}
+
 void on_message(j_common_ptr cinfo, int level) {
-    if (level >= 0) return;  // a trace message
+    if (level >= 0 || was_cut(cinfo)) return;  // a trace message, or a scan that ends where we said
     JpegErrors& errors = errors_of(cinfo);
     switch (cinfo->err->msg_code) {
         case JWRN_EXTRANEOUS_DATA:  // bytes that belong to nothing: every decoder skips them alike
@@ -36,8 +44,25 @@ void on_message(j_common_ptr cinfo, int level) {
 
 void on_output(j_common_ptr) {}  // nothing prints
 
+// Moves to the next marker of the current fragment, or to the fragment's end. libjpeg takes a
+// marker for the end of the scan and leaves the remaining blocks as they are, without decoding.
+void skip_scan(FragmentSource& source) {
+    const JOCTET* at = source.manager.next_input_byte;
+    const JOCTET* const end = at + source.manager.bytes_in_buffer;
+    while (at < end) {
+        const void* hit = std::memchr(at, 0xFF, static_cast<std::size_t>(end - at));
+        at = hit != nullptr ? static_cast<const JOCTET*>(hit) : end;
+        if (end - at < 2) break;
+        const bool inside_scan = at[1] == 0 || (at[1] >= JPEG_RST0 && at[1] <= JPEG_RST0 + 7);
+        if (!inside_scan && at[1] != 0xFF) break;
+        at += inside_scan ? 2 : 1;
+    }
+    source.manager.next_input_byte = at;
+    source.manager.bytes_in_buffer = static_cast<std::size_t>(end - at);
+}
+
 void on_progress(j_common_ptr cinfo) {
-    const auto& monitor = *reinterpret_cast<JpegMonitor*>(cinfo->progress);
+    auto& monitor = *reinterpret_cast<JpegMonitor*>(cinfo->progress);
     if (monitor.cancel != nullptr && monitor.cancel->load(std::memory_order_relaxed)) {
         give_up(cinfo, "cancelled");
     }
@@ -47,6 +72,13 @@ void on_progress(j_common_ptr cinfo) {
     const std::uint64_t pixels = std::uint64_t{decompress->image_width} * decompress->image_height;
     if (scans > monitor.max_scans) give_up(cinfo, "too many scans");
     if (scans * pixels > monitor.max_scan_pixels) give_up(cinfo, "too many scans for its size");
+    if (monitor.cut_source != nullptr && decompress->unread_marker == 0 &&
+        monitor.cut_scan != decompress->input_scan_number &&
+        decompress->input_iMCU_row >= monitor.cut_rows &&
+        decompress->input_iMCU_row < decompress->total_iMCU_rows) {
+        monitor.cut_scan = decompress->input_scan_number;
+        skip_scan(*monitor.cut_source);
+    }
 }
 
 void source_start(j_decompress_ptr) {}
@@ -106,6 +138,8 @@ jpeg_progress_mgr* install(JpegMonitor& monitor, const Limits& limits,
     monitor.cancel = cancel;
     monitor.max_scans = limits.max_scans;
     monitor.max_scan_pixels = limits.max_scan_pixels;
+    monitor.cut_source = nullptr;
+    monitor.cut_scan = 0;
     return &monitor.manager;
 }
 

@@ -2,14 +2,14 @@
 // .cpp are the only place where setjmp and longjmp are used.
 #pragma once
 
-#include <jpeglib.h>
-
 #include <atomic>
 #include <csetjmp>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <string>
+
+#include <jpeglib.h>  // needs <cstddef> and <cstdio> before it
 
 #include "dl2/bytes.hpp"
 
@@ -30,6 +30,8 @@ jpeg_error_mgr* install(JpegErrors& errors);
 // Forgets what the last image reported.
 void reset(JpegErrors& errors);
 
+struct FragmentSource;
+
 // Watches a decompression (or a compression, where only `cancel` counts) while libjpeg works.
 // `manager` comes first, as above.
 struct JpegMonitor {
@@ -37,6 +39,11 @@ struct JpegMonitor {
     const std::atomic<bool>* cancel;  // may be null
     std::uint32_t max_scans;
     std::uint64_t max_scan_pixels;
+    // Where only the upper part of a progressive image is wanted: the rest of each scan is skipped
+    // once this many rows of MCUs are read. Null: scans are read to their end.
+    FragmentSource* cut_source;
+    std::uint32_t cut_rows;
+    int cut_scan;  // the scan whose rest was skipped: what libjpeg says of it means nothing
 };
 
 jpeg_progress_mgr* install(JpegMonitor& monitor, const Limits& limits,

@@ -1,4 +1,3 @@
-#include <jerror.h>
 
 #include <cstdlib>
 #include <cstring>
