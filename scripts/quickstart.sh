@@ -33,6 +33,7 @@ source_folder=${1:-$(dl2 sample)}
 say "Images: $source_folder"
 say "Results: $out"
 mkdir -p "$out"
+echo '*' >"$out/.gitignore" # where this is the repository, results are none of its business
 
 step analyze-images "$source_folder"
 step convert "$source_folder" "$out/pcr" --force
