@@ -23,20 +23,20 @@ missing_packages() {
     done
 }
 
-# Run a command as root, or return 77 where that is not possible.
+# Run a command as root, or return 1 where that is not possible.
 as_root() {
     if [[ $EUID -eq 0 ]]; then
         "$@"
     elif command -v sudo >/dev/null && { [[ -t 0 ]] || sudo -n true 2>/dev/null; }; then
         sudo "$@" # asks for a password only where somebody can type it
     else
-        return 77
+        return 1
     fi
 }
 
 # Install those of the given Debian packages that are missing.
 install_packages() {
-    local status=0 log=$root/build/apt.log
+    local log=$root/build/apt.log
     local -a missing
     if ! command -v dpkg-query >/dev/null; then
         say "This is no Debian or Ubuntu. Please install these packages, or their like: $*"
@@ -44,16 +44,15 @@ install_packages() {
     fi
     mapfile -t missing < <(missing_packages "$@")
     [[ ${#missing[@]} -gt 0 ]] || return 0
+    as_root true || die "system packages are missing, and this is neither root nor sudo. As root, run:
+  apt-get install ${missing[*]}"
     say "Installing system packages: ${missing[*]}"
     as_root apt-get update -qq >"$log" 2>&1 || true # old lists may do, and if not, the next line says so
     as_root env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y -q --no-install-recommends "${missing[@]}" >>"$log" 2>&1 || status=$?
-    case $status in
-        0) ;;
-        77) die "system packages are missing, and this is neither root nor sudo. Please run, as root:
-  apt-get install ${missing[*]}" ;;
-        *) tail -n 15 "$log" >&2 && die "apt-get could not install them; its output is in $log" ;;
-    esac
+        apt-get install -y -q --no-install-recommends "${missing[@]}" >>"$log" 2>&1 || {
+        tail -n 15 "$log" >&2
+        die "apt-get could not install them; all that it said is in $log"
+    }
 }
 
 # Install a package that only some tests use, where that can be done.

@@ -9,11 +9,12 @@ source "$(dirname "$0")/lib.sh"
 
 [[ $# -le 1 && ${1:-} != -* ]] || die "usage: scripts/quickstart.sh [FOLDER]"
 [[ $# -eq 0 || -d $1 ]] || die "$1 is no folder"
-out=${DL2_OUT:-$PWD/dl2-quickstart}
 
 install_packages g++ libjpeg-dev imagemagick
 set_up analysis,plots
 program=$(dl2 --help)
+
+bad_data=0
 
 # Run a subcommand, if this version has it.
 step() {
@@ -23,13 +24,18 @@ step() {
     dl2 "$@" || status=$?
     case $status in
         0) ;;
+        3)
+            say "dl2 $1 found bad data (above), and this goes on"
+            bad_data=3
+            ;;
         4) say "dl2 $1 is left out: the part that it names is not installed" ;;
         *) die "dl2 $1 ended with exit code $status" ;;
     esac
 }
 
 step env
-source_folder=${1:-$(dl2 sample)}
+source_folder=$(realpath "${1:-$(dl2 sample)}")
+out=${DL2_OUT:-$PWD/dl2-quickstart}/$(basename "$source_folder")
 say "Images: $source_folder"
 say "Results: $out"
 mkdir -p "$out"
@@ -38,10 +44,10 @@ echo '*' >"$out/.gitignore" # where this is the repository, results are none of 
 step analyze-images "$source_folder"
 step convert "$source_folder" "$out/pcr" --force
 first=
-for dataset in "$out"/pcr "$out"/pcr/*/; do # a source in splits becomes a dataset a split
-    if [[ -f $dataset/PCR.db ]]; then
-        first=${first:-$dataset}
-        step inspect "$dataset" --verify
+for split in "" /train /val /valid /validation /test; do # a source in splits becomes a dataset a split
+    if [[ -f $out/pcr$split/PCR.db ]]; then
+        first=${first:-$out/pcr$split}
+        step inspect "$out/pcr$split" --against "$source_folder$split"
     fi
 done
 # The same pictures with two of their scans and with all, to be looked at.
@@ -53,4 +59,5 @@ step train "$out/pcr" --epochs 2 --log-dir "$out/logs"
 if compgen -G "$out/logs/*" >/dev/null; then
     step report "$out/logs" --html "$out/report.html"
 fi
-say "Done. Compare the pictures in $out/few-scans with those in $out/all-scans."
+say "Done. In $out, compare the pictures in few-scans with those in all-scans."
+exit "$bad_data"
