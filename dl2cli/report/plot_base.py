@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dl2cli.errors import MissingDependency, StorageError
 from dl2cli.report.palette import GRID, INK, RAW_COLOUR
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 WIDTH_IN = 7.2
 DPI = 72  # of the canvas: then a pixel is a point, which is SVG's unit
 PNG_DPI = 160
+MAX_PARTS = 4
+
+T = TypeVar("T")
 
 _STYLE: dict[str, Any] = {
     "font.family": "sans-serif",
@@ -205,9 +208,14 @@ def slug(*parts: object) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.").lower()[:80] or "plot"
 
 
-def chunks(items: Sequence[Any], size: int) -> Iterator[tuple[str, Sequence[Any]]]:
-    """Yield (suffix for a title, part) so that no plot gets too full to read."""
+def chunks(items: Sequence[T], size: int) -> Iterator[tuple[str, Sequence[T]]]:
+    """Yield (suffix for a title, part) so that no plot gets too full to read.
+
+    Of very many items the first MAX_PARTS parts are drawn; the title says so, the tables have all.
+    """
     count = -(-len(items) // size)
-    for index in range(count):
+    for index in range(min(count, MAX_PARTS)):
         suffix = f" ({index + 1} of {count})" if count > 1 else ""
+        if count > MAX_PARTS:
+            suffix = f" ({index + 1}; the first {size * MAX_PARTS} of {len(items)})"
         yield suffix, items[index * size : (index + 1) * size]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dl2cli.report.compare import Clock
@@ -188,12 +188,22 @@ def _is_subset(entry: Entry) -> bool:
     return entry.setup.codec == "raw" and (entry.setup.subset_frac or 1.0) < 1.0
 
 
+def _longest(entries: Iterable[Entry]) -> list[Entry]:
+    """Return the longest training of each variant."""
+    best: dict[str | None, Entry] = {}
+    for entry in entries:
+        known = best.get(entry.setup.variant)
+        if known is None or entry.timing.epochs_done > known.timing.epochs_done:
+            best[entry.setup.variant] = entry
+    return list(best.values())
+
+
 def _subset_plots(
     where: str, entries: Sequence[Entry], looks: Mapping[str, Look]
 ) -> Iterator[Plot]:
     """Yield panels that pair each subset of the images with each compression of all of them."""
-    subsets = [e for e in entries if _is_subset(e)]
-    packed = [e for e in entries if e.setup.codec in ("jpeg", "webp", "pcr")]
+    subsets = _longest(e for e in entries if _is_subset(e))
+    packed = _longest(e for e in entries if e.setup.codec in ("jpeg", "webp", "pcr"))
     pairs = [(s, p) for s in subsets for p in packed]
     for suffix, part in chunks(pairs, 6):
         title = f"Fewer images or fewer bytes: {where}{suffix}"

@@ -1,0 +1,155 @@
+"""The plots: which there are, that they can be read, that one variant has one look."""
+
+import sys
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from PIL import Image
+from report_logs import BENCH, Training, iostat_document, write_json, write_text, write_training
+
+from dl2cli.errors import MissingDependency, StorageError
+from dl2cli.report.config import ReportConfig
+from dl2cli.report.discover import Finder
+from dl2cli.report.palette import COLOURS, RAW_COLOUR, looks
+from dl2cli.report.plot_base import chunks, inline_svg, write_plot
+from dl2cli.report.plots import all_plots, write_plots
+from dl2cli.report.report import Report, build_report
+
+pytest.importorskip("matplotlib")
+
+
+def make(root: Path) -> Report:
+    return build_report(Finder([root]).load(), ReportConfig())
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """One of each kind of log."""
+    root = tmp_path_factory.mktemp("logs")
+    raw = "data-hdd/imagenet/raw/"
+    variants = [raw, "data-hdd/imagenet/jpeg-10/", "data-ssd/imagenet/raw-50/"]
+    for index, data in enumerate(variants):
+        training = Training(data=data, start=index + 1.0, epochs=20, workers=4 * (index + 1))
+        write_training(root / f"run{index}" / "r.json", training)
+    minio = {"dataset_class": "MinIOFolder"}
+    write_training(root / "minio-hdd" / "r.json", Training(params=minio, start=9.0))
+    one = Training(data="data-sas/imagenet/jpeg-10", epochs=10, start=20.0)
+    two = Training(first_epoch=10, epochs=10, start=30.0)
+    write_training(root / "regimen" / "experiment_report_stage_0.json", one)
+    write_training(root / "regimen" / "experiment_report_stage_1.json", two)
+    write_training(root / "io" / "r.json", Training(start=40.0))
+    write_json(root / "io" / "iostat.json", iostat_document(Training(start=40.0)))
+    write_text(root / "io" / "meminfo.txt", "MemTotal: 9000 kB\nCached: 50000 kB\n")
+    write_json(root / "bench" / "bench.json", BENCH)
+    encode = {"dataset": "data-sas/imagenet-5/raw", "total_time": 2.0, "enc_times": [0.5]}
+    write_json(root / "enc-mp-jpeg-10" / "r.json", encode)
+    write_text(root / "q.csv", "file,quality\na,95\nb,75\n")
+    return make(root)
+
+
+def test_every_plot_that_is_asked_for(everything: Report) -> None:
+    names = {plot.name for plot in all_plots(everything)}
+    where = "resnet50-imagenet"
+    assert names >= {
+        "rate-resnet50-1-gpu", "rate-resnet50-1-gpu-by-variant", "rate-no-model-bench-io",
+        "rate-resnet50-1-gpu-by-codec-and-workers", "rate-resnet50-1-gpu-minio-and-compression",
+        "stalls", f"accuracy-over-epochs-{where}", f"accuracy-over-time-{where}",
+        f"fewer-images-or-fewer-bytes-{where}", f"regimens-{where}",
+        "disk-reads-and-page-cache", "disk-over-time-io", "encoding", "qualities",
+    }  # fmt: skip
+
+
+def test_png_files_are_whole_and_of_one_width(everything: Report, tmp_path: Path) -> None:
+    paths = write_plots(everything, tmp_path, "png")
+    assert len(paths) == len({path.name for path in paths}) == len(all_plots(everything))
+    for path in paths:
+        with Image.open(path) as image:
+            image.load()
+            assert image.width == pytest.approx(1152, abs=1)
+            colours = image.convert("RGB").getcolors(1 << 20)
+        assert colours is not None
+        assert len(colours) > 3
+    assert sorted(tmp_path.iterdir()) == sorted(paths), "no temporary file is left"
+
+
+def test_svg_and_pdf_files_are_whole_and_the_same_each_time(
+    everything: Report, tmp_path: Path
+) -> None:
+    for plot in all_plots(everything)[::6]:
+        for suffix in ("svg", "pdf"):
+            first = write_plot(plot, tmp_path / "a", suffix).read_bytes()
+            assert write_plot(plot, tmp_path / "b", suffix).read_bytes() == first
+            if suffix == "svg":
+                ET.fromstring(first)
+            else:
+                assert first.startswith(b"%PDF")
+
+
+def test_bars_carry_their_values_and_axes_their_units(everything: Report) -> None:
+    plot = next(p for p in all_plots(everything) if p.name == "rate-resnet50-1-gpu")
+    drawn = inline_svg(plot)
+    assert "images/s" in drawn.svg
+    rates = [
+        f"{e.timing.rate_epoch_img_s:.0f}"
+        for e in everything.compared
+        if e.run.kind == "train" and e.timing.rate_epoch_img_s
+    ]
+    assert len(rates) == 5
+    for rate in rates:
+        assert rate in drawn.svg
+    assert len(drawn.points) == 5
+
+
+def test_hover_values_lie_on_the_picture(everything: Report) -> None:
+    for plot in all_plots(everything):
+        drawn = inline_svg(plot)
+        root = ET.fromstring(drawn.svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" '))
+        _, _, width, height = (float(v) for v in root.attrib["viewBox"].split())
+        assert drawn.points, plot.name
+        inside = [p for p in drawn.points if 0 <= p[0] <= width and 0 <= p[1] <= height]
+        assert len(inside) >= 0.4 * len(drawn.points), plot.name
+        assert 'id="' not in drawn.svg.replace('id="p', "").replace('id="m', "").replace(
+            'id="h', ""
+        ), "only ids that something refers to"
+
+
+def test_one_look_for_a_variant_everywhere() -> None:
+    first = looks(["jpeg-10", "raw", None, "webp-05"], ["mbt-1"])
+    again = looks([None, "webp-05", "raw", "jpeg-10", "jpeg-10"], ["jpeg-10", "mbt-1"])
+    assert first == again
+    assert first["raw"].colour == RAW_COLOUR
+    many = looks([f"jpeg-{i:02d}" for i in range(25)])
+    assert len(set(many.values())) == len(many)
+    assert {look.colour for look in many.values()} == {RAW_COLOUR, *COLOURS}
+
+
+def test_very_many_runs_give_few_plots() -> None:
+    parts = list(chunks(list(range(1000)), 12))
+    assert len(parts) == 4
+    assert "the first 48 of 1000" in parts[0][0]
+    assert list(chunks([1], 12)) == [("", [1])]
+
+
+def test_names_from_logs_are_drawn_as_they_are(tmp_path: Path) -> None:
+    name = "$\\frac{a$<script>&"
+    write_training(tmp_path / "run" / "r.json", Training(arch=name, data="d/$x_{$/raw"))
+    for plot in all_plots(make(tmp_path)):
+        drawn = inline_svg(plot)
+        assert "<script>" not in drawn.svg
+        ET.fromstring(drawn.svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" '))
+
+
+def test_without_matplotlib_tables_still_work(
+    everything: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert everything.table("throughput") is not None
+    with pytest.raises(MissingDependency, match=r"dl2cli\[plots\]"):
+        write_plots(everything, tmp_path, "svg")
+
+
+def test_a_folder_that_cannot_be_written(everything: Report, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot be written"):
+        write_plots(everything, tmp_path / "file", "svg")
