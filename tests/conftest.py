@@ -4,8 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from dl2cli.dataset.sample import SampleConfig, ensure_sample_set
+
+# No test asserts a time, so no example has a deadline; CI looks at the same examples every time.
+settings.register_profile("dl2", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("dl2")
 
 
 @pytest.fixture(scope="session")

@@ -176,7 +176,9 @@ def open(path: str | os.PathLike[str]) -> Dataset:  # noqa: A001 - read as `pcr.
     folder = Path(path)
     file = folder / index.INDEX
     if not file.is_file():
-        raise UsageError(f"{folder} holds no PCR dataset ({index.INDEX} is missing).")
+        splits = sorted(each.parent.name for each in folder.glob(f"*/{index.INDEX}"))
+        hint = f"; its splits do: {', '.join(splits)}" if splits else ""
+        raise UsageError(f"{folder} holds no PCR dataset ({index.INDEX} is missing){hint}.")
     unfinished = DataError(
         f"{folder} is an unfinished conversion; run the same `dl2 convert` again to resume it."
     )

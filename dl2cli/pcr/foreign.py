@@ -51,7 +51,8 @@ def reencode(
         except (OSError, ValueError, SyntaxError, EOFError, OverflowError, MemoryError) as error:
             raise DataError(f"damaged image: {error}") from error
         except Image.DecompressionBombError as error:
-            raise DataError(str(error)) from error
+            # Pillow looks at the size before we can, with a limit of its own.
+            raise DataError(f"more pixels than the limit ({error})") from error
 
 
 def _check_size(size: tuple[int, int], limits: _core.Limits) -> None:

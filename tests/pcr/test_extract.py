@@ -1,0 +1,85 @@
+import io
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jpegs import contents, jpeg_bytes, photo
+from PIL import Image
+
+from dl2cli import pcr
+from dl2cli.errors import DataError, UsageError
+from dl2cli.pcr.config import ConvertConfig
+from dl2cli.pcr.convert import convert
+from dl2cli.pcr.extract import extract
+
+
+def test_the_images_come_back_under_their_names(config: ConvertConfig, tmp_path: Path) -> None:
+    photo().save(config.source / "ant" / "other.png")
+    convert(config)
+    result = extract(pcr.open(config.out), tmp_path / "back")
+    back = contents(tmp_path / "back")
+    assert result.images == len(back) == 22
+    assert result.bytes_written == sum(map(len, back.values()))
+    assert "ant/other.png.jpg" in back
+    for name, original in contents(config.source).items():
+        if name.endswith(".jpg"):
+            ours, theirs = (np.asarray(Image.open(io.BytesIO(b))) for b in (back[name], original))
+            assert np.array_equal(ours, theirs)
+
+
+def test_at_a_fidelity_the_files_hold_the_prefix(config: ConvertConfig, tmp_path: Path) -> None:
+    convert(config)
+    dataset = pcr.open(config.out)
+    extract(dataset, tmp_path / "back", scans=2, most=6)
+    back = contents(tmp_path / "back")
+    assert len(back) == 6
+    names = [source.path for source in dataset.sources()][:6]
+    images = [bytes(image) for n in (0, 1) for image in dataset.read(n, 2).images]
+    assert [back[name] for name in names] == images[:6]
+
+
+def test_the_orientation_comes_back(config: ConvertConfig, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (config.source / "ant" / "0.jpg").write_bytes(jpeg_bytes(photo(), exif=exif.tobytes()))
+    convert(config)
+    extract(pcr.open(config.out), tmp_path / "back")
+    with Image.open(tmp_path / "back" / "ant" / "0.jpg") as image:
+        assert image.getexif()[0x0112] == 6
+        assert np.array_equal(
+            np.asarray(image), np.asarray(Image.open(config.source / "ant/0.jpg"))
+        )
+
+
+def test_nothing_of_yours_is_overwritten(config: ConvertConfig, tmp_path: Path) -> None:
+    convert(config)
+    folder = tmp_path / "back"
+    folder.mkdir()
+    (folder / "thesis.tex").write_text("precious")
+    with pytest.raises(UsageError, match="not empty"):
+        extract(pcr.open(config.out), folder)
+    assert contents(folder) == {"thesis.tex": b"precious"}
+
+
+@pytest.mark.parametrize("name", ["../../evil.jpg", "/tmp/evil.jpg", "a/../../evil.jpg"])
+def test_names_cannot_leave_the_folder(config: ConvertConfig, tmp_path: Path, name: str) -> None:
+    convert(config)
+    connection = sqlite3.connect(config.out / "PCR_sources.db")
+    with connection:
+        connection.execute("UPDATE sources SET path = ? WHERE record = 0 AND slot = 0", (name,))
+    connection.close()
+    with pytest.raises(DataError, match="leaves the folder"):
+        extract(pcr.open(config.out), tmp_path / "a" / "b" / "back")
+    assert not list(tmp_path.rglob("evil.jpg"))
+
+
+def test_without_provenance_files_are_named_by_record_and_slot(
+    config: ConvertConfig, tmp_path: Path
+) -> None:
+    convert(config)
+    (config.out / "PCR_sources.db").unlink()
+    extract(pcr.open(config.out), tmp_path / "back")
+    names = contents(tmp_path / "back")
+    assert len(names) == 21
+    assert {name.split("/")[0] for name in names} == {"ant", "bee", "cat"}

@@ -1,0 +1,141 @@
+"""Files that want to hurt: each is a rejected file, never a crash, a hang or much memory."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jpegs import jpeg_bytes, jpegtran, photo
+
+from dl2cli import pcr
+from dl2cli.errors import Dl2Error
+from dl2cli.pcr.config import ConvertConfig
+from dl2cli.pcr.convert import convert
+from dl2cli.pcr.scan_script import DEFAULT
+from dl2cli_native import _core
+
+SOF0 = b"\xff\xc0"
+
+
+def with_size(jpeg: bytes, width: int, height: int) -> bytes:
+    at = jpeg.index(SOF0) + 5
+    return jpeg[:at] + struct.pack(">HH", height, width) + jpeg[at + 4 :]
+
+
+def ten_thousand_scans() -> bytes:
+    """A progressive file whose last refinement scan is there ten thousand times."""
+    jpeg = jpegtran(jpeg_bytes(photo()), "-progressive")
+    offsets = _core.find_scans(jpeg)
+    last = jpeg[offsets[-2] : offsets[-1]]
+    return jpeg[: offsets[-1]] + last * 10_000 + b"\xff\xd9"
+
+
+def png_bomb() -> bytes:
+    """A PNG that promises 60,000 x 60,000 pixels in a few bytes."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    data = zlib.compress(bytes(100_000))
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    )
+
+
+def hostile_files() -> dict[str, bytes]:
+    jpeg = jpeg_bytes(photo())
+    dqt = jpeg.index(b"\xff\xdb")
+    return {
+        "huge.jpg": with_size(jpeg, 65_535, 65_535),
+        "large.jpg": with_size(jpeg, 9_900, 9_900),
+        "zero.jpg": with_size(jpeg, 0, 61),
+        "scans.jpg": ten_thousand_scans(),
+        "lying_length.jpg": jpeg[: dqt + 2] + b"\xff\xff" + jpeg[dqt + 4 :],
+        "short_length.jpg": jpeg[: dqt + 2] + b"\x00\x01" + jpeg[dqt + 4 :],
+        "only_start.jpg": b"\xff\xd8\xff",
+        "no_scan.jpg": jpeg[: jpeg.index(b"\xff\xda")] + b"\xff\xd9",
+        "fill_bytes.jpg": b"\xff\xd8" + b"\xff" * 100_000,
+        "no_tables.jpg": jpeg[:2] + jpeg[jpeg.index(SOF0) :],
+        "bomb.png": png_bomb(),
+    }
+
+
+def test_hostile_files_are_rejected_and_the_rest_is_converted(tmp_path: Path) -> None:
+    folder = tmp_path / "in" / "a"
+    folder.mkdir(parents=True)
+    for name, content in hostile_files().items():
+        (folder / name).write_bytes(content)
+    (folder / "good.jpg").write_bytes(jpeg_bytes(photo()))
+    result = convert(ConvertConfig(tmp_path / "in", tmp_path / "out", workers=2))
+    assert result.images == 1
+    reasons = {each.path.removeprefix("a/"): each.reason for each in result.rejected}
+    assert reasons.keys() == hostile_files().keys()
+    assert "more than the limit" in reasons["huge.jpg"]
+    assert "pixels promised" in reasons["large.jpg"]
+    assert reasons["scans.jpg"] == "too many scans"
+    assert "promises 65535 bytes" in reasons["lying_length.jpg"]
+    assert "more pixels than the limit" in reasons["bomb.png"]
+
+
+@settings(max_examples=300)
+@given(data=st.data())
+def test_any_damage_to_a_jpeg_is_an_error_or_a_valid_image(data: st.DataObject) -> None:
+    jpeg = bytearray(jpeg_bytes(photo(40, 30), progressive=data.draw(st.booleans())))
+    for _ in range(data.draw(st.integers(1, 6))):
+        jpeg[data.draw(st.integers(0, len(jpeg) - 1))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(jpeg)))
+    damaged = bytes(jpeg[:cut]) if data.draw(st.booleans()) else bytes(jpeg)
+    limits = _core.Limits(max_pixels=1_000_000)
+    for keep_damaged in (False, True):
+        try:
+            image = _core.transcode(
+                damaged, DEFAULT.native, keep_damaged=keep_damaged, limits=limits
+            )
+        except _core.DataError as error:
+            assert str(error)
+            continue
+        _core.decode(image.fragments, limits=limits)
+
+
+@given(data=st.binary(max_size=200))
+def test_any_bytes_behind_a_start_marker(data: bytes) -> None:
+    for function in (_core.read_jpeg_header, _core.find_scans):
+        with pytest.raises(_core.DataError):
+            function(b"\xff\xd8" + data)
+
+
+@settings(max_examples=150)
+@given(data=st.data())
+def test_no_damage_to_a_dataset_does_more_than_raise(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = _small_dataset(tmp_path_factory)
+    path = folder / data.draw(st.sampled_from(["PCR_0.db", "PCR.db"]))
+    original = path.read_bytes()
+    damaged = bytearray(original)
+    for _ in range(data.draw(st.integers(1, 4))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(bytes(damaged[: data.draw(st.integers(1, len(damaged)))]))
+    try:
+        dataset = pcr.open(folder)
+        for scans in range(1, dataset.groups + 1):
+            dataset.read(0, scans)
+    except Dl2Error:
+        pass
+    finally:
+        path.write_bytes(original)
+
+
+def _small_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.getbasetemp() / "hostile"
+    if not folder.exists():
+        (folder / "in" / "a").mkdir(parents=True)
+        for i in range(3):
+            (folder / "in" / "a" / f"{i}.jpg").write_bytes(jpeg_bytes(photo(20, 20, seed=i)))
+        convert(ConvertConfig(folder / "in", folder / "out"))
+    return folder / "out"

@@ -1,0 +1,137 @@
+"""Losslessness, judged by decoders that are not ours: Pillow, djpeg, jpegtran."""
+
+import io
+import subprocess
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jpegs import jpeg_bytes, jpegtran, photo
+from PIL import Image
+
+from dl2cli import pcr
+from dl2cli.pcr.config import ConvertConfig
+from dl2cli.pcr.convert import convert
+from dl2cli.pcr.scan_script import DEFAULT, SPECTRAL, ScanScript
+from dl2cli_native import _core
+
+SCRIPTS = pytest.mark.parametrize("script", [DEFAULT, SPECTRAL], ids=lambda s: s.name)
+
+
+def pillow_pixels(jpeg: bytes) -> np.ndarray:
+    """Pillow's decode in the image's own mode (its wheel brings a libjpeg-turbo of its own)."""
+    with Image.open(io.BytesIO(jpeg)) as image:
+        return np.asarray(image)
+
+
+def djpeg(jpeg: bytes) -> bytes:
+    """djpeg's decode; raises if it says anything at all."""
+    run = subprocess.run(["djpeg", "-pnm"], input=jpeg, capture_output=True, check=True)
+    assert run.stderr == b""
+    return run.stdout
+
+
+def canonical(jpeg: bytes) -> bytes:
+    """The same coefficients as a baseline file with fitted tables, through jpegtran."""
+    return jpegtran(jpeg, "-copy", "none", "-optimize")
+
+
+def prefix(fragments: list[bytes], scans: int) -> bytes:
+    return b"".join(fragments[:scans]) + b"\xff\xd9"
+
+
+@SCRIPTS
+def test_every_kind_keeps_its_pixels_and_coefficients(
+    kinds: dict[str, bytes], script: ScanScript
+) -> None:
+    for name, jpeg in kinds.items():
+        whole = prefix(_core.transcode(jpeg, script.native).fragments, script.groups)
+        # jpegtran itself complains about a missing end marker, and Pillow about nothing else.
+        mended = jpeg + b"\xff\xd9" if name == "no_end_marker" else jpeg
+        assert canonical(whole) == canonical(mended), name
+        if name.startswith("arithmetic"):  # Pillow's libjpeg may lack arithmetic coding
+            assert djpeg(whole) == djpeg(jpeg), name
+        else:
+            assert np.array_equal(pillow_pixels(whole), pillow_pixels(mended)), name
+
+
+@SCRIPTS
+def test_every_prefix_decodes_without_a_warning(
+    kinds: dict[str, bytes], script: ScanScript
+) -> None:
+    for name, jpeg in kinds.items():
+        fragments = _core.transcode(jpeg, script.native).fragments
+        assert fragments[0], name
+        for scans in range(1, script.groups + 1):
+            part = prefix(fragments, scans)
+            if name != "cmyk":  # djpeg writes no CMYK
+                djpeg(part)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                pillow_pixels(part)
+
+
+def test_our_decode_is_that_of_djpeg_and_pillow(kinds: dict[str, bytes]) -> None:
+    for name, jpeg in kinds.items():
+        fragments = _core.transcode(jpeg, DEFAULT.native).fragments
+        ours = np.asarray(_core.decode(fragments))
+        if name == "cmyk":
+            # Pillow inverts what Adobe's programs store inverted; ours are the stored samples.
+            assert np.array_equal(255 - ours, pillow_pixels(prefix(fragments, 10)))
+        else:
+            pnm = Image.open(io.BytesIO(djpeg(prefix(fragments, 10))))
+            assert np.array_equal(ours.squeeze(axis=2) if ours.shape[2] == 1 else ours, pnm)
+
+
+def test_smoothing_is_off_unless_asked_for() -> None:
+    fragments = _core.transcode(jpeg_bytes(photo()), DEFAULT.native).fragments[:1]
+    plain = djpeg_nosmooth(prefix(fragments, 1))
+    assert np.array_equal(np.asarray(_core.decode(fragments)), plain)
+    smooth = np.asarray(_core.decode(fragments, smoothing=True))
+    assert np.array_equal(smooth, np.asarray(Image.open(io.BytesIO(djpeg(prefix(fragments, 1))))))
+    assert not np.array_equal(smooth, plain)
+
+
+def djpeg_nosmooth(jpeg: bytes) -> np.ndarray:
+    """An independent decode of a prefix without block smoothing."""
+    # djpeg has no option for it; a baseline file of the same coefficients is never smoothed.
+    return np.asarray(Image.open(io.BytesIO(djpeg(canonical(jpeg)))))
+
+
+@settings(max_examples=40)
+@given(
+    width=st.integers(1, 70),
+    height=st.integers(1, 70),
+    quality=st.integers(1, 100),
+    subsampling=st.integers(0, 2),
+    progressive=st.booleans(),
+    mode=st.sampled_from(["L", "RGB", "CMYK"]),
+)
+def test_any_size_quality_and_sampling(
+    width: int, height: int, quality: int, subsampling: int, *, progressive: bool, mode: str
+) -> None:
+    jpeg = jpeg_bytes(
+        photo(width, height, mode),
+        quality=quality,
+        subsampling=subsampling,
+        progressive=progressive,
+    )
+    whole = prefix(_core.transcode(jpeg, DEFAULT.native).fragments, DEFAULT.groups)
+    assert np.array_equal(pillow_pixels(whole), pillow_pixels(jpeg))
+    assert _core.compare_coefficients(jpeg, whole) == ""
+
+
+def test_real_photos(test_data: Path, tmp_path: Path) -> None:
+    source = test_data / "clothing" / "val"
+    convert(ConvertConfig(source, tmp_path / "out", workers=2))
+    dataset = pcr.open(tmp_path / "out")
+    files = {s.slot: s.path for s in dataset.sources(0)}
+    assert len(files) == 250
+    images = dataset.read(0).images
+    for slot in range(0, 250, 10):
+        original = (source / files[slot]).read_bytes()
+        assert np.array_equal(pillow_pixels(bytes(images[slot])), pillow_pixels(original))
+        assert canonical(bytes(images[slot])) == canonical(original)
