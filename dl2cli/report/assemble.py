@@ -23,6 +23,7 @@ from dl2cli.report.model import (
     Status,
     TrainingRun,
 )
+from dl2cli.report.naming import stem_of
 from dl2cli.report.runs import regimen_run
 from dl2cli.report.values import natural_key
 
@@ -59,14 +60,19 @@ def _named(runs: Sequence[Run]) -> list[Run]:
     """
     files = {run.source.file for run in runs}
     count = Counter(PurePosixPath(file).parent for file in files)
+    used: Counter[str] = Counter()
     named: list[Run] = []
     for run in runs:
-        path = PurePosixPath(run.source.file)
-        session = run.source.run.removeprefix(str(path.with_suffix("")))
-        name = str(path.parent)
-        if count[path.parent] > 1:
-            name += "/" + path.stem.removeprefix("experiment_report_")
-        named.append(replace(run, source=replace(run.source, run=name + session)))
+        stem = stem_of(run.source.file)
+        name = str(PurePosixPath(stem).parent)
+        # A stage never has its directory's name: that is its regimen's.
+        if count[PurePosixPath(stem).parent] > 1 or run.kind is Kind.STAGE:
+            name += "/" + PurePosixPath(stem).name.removeprefix("experiment_report_")
+        name += run.source.run.removeprefix(stem)
+        used[name] += 1
+        if used[name] > 1:
+            name += f" ({used[name]})"
+        named.append(replace(run, source=replace(run.source, run=name)))
     return named
 
 

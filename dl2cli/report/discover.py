@@ -23,6 +23,7 @@ from dl2cli.report.model import (
     Run,
     Source,
 )
+from dl2cli.report.naming import stem_of
 from dl2cli.report.runs import training_run
 from dl2cli.report.values import clean_text, natural_key, parse_json
 
@@ -31,7 +32,7 @@ Progress = Callable[[str, int, int], None]
 
 _STAGE_FILE = re.compile(r".*_stage_\d{1,3}")
 # Only of these an unreadable or empty file is worth a word: a log may be lost in it.
-_LOG_SUFFIXES = (".json", ".log", ".jsonl")
+_LOG_SUFFIXES = (".json", ".log", ".jsonl", ".gz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,7 @@ def _read_by_content(file: str, path: Path, head: bytes) -> FileResult:
 def _source(file: str) -> Source:
     pure = PurePosixPath(file)
     group = pure.parent.parent.as_posix()
-    return Source(str(pure.with_suffix("")), file, "" if group == "." else group)
+    return Source(stem_of(file), file, "" if group == "." else group)
 
 
 def _read_training_log(path: Path, source: Source) -> FileResult:

@@ -122,7 +122,7 @@ def training_timing(run: TrainingRun | RegimenRun, images: Images, drop_first: i
     everything = [epoch for stage in stages for epoch in stage.epochs]
     if not everything:
         return Timing(images_train=images.train, images_val=images.val)
-    kept = [epoch for stage in stages for epoch in stage.epochs[drop_first:]]
+    kept = _whole([epoch for stage in stages for epoch in stage.epochs[drop_first:]])
     times = [t for epoch in kept if (t := finite(epoch.total_s)) is not None]
     epoch_mean = mean(times)
     iteration_s = mean(epoch.iteration_s for epoch in kept)
@@ -157,6 +157,11 @@ def training_timing(run: TrainingRun | RegimenRun, images: Images, drop_first: i
     ]
     timing = _with_steps(timing, steps, [s for stage in stages for s in stage.steps])
     return with_rates(timing, run.setup.dataset, all(s.setup.subset_frac == 1 for s in stages))
+
+
+def _whole(epochs: list[Epoch]) -> list[Epoch]:
+    """Leave out epochs whose records are incomplete, unless all are: means must go together."""
+    return [epoch for epoch in epochs if epoch.total_s is not None] or epochs
 
 
 def _steps_after(steps: Sequence[Step], dropped: Sequence[Epoch]) -> list[Step]:

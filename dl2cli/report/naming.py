@@ -48,6 +48,11 @@ class CodecName:
     variant: Variant
 
 
+def stem_of(file: str) -> str:
+    """Return a path without the ending of its name, and without `.gz` behind that."""
+    return str(PurePosixPath(file.removesuffix(".gz")).with_suffix(""))
+
+
 def parse_variant(label: str) -> Variant | None:
     """Read `jpeg-85`, `jpeg85`, `webp-01`, `raw` or `raw-50`; raw-50 is half of the images."""
     match = _VARIANT.fullmatch(label)

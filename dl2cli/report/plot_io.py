@@ -13,6 +13,7 @@ from dl2cli.report.plot_base import Canvas, Plot, Tip, chunks, slug
 GIB = 2**30
 MAX_POINTS = 600
 MAX_BARS = 16
+MAX_TRACES = 8
 
 
 def disk_plots(disks: Sequence[DiskStats], traces: Sequence[DiskTrace]) -> Iterator[Plot]:
@@ -26,7 +27,7 @@ def disk_plots(disks: Sequence[DiskStats], traces: Sequence[DiskTrace]) -> Itera
 
         yield Plot(slug(title), title, 1.7 + 0.4 * len(part), draw)
     names = {disk.file: disk.name for disk in disks}
-    for trace in traces:
+    for trace in traces[:MAX_TRACES]:
         if len(trace.samples) > 1 and trace.file in names:
             name = names[trace.file]
 

@@ -40,11 +40,16 @@ def _flat(entry: Entry) -> dict[str, str]:
     run = entry.run
     assert isinstance(run, TrainingRun)
     return {
-        clean_text(str(name), 60): clean_text(
-            value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), 200
-        )
+        clean_text(str(name), 60): clean_text(_words(value), 200)
         for name, value in list(run.params.items())[:500]
     }
+
+
+def _words(value: object) -> str:
+    try:
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        return "(nested too deeply)"
 
 
 def warnings(notes: Sequence[Note]) -> Table:

@@ -235,3 +235,39 @@ def test_a_log_in_the_folder_itself_is_named_by_the_folder(tmp_path: Path) -> No
     (run,) = load(tmp_path / "alex-raw-hdd").runs
     assert run.source.run == "alex-raw-hdd"
     assert run.setup.storage == "hdd"
+
+
+def test_names_stay_unique(tmp_path: Path) -> None:
+    write_training(tmp_path / "run" / "r.json")
+    write_training(tmp_path / "run" / "r.log", Training(start=2.0))
+    twice = {**BENCH, "runs": [BENCH["runs"][0], BENCH["runs"][0]]}
+    write_json(tmp_path / "bench" / "b.json", twice)
+    names = [run.source.run for run in load(tmp_path).runs]
+    assert names == ["bench#pcr k=5", "bench#pcr k=5 (2)", "run/r", "run/r (2)"]
+
+
+def test_a_lonely_stage_and_its_journal_keep_their_names_apart(tmp_path: Path) -> None:
+    (regimen(tmp_path) / "experiment_report_stage_1.json").unlink()
+    result = report(tmp_path)
+    assert [e.name for e in result.entries] == [
+        "inet-r50-10:2_raw:3-mem",
+        "inet-r50-10:2_raw:3-mem/stage_0",
+    ]
+    assert len(result.compared) == 1
+
+
+def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path) + b"/run-\xff\x1b[2J"
+    os.mkdir(folder)  # noqa: PTH102 - the name is bytes
+    write_training(Path(os.fsdecode(folder)) / "r.json")
+    (run,) = load(tmp_path).runs
+    assert run.source.run == "run-\\udcff\\x1b[2J"
+
+
+def test_deeply_nested_parameters_are_no_trap(tmp_path: Path) -> None:
+    deep: Any = 1
+    for _ in range(850):
+        deep = [deep]
+    write_training(tmp_path / "a" / "r.json", Training(params={"deep": deep}))
+    write_training(tmp_path / "b" / "r.json", Training(start=1.0))
+    assert report(tmp_path).table("parameters") is not None
