@@ -75,4 +75,5 @@ def _decode(jpeg: memoryview) -> NDArray[np.uint8]:
 
 
 def _is_measurable(pixels: NDArray[np.uint8]) -> bool:
-    return pixels.shape[2] != 4 and min(pixels.shape[:2]) >= WINDOW
+    height, width, channels = pixels.shape
+    return channels != 4 and min(height, width) >= WINDOW

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +19,7 @@ from dl2cli.pcr.index import SourceInfo
 from dl2cli_native import _core
 
 OnProgress = Callable[[int, int], None]
+MOST_SCANS: Final = 1000  # a script of 64 scans gives a CMYK image up to 256
 AHEAD: Final = 8  # images a thread that wait for their turn
 
 
@@ -95,6 +95,7 @@ class _Check:
         self.proved_lossless = 0
         self.not_comparable = 0
         self.damage: list[Damage] = []
+        self.limits = _limits(dataset)
         if against is not None and not against.is_dir():
             raise UsageError(f"{against} is not a folder.")
         if against is not None and next(dataset.sources(), None) is None:
@@ -152,21 +153,35 @@ class _Check:
         """Return what is wrong with an image, or the empty string."""
         jpeg = record.image(slot)
         try:
-            pixels = np.asarray(_core.decode([jpeg], whole_file=True))
+            pixels = np.asarray(_core.decode([jpeg], whole_file=True, limits=self.limits))
         except _core.DataError as error:
             return f"does not decode: {error}"
         if len(record.widths) and pixels.shape[:2] != (record.heights[slot], record.widths[slot]):
             return f"decodes to {pixels.shape[1]} x {pixels.shape[0]} pixels, not the size recorded"
         if self.against is None or source is None or not _is_comparable(source):
             return ""
-        return _compare(jpeg, pixels, os.path.join(self.against, source.path), source)  # noqa: PTH118
+        path = f"{self.against}/{source.path}"
+        return _compare(jpeg, pixels, path, source, self.limits)
+
+
+def _limits(dataset: Dataset) -> _core.Limits:
+    """Return limits that admit whatever the conversion admitted, in any number of scans."""
+    stored = dataset.properties.get("limits")
+    pixels = stored[0] if isinstance(stored, list) and stored else _core.Limits().max_pixels
+    return _core.Limits(max_pixels=pixels, max_scans=MOST_SCANS, max_scan_pixels=1 << 62)
 
 
 def _is_comparable(source: SourceInfo) -> bool:
     return not source.note.startswith((REENCODED, KEPT_DAMAGED))
 
 
-def _compare(jpeg: memoryview, pixels: NDArray[np.uint8], path: str, source: SourceInfo) -> str:
+def _compare(
+    jpeg: memoryview,
+    pixels: NDArray[np.uint8],
+    path: str,
+    source: SourceInfo,
+    limits: _core.Limits,
+) -> str:
     try:
         original = Path(path).read_bytes()
     except OSError as error:
@@ -174,10 +189,12 @@ def _compare(jpeg: memoryview, pixels: NDArray[np.uint8], path: str, source: Sou
     if _core.crc32c(original) != source.crc32c:
         return "its source has changed since the conversion"
     try:
-        difference = _core.compare_coefficients(original, jpeg)
+        difference = _core.compare_coefficients(original, jpeg, limits)
         if difference:
             return f"not lossless: {difference}"
-        if not np.array_equal(np.asarray(_core.decode([original], whole_file=False)), pixels):
+        # A sequential file may lack its end marker and nothing else.
+        reference = np.asarray(_core.decode([original], whole_file=False, limits=limits))
+        if not np.array_equal(reference, pixels):
             return "not lossless: the decoded pixels differ"
     except _core.DataError as error:
         return f"its source does not decode: {error}"

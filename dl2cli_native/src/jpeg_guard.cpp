@@ -104,9 +104,10 @@ void source_skip(j_decompress_ptr cinfo, long count) {
     auto& source = *reinterpret_cast<FragmentSource*>(cinfo->src);
     auto left = static_cast<std::size_t>(count > 0 ? count : 0);
     while (left > source.manager.bytes_in_buffer) {
-        if (source.exhausted) give_up(reinterpret_cast<j_common_ptr>(cinfo), "the file ends early");
         left -= source.manager.bytes_in_buffer;
         source_fill(cinfo);
+        if (source.exhausted)
+            return;  // what was to be skipped is not there: the end marker is next
     }
     source.manager.next_input_byte += left;
     source.manager.bytes_in_buffer -= left;

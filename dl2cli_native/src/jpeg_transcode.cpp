@@ -222,7 +222,8 @@ void Transcoder::State::write(jvirt_barray_ptr* coefficients) {
 void Transcoder::State::cut(Transcoded& result) const {
     const std::size_t size = destination.capacity - destination.manager.free_in_buffer;
     const Bytes jpeg(destination.data, size);
-    const std::vector<std::size_t> offsets = find_scans(jpeg, options.limits.max_scans);
+    const auto scans_written = static_cast<std::uint32_t>(plan.size());
+    const std::vector<std::size_t> offsets = find_scans(jpeg, scans_written);
     if (offsets.size() != plan.size() + 1) {
         throw Error(ErrorKind::data, "the transcoded image has other scans than were asked for");
     }

@@ -121,6 +121,18 @@ TEST_CASE("a truncated image is rejected, or kept on request; only its end marke
     }
 }
 
+TEST_CASE("a marker that runs over the end of a complete file is read alike, kept or skipped") {
+    auto jpeg = make_jpeg();
+    jpeg.resize(jpeg.size() - 2);
+    jpeg.insert(jpeg.end(), {0xFF, 0xFE, 0x10, 0x00, 'x'});
+    for (const auto keep : {dl2::KeepMetadata::none, dl2::KeepMetadata::all}) {
+        dl2::TranscodeOptions kept = options();
+        kept.keep = keep;
+        const auto image = dl2::Transcoder(kept).transcode(jpeg);
+        CHECK(dl2::compare_coefficients(jpeg, whole(image), {}) == "");
+    }
+}
+
 TEST_CASE("a transcoder works on after damage") {
     dl2::Transcoder transcoder(options());
     const auto jpeg = make_jpeg();

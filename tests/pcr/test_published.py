@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from hypothesis import given
 from hypothesis import strategies as st
 from jpegs import jpeg_bytes, jpegtran, photo
 from PIL import Image
+from published_messages import MetadataRecord, ScanGroup
 from sqlitedict import SqliteDict
 
 from dl2cli import pcr
@@ -22,29 +22,6 @@ from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert
 from dl2cli.pcr.published import read_integers
 from dl2cli_native import _core
-
-FIELD = descriptor_pb2.FieldDescriptorProto
-
-
-def published_messages() -> tuple[type, type]:
-    """The two messages of the published schema, made at run time."""
-    file = descriptor_pb2.FileDescriptorProto(name="published.proto", syntax="proto2")
-    metadata = file.message_type.add(name="MetadataRecord")
-    metadata.field.add(name="labels", number=1, type=FIELD.TYPE_INT32, label=FIELD.LABEL_REPEATED)
-    metadata.field.add(
-        name="progressive_levels", number=2, type=FIELD.TYPE_INT32, label=FIELD.LABEL_REQUIRED
-    )
-    group = file.message_type.add(name="ScanGroup")
-    group.field.add(name="image_bytes", number=1, type=FIELD.TYPE_BYTES, label=FIELD.LABEL_REPEATED)
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return tuple(
-        message_factory.GetMessageClass(pool.FindMessageTypeByName(name))
-        for name in ("MetadataRecord", "ScanGroup")
-    )
-
-
-MetadataRecord, ScanGroup = published_messages()
 
 
 def write_published(folder: Path, batches: list[list[tuple[bytes, int]]]) -> None:
