@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dl2cli.cli.options import help_text
 from dl2cli.cli.output import Output
 from dl2cli.errors import DataError, UsageError
 
@@ -36,19 +37,32 @@ class PlotFormat(enum.StrEnum):
     PDF = "pdf"
 
 
+_HELP = """\
+Compare runs: tables, plots and one HTML page from run logs.
+
+Finds, by content, the logs of `dl2 train` and `dl2 bench-io` and all published (DL)2 logs under the
+folders: trainings, loader runs, codecs, regimens, iostat and meminfo.
+
+Exit code 0: done, also after Ctrl-C in --watch. 3: done, but a file is damaged, cut or unreadable;
+what could be read is shown, with a status and a warning. A log without a summary (a training that
+goes on) is no damage.
+
+Example: [bold]dl2 report logs/ --baseline raw --html report.html[/bold]
+"""
+
 _WHAT, _OUT, _HOW = "What is compared", "What is written", "How it is computed"
 
 
 def register(app: typer.Typer) -> None:
     """Add `dl2 report` to the program."""
-    app.command("report")(report)
+    app.command("report", help=help_text(_HELP))(report)
 
 
 def report(
     logdir: Annotated[
         list[Path],
         typer.Argument(
-            metavar="LOGDIR...", help="Folders (or files) with run logs.", show_default=False
+            metavar="LOGDIR", help="Folders (or files) with run logs.", show_default=False
         ),
     ],
     *,
@@ -173,17 +187,7 @@ def report(
         ),
     ] = 2.0,
 ) -> None:
-    """Compare runs: tables, plots and one HTML page from run logs.
-
-    Finds, by content, the logs of `dl2 train` and `dl2 bench-io` and all published (DL)2 logs under
-    the folders: trainings, loader runs, codecs, regimens, iostat and meminfo.
-
-    Exit code 0: done (also after Ctrl-C in --watch). 3: done, but a file is damaged, cut or
-    unreadable; what could be read is shown, with a status and a warning. A log without summary
-    (a training that goes on) is no damage.
-
-    Example: [bold]dl2 report logs/ --baseline raw --html report.html[/bold]
-    """  # fmt: skip
+    """Turn the options into a configuration, and write the report where they say."""
     from dl2cli.report.config import EpochTime, Images, ReportConfig, Selection
     from dl2cli.report.discover import Finder
 

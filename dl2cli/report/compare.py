@@ -10,6 +10,7 @@ from dl2cli.errors import UsageError
 from dl2cli.report.config import ReportConfig
 from dl2cli.report.entries import Entry
 from dl2cli.report.model import Epoch, Kind, RegimenRun, TrainingRun
+from dl2cli.report.naming import KNOWN_IMAGES
 from dl2cli.report.values import finite
 
 # Runs are like for like when these agree; the field that the baseline names is left out.
@@ -35,8 +36,8 @@ def baselines(entries: Sequence[Entry], pattern: str) -> dict[str, Entry]:
 
     `pattern` is a variant (`raw`), a storage (`hdd`), or a glob over run names. Of a variant or
     storage, the baseline is the first run that agrees with the run in everything else
-    (PEER_FIELDS). A glob that names one run makes it everyone's; of several, each run gets the
-    one that agrees with it most, which must have its architecture and data set.
+    (PEER_FIELDS). Of the runs that a glob names, the baseline is the comparable one that agrees
+    with the run most.
     """
     usable = [entry for entry in entries if entry.run.duplicate_of is None]
     found: dict[str, Entry] = {}
@@ -72,16 +73,23 @@ def _normal(value: object) -> object:
 
 
 def _closest(entry: Entry, named: Sequence[Entry]) -> Entry | None:
-    if len(named) == 1:
-        return named[0]
-    best, best_score = None, -1
-    for peer in named:
-        if (peer.setup.arch, peer.setup.dataset) != (entry.setup.arch, entry.setup.dataset):
-            continue
-        score = sum(entry.field(field) == peer.field(field) for field in PEER_FIELDS)
-        if score > best_score:
-            best, best_score = peer, score
-    return best
+    usable = [peer for peer in named if comparable(entry, peer)]
+    return max(
+        usable,
+        key=lambda peer: sum(entry.field(field) == peer.field(field) for field in PEER_FIELDS),
+        default=None,
+    )
+
+
+def comparable(one: Entry, other: Entry) -> bool:
+    """Tell whether two runs may be compared: kind, model and, as far as known, data are the same.
+
+    Synthetic data stands for any. Data sets that are not known by name may be two forms of one.
+    """
+    if _key(one, ("kind", "arch")) != _key(other, ("kind", "arch")):
+        return False
+    names = {one.setup.dataset, other.setup.dataset}
+    return len(names) == 1 or "synthetic" in names or names.isdisjoint(KNOWN_IMAGES)
 
 
 def rate_of(entry: Entry) -> float | None:

@@ -50,7 +50,7 @@ def findings(
         found = list(sentences)
         yield from found[:MAX_SENTENCES]
         if len(found) > MAX_SENTENCES:
-            yield f"There are {len(found) - MAX_SENTENCES} more of this kind: see the tables."
+            yield f"The tables have {len(found) - MAX_SENTENCES} more of this kind."
 
 
 def _plural(count: int, word: str) -> str:

@@ -28,8 +28,9 @@ def _percent(key: str, title: str, rank: int, about: str = "") -> Field[Entry]:
 def delta_top1(entry: Entry, base: Mapping[str, Entry]) -> float | None:
     """Return the best top-1 minus that of the baseline, in points."""
     other = base.get(entry.name)
-    own = entry.accuracy.best_top1_pct
-    theirs = other.accuracy.best_top1_pct if other else None
+    if other is None or "synthetic" in (entry.setup.dataset, other.setup.dataset):
+        return None
+    own, theirs = entry.accuracy.best_top1_pct, other.accuracy.best_top1_pct
     return None if own is None or theirs is None else own - theirs
 
 

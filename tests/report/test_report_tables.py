@@ -93,6 +93,19 @@ def test_baselines(logs: Path, baseline: str, expected: dict[str, str | None]) -
     assert {name: row["baseline"] for name, row in found.items()} == expected
 
 
+def test_a_named_baseline_is_compared_only_with_its_like(logs: Path) -> None:
+    write_training(logs / "other-hdd" / "r.json", Training(arch="alexnet", start=9.0))
+    places = Training(data="data-hdd/places365/raw", start=10.0)
+    write_training(logs / "places-hdd" / "r.json", places)
+    synthetic = Training(data="no/real/dataset", loader="synthetic", start=11.0)
+    write_training(logs / "bound-synth" / "r.json", synthetic)
+    found = rows(make(logs, baseline="raw-hdd"), "throughput")
+    with_baseline = {name for name, row in found.items() if row["baseline"]}
+    assert with_baseline == {"raw-hdd", "raw-ssd", "jpeg10-hdd", "bound-synth"}
+    learned = rows(make(logs, baseline="raw-hdd"), "accuracy")
+    assert learned["bound-synth"]["delta_top1_points"] is None
+
+
 def test_speedup_and_delta(logs: Path) -> None:
     result = make(logs)
     speed, learned = rows(result, "throughput"), rows(result, "accuracy")
