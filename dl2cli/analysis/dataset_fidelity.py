@@ -76,4 +76,4 @@ def _decode(jpeg: memoryview) -> NDArray[np.uint8]:
 
 def _is_measurable(pixels: NDArray[np.uint8]) -> bool:
     height, width, channels = pixels.shape
-    return channels != 4 and min(height, width) >= WINDOW
+    return bool(channels != 4 and min(height, width) >= WINDOW)

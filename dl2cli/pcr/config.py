@@ -104,7 +104,7 @@ class ConvertResult:
         rejected: the files that were not converted, with their reasons.
         ignored: files that were left out by rule, counted by reason.
         resumed_records: records that an earlier run had finished.
-        seconds: wall time of this run.
+        seconds: wall time of this run, without measuring fidelity.
         converted_images: images that this run looked at; over `seconds` it is the rate.
         fidelity: mean likeness at each fidelity, if that was asked for.
     """

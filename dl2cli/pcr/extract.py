@@ -11,7 +11,6 @@ from typing import Final
 from PIL import Image
 
 from dl2cli.errors import DataError, StorageError, UsageError
-from dl2cli.pcr.convert import REENCODED
 from dl2cli.pcr.dataset import Dataset, Record
 from dl2cli.pcr.index import SourceInfo
 from dl2cli_native import _core
@@ -81,7 +80,7 @@ def _name(dataset: Dataset, record: Record, slot: int, source: SourceInfo | None
     if source is None:
         label = int(record.labels[slot])
         return PurePosixPath(dataset.classes[label], f"{record.info.id}_{slot}.jpg")
-    suffix = ".jpg" if source.note.startswith(REENCODED) else ""
+    suffix = ".jpg" if source.is_reencoded else ""
     path = PurePosixPath(source.path + suffix)
     # The names come from a file that somebody may have given us.
     if path.is_absolute() or ".." in path.parts or not path.parts:

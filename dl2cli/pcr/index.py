@@ -28,6 +28,10 @@ FORMAT_VERSION: Final = 1
 MAX_GROUPS: Final = 64
 MAX_PART_BYTES: Final = 1 << 48
 
+# How the notes of sources begin.
+REENCODED: Final = "re-encoded at quality "
+KEPT_DAMAGED: Final = "kept though damaged: "
+
 _INDEX_SCHEMA = f"""
 CREATE TABLE dataset (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE classes (label INTEGER PRIMARY KEY, name NOT NULL);
@@ -79,6 +83,16 @@ class SourceInfo:
     crc32c: int
     format: str
     note: str
+
+    @property
+    def is_reencoded(self) -> bool:
+        """Whether it was no ordinary JPEG, so that the image differs from its source."""
+        return self.note.startswith(REENCODED)
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether it was kept though damaged, so that the image may differ from its source."""
+        return self.note.startswith(KEPT_DAMAGED)
 
 
 @dataclass(frozen=True, slots=True)

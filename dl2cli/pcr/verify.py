@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dl2cli.errors import DataError, UsageError
-from dl2cli.pcr.convert import KEPT_DAMAGED, REENCODED
 from dl2cli.pcr.dataset import Dataset, Record
 from dl2cli.pcr.index import SourceInfo
 from dl2cli_native import _core
@@ -172,7 +171,7 @@ def _limits(dataset: Dataset) -> _core.Limits:
 
 
 def _is_comparable(source: SourceInfo) -> bool:
-    return not source.note.startswith((REENCODED, KEPT_DAMAGED))
+    return not (source.is_reencoded or source.is_damaged)
 
 
 def _compare(
