@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import PurePath
-from typing import Any, BinaryIO
+from typing import IO, Any, cast
 
 from PIL import ExifTags, Image, ImageStat, UnidentifiedImageError
 
@@ -31,7 +31,7 @@ from dl2cli.errors import DataError
 MAX_FILE_BYTES = 1 << 30
 """Larger files are reported, and not read."""
 
-_HEAD_BYTES = 64 << 10
+_HEAD_BYTES = 16 << 10
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM")
 _ENDINGS = {
     "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"},
@@ -41,12 +41,13 @@ _ENDINGS = {
 }
 _WITHOUT_STATISTICS = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
+Stream = io.RawIOBase | io.BytesIO
 Found = dict[str, Any]
 """Fields of an `ImageRow`."""
 
 
 def examine(
-    name: str, stream: BinaryIO, size_bytes: int, analyses: frozenset[Analysis], engine: Engine
+    name: str, stream: Stream, size_bytes: int, analyses: frozenset[Analysis], engine: Engine
 ) -> Found:
     """Return what the chosen analyses find, as fields of an `ImageRow`; never raises for damage.
 
@@ -64,7 +65,7 @@ class _Examination:
     def __init__(
         self,
         name: str,
-        stream: BinaryIO,
+        stream: Stream,
         size_bytes: int,
         analyses: frozenset[Analysis],
         engine: Engine,
@@ -108,19 +109,22 @@ class _Examination:
 
     def _look(self) -> None:
         whole = bool(self.analyses & {Analysis.STATS, Analysis.JPEG})
-        data = self.stream.read(MAX_FILE_BYTES if whole else _HEAD_BYTES)
+        data = self._read(self.found["size"] if whole else _HEAD_BYTES)
         if looks_like_jpeg(data):
             self._attempt(lambda: self._jpeg(data))
         if not looks_like_jpeg(data) or Analysis.STATS in self.analyses:
-            source = io.BytesIO(data) if whole else self.stream
+            source: Stream = io.BytesIO(data) if whole else self.stream
             self._attempt(lambda: self._pillow(source))
+
+    def _read(self, count: int) -> bytes:
+        return self.stream.read(min(count, self.found["size"])) or b""
 
     def _jpeg(self, data: bytes) -> None:
         self.found["format"] = "JPEG"
         try:
             header = read_header(data)
         except TruncatedHeaderError:
-            data += self.stream.read(max(MAX_HEADER_BYTES - len(data), 0))
+            data += self._read(max(MAX_HEADER_BYTES - len(data), 0))
             header = read_header(data)
         self.found |= {"width": header.width, "height": header.height, "mode": header.mode}
         if header.mode == "CMYK":
@@ -173,9 +177,9 @@ class _Examination:
         if self.found["orientation"] != 1:
             self.notes.append(Note.ROTATED)
 
-    def _pillow(self, source: BinaryIO) -> None:
+    def _pillow(self, source: Stream) -> None:
         source.seek(0)
-        with Image.open(source, formats=_FORMATS) as image:
+        with Image.open(cast(IO[bytes], source), formats=_FORMATS) as image:
             if "format" not in self.found:
                 self._header_of_other_format(image)
             if Analysis.STATS in self.analyses:

@@ -7,6 +7,7 @@ ImageMagick, which reads through libjpeg, gives it one.
 
 from __future__ import annotations
 
+import operator
 import re
 import struct
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ _SOI, _EOI, _SOS, _DQT, _DHT, _DAC, _DRI, _DNL, _TEM, _COM = (
 )  # fmt: skip
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
 _OTHER_FRAMES = frozenset({0xC3, 0xC5, 0xC6, 0xC7, 0xC8, 0xCB, 0xCD, 0xCE, 0xCF})
-_RESTARTS = range(0xD0, 0xD8)
+_WITHOUT_LENGTH = frozenset({_TEM, *range(0xD0, 0xD8), _SOI, _EOI})
 _APPS = range(0xE0, 0xF0)
 _APP1, _APP2 = 0xE1, 0xE2
 _MAX_SIDE = 65500  # of libjpeg
@@ -40,7 +41,7 @@ def _zigzag() -> tuple[int, ...]:
     return tuple(places[row, col] for row in range(8) for col in range(8))
 
 
-_ZIGZAG = _zigzag()
+_in_row_order = operator.itemgetter(*_zigzag())
 
 
 class TruncatedHeaderError(DataError):
@@ -112,69 +113,65 @@ def read_header(data: bytes) -> JpegHeader:
     """
     if not looks_like_jpeg(data):
         raise DataError("not a JPEG (no SOI marker)")
-    reader = _Reader(data[:MAX_HEADER_BYTES], JpegHeader())
-    while not reader.step():
-        pass
-    return reader.header
+    data = data[:MAX_HEADER_BYTES]
+    reader = _Reader()
+    position = 2
+    while True:
+        marker, position = _next_marker(data, position)
+        if marker in _WITHOUT_LENGTH:
+            _check_bare(marker)
+            continue
+        length = int.from_bytes(data[position : position + 2], "big")
+        end = position + (length if length > 2 else 2)  # libjpeg takes shorter ones for empty
+        if end > len(data):
+            raise TruncatedHeaderError("the file ends within its header")
+        payload = data[position + 2 : end]
+        if marker == _SOS:
+            reader.scan(payload, length)
+            reader.header.first_scan = position - 2
+            return reader.header
+        reader.segment(marker, payload, length)
+        position = end
+
+
+def _next_marker(data: bytes, position: int) -> tuple[int, int]:
+    """Return the next marker and the offset behind it; what lies before it is skipped."""
+    marker = data[position : position + 2]
+    if len(marker) == 2 and marker[0] == 0xFF and 0 < marker[1] < 0xFF:
+        return marker[1], position + 2
+    found = _MARKER.search(data, position)
+    if found is None:
+        raise TruncatedHeaderError("the file ends within its header")
+    return data[found.end() - 1], found.end()
+
+
+_MARKER = re.compile(rb"\xff[\x01-\xfe]")
+
+
+def _check_bare(marker: int) -> None:
+    if marker == _SOI:
+        raise DataError("a second SOI marker in the header")
+    if marker == _EOI:
+        raise DataError("the image ends before its first scan")
 
 
 class _Reader:
-    """Reads one marker segment a step."""
+    """Reads the marker segments, one after the other, into a header."""
 
-    def __init__(self, data: bytes, header: JpegHeader) -> None:
-        self.data = data
-        self.header = header
-        self.position = 2
+    def __init__(self) -> None:
+        self.header = JpegHeader()
         self.component_ids = b""
 
-    def step(self) -> bool:
-        """Read the next segment; return whether it begins the first scan."""
-        marker = self._next_marker()
-        if marker in _RESTARTS or marker == _TEM:
-            return False
-        if marker == _SOI:
-            raise DataError("a second SOI marker in the header")
-        if marker == _EOI:
-            raise DataError("the image ends before its first scan")
-        begin = self.position - 2
-        length, payload = self._segment()
-        if marker == _SOS:
-            self._scan(payload, length)
-            self.header.first_scan = begin
-            return True
-        if marker in _FRAMES:
+    def segment(self, marker: int, payload: bytes, length: int) -> None:
+        """Read a segment that begins no scan."""
+        if marker in _APPS:
+            self._application(marker, payload)
+        elif marker in _FRAMES:
             self._frame(marker, payload)
         elif marker in _OTHER_FRAMES:
             raise DataError(f"JPEG of an unsupported kind (SOF{marker - 0xC0})")
-        elif marker in _APPS:
-            self._application(marker, payload)
         else:
             self._table(marker, payload, length)
-        return False
-
-    def _next_marker(self) -> int:
-        data, position = self.data, self.position
-        while True:
-            position = data.find(b"\xff", position)
-            while 0 <= position < len(data) and data[position] == 0xFF:
-                position += 1
-            if position < 0 or position >= len(data):
-                raise TruncatedHeaderError("the file ends within its header")
-            position += 1
-            if data[position - 1]:
-                self.position = position
-                return data[position - 1]
-
-    def _segment(self) -> tuple[int, bytes]:
-        """Return the length field and what it covers; libjpeg takes lengths below 2 for empty."""
-        head = self.data[self.position : self.position + 2]
-        length = int.from_bytes(head, "big")
-        end = self.position + max(length, 2)
-        if end > len(self.data):
-            raise TruncatedHeaderError("the file ends within its header")
-        payload = self.data[self.position + 2 : end]
-        self.position = end
-        return length, payload
 
     def _table(self, marker: int, payload: bytes, length: int) -> None:
         if marker in (_DQT, _DHT, _DAC) and length < 2:
@@ -200,7 +197,7 @@ class _Reader:
             if index > 3 or len(values) < size:
                 raise DataError("a damaged quantisation table")
             steps = struct.unpack(">64H", values) if wide else values
-            self.header.tables[index] = tuple(steps[place] for place in _ZIGZAG)
+            self.header.tables[index] = _in_row_order(steps)
             position += 1 + size
 
     def _frame(self, marker: int, payload: bytes) -> None:
@@ -223,7 +220,8 @@ class _Reader:
         header.frame, header.width, header.height = marker, width, height
         header.sampling = sampling
 
-    def _scan(self, payload: bytes, length: int) -> None:
+    def scan(self, payload: bytes, length: int) -> None:
+        """Check the header of the first scan."""
         if not self.component_ids:
             raise DataError("a scan without a frame header")
         count = payload[0] if payload else 0

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.synchronize import Event
 from typing import Any, Generic, TypeVar
+
+from dl2cli.errors import Dl2Error
 
 T = TypeVar("T")
 R = TypeVar("R")
 
+_MOST_CRASHES = 20  # in a row
 _CHUNKS_AHEAD = 4  # a worker, so that none waits while the first result is awaited
 
 
@@ -44,9 +49,14 @@ class OrderedPool(Generic[T, R]):
         self._start = start
         self._config = config
         self._pool: ProcessPoolExecutor | None = None
+        self._crashes = 0  # in a row
 
     def map(self, chunks: Iterable[Sequence[T]]) -> Iterator[R]:
-        """Yield the result of each item, in order. A bounded number of chunks is under way."""
+        """Yield the result of each item, in order. A bounded number of chunks is under way.
+
+        Raises:
+            Dl2Error: Workers crash at everything.
+        """
         pending: deque[tuple[Sequence[T], Future[list[R]]]] = deque()
         try:
             for chunk in chunks:
@@ -74,31 +84,37 @@ class OrderedPool(Generic[T, R]):
     def _alone(self, item: T) -> R:
         """Run one item with nothing else under way, so that a crash can only be its own."""
         try:
-            return self._submit([item]).result()[0]
+            result = self._submit([item]).result()[0]
         except BrokenProcessPool:
             self._close()
+            self._crashes += 1
+            if self._crashes > _MOST_CRASHES:
+                raise Dl2Error(
+                    f"{self._crashes} images in a row ended their worker process, so the fault is "
+                    "hardly theirs: look for a lack of memory, and try --workers 1."
+                ) from None
             return self._crashed(item)
+        self._crashes = 0
+        return result
 
     def _submit(self, chunk: Sequence[T]) -> Future[list[R]]:
-        # Workers inherit the mask, so that a Ctrl-C does not reach them before they can ignore it;
-        # this process gets its own afterwards.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            if self._pool is None:
-                self._pool = self._open()
-            return self._pool.submit(_run, self._function, chunk)
-        except BrokenProcessPool as error:
-            broken: Future[list[R]] = Future()
-            broken.set_exception(error)
-            return broken
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        with _interrupts_held_back():
+            try:
+                if self._pool is None:
+                    self._pool = self._open()
+                return self._pool.submit(_run, self._function, chunk)
+            except BrokenProcessPool as error:
+                broken: Future[list[R]] = Future()
+                broken.set_exception(error)
+                return broken
 
     def _open(self) -> ProcessPoolExecutor:
         # Not fork: this process has threads. The fork server has loaded what workers need, once.
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([self._function.__module__])
         self._stop = context.Event()
+        # The event has started multiprocessing's resource tracker, which unblocks signals.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         return ProcessPoolExecutor(
             self._workers,
             mp_context=context,
@@ -112,6 +128,28 @@ class OrderedPool(Generic[T, R]):
         if pool is not None:
             self._stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Let a Ctrl-C wait until the end, so that it finds the pool whole.
+
+    Processes that are started meanwhile inherit the blocked signal, and so never see a Ctrl-C. This
+    process needs a handler besides: others of its threads take the signal.
+    """
+    held: list[int] = []
+    handler = None
+    if threading.current_thread() is threading.main_thread():
+        handler = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)
+    if held:
+        signal.raise_signal(signal.SIGINT)
 
 
 _stop: Event

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -82,24 +83,28 @@ class ImageRow:
     mtime_ns: int | None = None  # of the file, to know on a resume whether it changed
 
 
-def row_to_json(row: ImageRow) -> dict[str, Any]:
-    """Return the row for a line of JSON, without what is None or empty."""
-    document: dict[str, Any] = {
-        field.name: getattr(row, field.name) for field in dataclasses.fields(row)
-    }
-    document["notes"] = [note.name for note in row.notes]
-    if row.fidelity is not None:
+_FIELDS = tuple(field.name for field in dataclasses.fields(ImageRow))
+
+
+def row_to_line(row: ImageRow) -> str:
+    """Return the row as a line of JSON (ASCII), without what is None or empty."""
+    values = ((name, getattr(row, name)) for name in _FIELDS)
+    document = {name: value for name, value in values if value not in (None, "", ())}
+    if row.notes:
+        document["notes"] = [note.name for note in row.notes]
+    if row.fidelity:
         document["fidelity"] = [dataclasses.astuple(point) for point in row.fidelity]
-    return {key: value for key, value in document.items() if value not in (None, "", [])}
+    return json.dumps(document)
 
 
-def row_from_json(document: Mapping[str, Any]) -> ImageRow:
-    """Undo `row_to_json`. Raises KeyError, TypeError or ValueError for other documents."""
-    fields = dict(document)
+def row_from_line(line: str) -> ImageRow:
+    """Undo `row_to_line`. Raises KeyError, TypeError or ValueError for other lines."""
+    fields = json.loads(line)
     for name in ("mean", "std"):
         if name in fields:
             fields[name] = tuple(fields[name])
-    fields["notes"] = tuple(Note[name] for name in fields.get("notes", ()))
+    if "notes" in fields:
+        fields["notes"] = tuple(Note[name] for name in fields["notes"])
     if "fidelity" in fields:
         fields["fidelity"] = tuple(Point(*values) for values in fields["fidelity"])
     return ImageRow(**fields)
@@ -143,24 +148,22 @@ def columns(analyses: Iterable[Analysis], settings: Iterable[str]) -> dict[str, 
     return found | {"notes": str, "error": str}
 
 
-def flatten(row: ImageRow) -> dict[str, object]:
-    """Return the row's values by the name of their column; what is None is left out."""
-    values: dict[str, object] = {
-        name: getattr(row, name) for name, _, _ in _COLUMNS if hasattr(row, name)
-    }
+def values_of_line(line: str) -> dict[str, object]:
+    """Return the values of a line of `row_to_line` by the name of their column.
+
+    What is None has no entry; what is no column (the time of the file) may have one.
+    """
+    values: dict[str, Any] = json.loads(line)
     for name in ("mean", "std"):
-        values |= {f"{name}_{band}": v for band, v in enumerate(getattr(row, name) or ())}
-    for point in row.fidelity or ():
-        label = _label(point.setting)
-        psnr_db = math.inf if point.psnr_db is None else point.psnr_db
-        measured = (point.size_bytes, point.ms_ssim, point.ssim, psnr_db)
-        values |= {
-            f"{measure}_{label}": value
-            for (measure, _), value in zip(_MEASURES, measured, strict=True)
-        }
-    values["notes"] = "; ".join(note.value for note in row.notes) or None
-    values["error"] = row.error
-    return {name: value for name, value in values.items() if value is not None}
+        for band, value in enumerate(values.pop(name, ())):
+            values[f"{name}_{band}"] = value
+    if "notes" in values:
+        values["notes"] = "; ".join(Note[name].value for name in values["notes"])
+    for setting, size_bytes, psnr_db, *alike in values.pop("fidelity", ()):
+        measured = (size_bytes, *reversed(alike), math.inf if psnr_db is None else psnr_db)
+        for (measure, _), value in zip(_MEASURES, measured, strict=True):
+            values[f"{measure}_{_label(setting)}"] = value
+    return values
 
 
 def _label(setting: str) -> str:

@@ -12,17 +12,19 @@ from pathlib import Path
 from dl2cli.analysis.fidelity import Comparison
 from dl2cli.analysis.pool import OrderedPool
 from dl2cli.analysis.quality import Engine, magick
-from dl2cli.analysis.rows import CHEAP, Analysis, ImageRow, columns
+from dl2cli.analysis.rows import CHEAP, Analysis, ImageRow, columns, row_from_line
 from dl2cli.analysis.sources import Source, open_source
-from dl2cli.analysis.store import PartFile, check_result_path, write_result
+from dl2cli.analysis.store import PART_SUFFIX, PartFile, check_result_path, write_result
 from dl2cli.analysis.summary import Summary, Tally
 from dl2cli.analysis.worker import Task, WorkerConfig, analyse, crashed, start
 from dl2cli.errors import Interrupted, MissingDependency, UsageError
 
 _FORMAT = 1  # of the part file: count up when the rows' meaning changes
-_CHUNK_WEIGHT = 32
-_FIDELITY_WEIGHT = 32  # the time of one image's fidelity, in images of the cheap analyses
-_PCR_CHUNK_WEIGHT = 256  # a record is read by each worker that has images of it
+# What a chunk may weigh, in images of which nothing but the header is read: some 20 ms.
+_CHUNK_WEIGHT = 256
+_DECODED_WEIGHT = 8
+_FIDELITY_WEIGHT = 256
+_PCR_CHUNK_WEIGHT = 2048  # more, as a record is read by each worker that has images of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +157,12 @@ class _Run:
         finished = False
         try:
             self._resume(part)
-            for row in self._pool().map(self._chunks()):
+            for line in self._pool().map(self._chunks()):
                 if part is not None:
-                    part.append(row)
-                self._add(row)
+                    part.append(line)
+                self._add(row_from_line(line))
             if part is not None and self.config.output is not None:
-                write_result(self.config.output, part.rows(), self._columns())
+                write_result(self.config.output, part.values(), self._columns())
             finished = True
         finally:
             if part is not None:
@@ -168,16 +170,15 @@ class _Run:
         return self.tally.result()
 
     def how_to_resume(self) -> str:
-        total = len(self.indices)
-        if self.config.output is None:
-            return (
-                f"interrupted after {self.done} of {total} images. With -o FILE, a run can be "
-                "interrupted and resumed."
-            )
-        return (
-            f"interrupted after {self.done} of {total} images; they are kept in "
-            f"{self.config.output}.part. Run the same command again to go on from there."
-        )
+        """Say what an interruption leaves behind."""
+        output = self.config.output
+        if output is None:
+            advice = "With -o FILE, a run can be interrupted and resumed."
+        elif not self.done:
+            advice = "Nothing is kept."
+        else:
+            advice = f"They are kept in {output}{PART_SUFFIX}: run the same command again to go on."
+        return f"interrupted after {self.done} of {len(self.indices)} images. {advice}"
 
     def _resume(self, part: PartFile | None) -> None:
         if part is not None:
@@ -210,6 +211,7 @@ class _Run:
         chunk: list[Task] = []
         weight = 0
         limit = _PCR_CHUNK_WEIGHT if self.source.groups else _CHUNK_WEIGHT
+        cheap = _DECODED_WEIGHT if Analysis.STATS in self.config.analyses else 1
         for index in self.indices[self.resumed :]:
             item = self.source.items[index]
             task = Task(item, index in self.fidelity)
@@ -217,11 +219,11 @@ class _Run:
                 yield chunk
                 chunk, weight = [], 0
             chunk.append(task)
-            weight += _FIDELITY_WEIGHT if task.fidelity else 1
+            weight += _FIDELITY_WEIGHT if task.fidelity else cheap
         if chunk:
             yield chunk
 
-    def _pool(self) -> OrderedPool[Task, ImageRow]:
+    def _pool(self) -> OrderedPool[Task, str]:
         config = self.config
         worker = WorkerConfig(
             self.source.reader, config.analyses, config.engine, config.comparisons

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import fcntl
 import importlib
+import io
 import itertools
 import json
 import os
@@ -13,11 +14,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from dl2cli.analysis.rows import ImageRow, flatten, row_from_json, row_to_json
+from dl2cli.analysis.rows import ImageRow, row_from_line, values_of_line
 from dl2cli.errors import MissingDependency, StorageError, UsageError
 
 PART_SUFFIX = ".part"
 _PARQUET_ROWS = 10_000  # held in memory at a time
+
+Values = dict[str, object]
+"""A row's values by column; what has no value has no entry."""
 
 
 class PartFile:
@@ -65,33 +69,36 @@ class PartFile:
         self._file.truncate(keep)
         self._file.seek(0, os.SEEK_END)
 
-    def append(self, row: ImageRow) -> None:
-        """Add a row; it is safe from the end of this process (not of the machine) at once."""
-        self._write(json.dumps(row_to_json(row)))
+    def append(self, line: str) -> None:
+        """Add a row (of `row_to_line`). Rows reach the file a few kilobytes at a time."""
+        self._write(line)
 
-    def rows(self) -> Iterator[ImageRow]:
-        """Yield all rows."""
-        self._file.seek(0)
+    def values(self) -> Iterator[Values]:
+        """Yield the values of all rows by column."""
+        with self._storage():
+            self._file.seek(0)
         self._file.readline()
-        for line in self._lines():
-            row = _parse(line)
-            if row is not None:
-                yield row
+        yield from map(values_of_line, self._lines())
 
     def close(self, *, remove: bool) -> None:
         """Let go of the file."""
-        if remove:
-            self.path.unlink(missing_ok=True)
-        self._file.close()
+        with self._storage():
+            if remove:
+                self.path.unlink(missing_ok=True)
+            self._file.close()
 
     def _lines(self) -> Iterator[str]:
         while line := self._file.readline():  # not by iteration, so that truncate may follow
             yield line
 
     def _write(self, line: str) -> None:
-        try:
+        with self._storage():
             self._file.write(line + "\n")
-            self._file.flush()
+
+    @contextlib.contextmanager
+    def _storage(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise StorageError(f"{self.path} cannot be written: {error.strerror}.") from error
 
@@ -100,7 +107,7 @@ def _parse(line: str) -> ImageRow | None:
     if not line.endswith("\n"):
         return None
     try:
-        return row_from_json(json.loads(line))
+        return row_from_line(line)
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -121,7 +128,7 @@ def check_result_path(path: Path) -> None:
         _pyarrow()
 
 
-def write_result(path: Path, rows: Iterator[ImageRow], columns: Mapping[str, type]) -> None:
+def write_result(path: Path, rows: Iterator[Values], columns: Mapping[str, type]) -> None:
     """Write the result file atomically: as CSV, JSON lines or Parquet, by its ending.
 
     Raises:
@@ -142,33 +149,23 @@ def write_result(path: Path, rows: Iterator[ImageRow], columns: Mapping[str, typ
             temporary.unlink(missing_ok=True)
 
 
-def _write_csv(file: IO[bytes], rows: Iterator[ImageRow], columns: Mapping[str, type]) -> None:
+def _write_csv(file: IO[bytes], rows: Iterator[Values], columns: Mapping[str, type]) -> None:
     # Names are bytes: surrogateescape writes those that are no UTF-8 as they are.
-    def encode(row: Mapping[str, object]) -> None:
-        line.clear()
-        writer.writerow(row)
-        file.write("".join(line).encode("utf-8", "surrogateescape"))
-
-    line: list[str] = []
-    writer = csv.DictWriter(_Sink(line), list(columns), lineterminator="\n", extrasaction="ignore")
-    encode({name: name for name in columns})
+    text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    booleans = [name for name, kind in columns.items() if kind is bool]
     for row in rows:
-        encode({k: int(v) if isinstance(v, bool) else v for k, v in flatten(row).items()})
+        for name in booleans:
+            if name in row:
+                row[name] = int(bool(row[name]))
+        writer.writerow([row.get(name, "") for name in columns])
+    text.detach()
 
 
-class _Sink:
-    """What csv writes to."""
-
-    def __init__(self, parts: list[str]) -> None:
-        self.write = parts.append
-
-
-def _write_json_lines(
-    file: IO[bytes], rows: Iterator[ImageRow], columns: Mapping[str, type]
-) -> None:
+def _write_json_lines(file: IO[bytes], rows: Iterator[Values], columns: Mapping[str, type]) -> None:
     for row in rows:
-        values = flatten(row)
-        kept = {name: _finite(values[name]) for name in columns if name in values}
+        kept = {name: _finite(row[name]) for name in columns if name in row}
         file.write(json.dumps(kept, allow_nan=False).encode("ascii") + b"\n")
 
 
@@ -176,12 +173,12 @@ def _finite(value: object) -> object:
     return None if value == float("inf") else value
 
 
-def _write_parquet(file: IO[bytes], rows: Iterator[ImageRow], columns: Mapping[str, type]) -> None:
+def _write_parquet(file: IO[bytes], rows: Iterator[Values], columns: Mapping[str, type]) -> None:
     arrow, parquet = _pyarrow()
     kinds = {str: arrow.string(), int: arrow.int64(), float: arrow.float64(), bool: arrow.bool_()}
     schema = arrow.schema([(name, kinds[kind]) for name, kind in columns.items()])
     with parquet.ParquetWriter(file, schema) as writer:
-        while batch := [flatten(row) for row in itertools.islice(rows, _PARQUET_ROWS)]:
+        while batch := list(itertools.islice(rows, _PARQUET_ROWS)):
             for row in batch:
                 row["file"] = str(row["file"]).encode("utf-8", "backslashreplace").decode()
             writer.write_table(arrow.Table.from_pylist(batch, schema=schema))
@@ -196,7 +193,8 @@ def _pyarrow() -> tuple[Any, Any]:
     return arrow, parquet
 
 
-_WRITERS: dict[str, Callable[[IO[bytes], Iterator[ImageRow], Mapping[str, type]], None]] = {
+_Writer = Callable[[IO[bytes], Iterator[Values], Mapping[str, type]], None]
+_WRITERS: dict[str, _Writer] = {
     ".csv": _write_csv,
     ".jsonl": _write_json_lines,
     ".parquet": _write_parquet,

@@ -177,7 +177,7 @@ class StopAfter(Progress):
 def test_an_interrupted_run_goes_on_where_it_stopped(flat, tmp_path):
     output, whole = tmp_path / "q.csv", tmp_path / "whole.csv"
     expected = run(flat, whole).summary
-    with pytest.raises(Interrupted, match=r"40 of 90 images.*q\.csv\.part.*same command"):
+    with pytest.raises(Interrupted, match=r"40 of 90 images.*q\.csv\.part: run the same command"):
         run(flat, output, StopAfter(40))
     assert not output.exists()
     watch = StopAfter()

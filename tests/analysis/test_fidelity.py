@@ -23,7 +23,7 @@ from dl2cli_native import _core
 
 def one(tmp_path: Path, data: bytes, comparisons=()):
     (tmp_path / "a.jpg").write_bytes(data)
-    return measure(Item("a.jpg", ""), FileReader(tmp_path), comparisons)
+    return measure(Item("a.jpg", ""), FileReader(str(tmp_path)), comparisons)
 
 
 def pixels(data: bytes) -> np.ndarray:

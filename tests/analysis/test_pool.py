@@ -6,6 +6,7 @@ import time
 import pytest
 
 from dl2cli.analysis.pool import OrderedPool
+from dl2cli.errors import Dl2Error
 
 
 def begin(config: object) -> None:
@@ -52,6 +53,11 @@ def test_no_more_than_a_few_chunks_are_taken_ahead():
     assert next(results) == 121
     assert taken <= 4
     results.close()  # ends the workers, and does not wait for what was taken
+
+
+def test_workers_that_always_crash_end_the_run():
+    with pytest.raises(Dl2Error, match="21 images in a row"):
+        list(pool(1).map([[10] * 50]))
 
 
 def test_an_error_of_the_function_is_raised_here():
