@@ -28,6 +28,7 @@ PEER_FIELDS = (
     "mixup",
     "epochs_asked",
 )
+LOADER_FIELDS = ("loader", "dataset_class", "cache_size_bytes")
 TRAININGS = (Kind.TRAIN, Kind.STAGE, Kind.REGIMEN)
 
 
@@ -40,7 +41,6 @@ def baselines(entries: Sequence[Entry], pattern: str) -> dict[str, Entry]:
     with the run most.
     """
     usable = [entry for entry in entries if entry.run.duplicate_of is None]
-    found: dict[str, Entry] = {}
     for field in ("variant", "storage"):
         # A stage is no baseline: what it learned began elsewhere.
         candidates = [
@@ -48,18 +48,36 @@ def baselines(entries: Sequence[Entry], pattern: str) -> dict[str, Entry]:
             for entry in usable
             if getattr(entry.setup, field) == pattern and entry.run.kind is not Kind.STAGE
         ]
-        others = [name for name in PEER_FIELDS if name != field]
-        by_key: dict[tuple[object, ...], Entry] = {}
-        for entry in candidates:
-            by_key.setdefault(_key(entry, others), entry)
-        for entry in entries if candidates else ():
-            if (peer := by_key.get(_key(entry, others))) is not None:
-                found.setdefault(entry.name, peer)
         if candidates:
-            return found
+            return _baselines_but(field, entries, candidates)
+    found: dict[str, Entry] = {}
     named = [entry for entry in usable if fnmatchcase(entry.name, pattern)]
     for entry in entries if named else ():
         if (peer := _closest(entry, named)) is not None:
+            found[entry.name] = peer
+    return found
+
+
+def _baselines_but(
+    field: str, entries: Sequence[Entry], candidates: Sequence[Entry]
+) -> dict[str, Entry]:
+    """Find for each run the first candidate that agrees with it in all but one field.
+
+    Records are read by a loader of their own, so for them the loader may differ too.
+    """
+    like = [name for name in PEER_FIELDS if name != field]
+    loose = [name for name in like if name not in LOADER_FIELDS]
+    strict_peers: dict[tuple[object, ...], Entry] = {}
+    loose_peers: dict[tuple[object, ...], Entry] = {}
+    for entry in candidates:
+        strict_peers.setdefault(_key(entry, like), entry)
+        loose_peers.setdefault(_key(entry, loose), entry)
+    found: dict[str, Entry] = {}
+    for entry in entries:
+        peer = strict_peers.get(_key(entry, like))
+        if peer is None and entry.setup.codec == "pcr":
+            peer = loose_peers.get(_key(entry, loose))
+        if peer is not None:
             found[entry.name] = peer
     return found
 

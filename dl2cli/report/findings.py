@@ -137,7 +137,8 @@ def _split(entry: Entry) -> str:
 
 
 def _compression(entries: Sequence[Entry], base: Mapping[str, Entry]) -> Iterator[str]:
-    found = [(speedup(e, base.get(e.name)), e) for e in entries if e.run.kind in TRAININGS]
+    rated = [e for e in entries if e.run.kind in (*TRAININGS, Kind.BENCH)]
+    found = [(speedup(e, base.get(e.name)), e) for e in rated]
     compared = [(s, e) for s, e in found if s is not None and base[e.name].name != e.name]
     for gain, entry in sorted(compared, key=lambda pair: -pair[0]):
         delta = delta_top1(entry, base)

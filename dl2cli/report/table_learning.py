@@ -117,8 +117,8 @@ def budget(entries: Sequence[Entry], clocks: Mapping[str, Clock], config: Report
             found = best_within(clock, hours * 3600) or (None, None, None)
             items.append(_Budgeted(entry, hours, clock, *found))
     fields: list[Field[_Budgeted]] = [
-        num("budget_h", "Budget", lambda b: b.hours, unit="h", digits=2, rank=0),
         text("run", "Run", lambda b: b.entry.name, 0),
+        num("budget_h", "Budget", lambda b: b.hours, unit="h", digits=2, rank=0),
         text("variant", "Variant", lambda b: b.entry.setup.variant, 1),
         num(
             "best_top1_pct",

@@ -25,11 +25,20 @@ from typing import Any
 from dl2cli.errors import DataError
 from dl2cli.report.model import Epoch, Level, Note, Status, Step
 from dl2cli.report.textfile import iter_lines
-from dl2cli.report.values import clean_text, finite, float_of, int_of, parse_json, seconds_of
+from dl2cli.report.values import (
+    MAX_COUNT,
+    clean_text,
+    finite,
+    float_of,
+    int_of,
+    number,
+    parse_json,
+    seconds_of,
+)
 
 PREFIX = b"DLLL {"
 MAX_EPOCHS = 100_000
-MAX_STEPS = 2_000_000
+MAX_STEPS = 300_000
 MAX_SESSIONS = 100
 MAX_SUMMARY_KEYS = 200
 
@@ -44,7 +53,7 @@ _EPOCH_KEYS = frozenset(
     *("v.top1", "v.top5", "v.loss", "v.data_time", "v.iteration_time"),
     *("e.total_time", "e.bytes_read"),
 }
-_STEP_KEYS = frozenset(("t.data_time", "t.compute_time", "t.iteration_time"))
+_STEP_KEYS = ("t.data_time", "t.compute_time", "t.iteration_time")
 
 
 @dataclass(slots=True)
@@ -55,7 +64,7 @@ class Session:
     has_params: bool = False
     epochs: dict[int, dict[str, Any]] = field(default_factory=dict)
     epoch_times: dict[int, tuple[float | None, float | None]] = field(default_factory=dict)
-    steps: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict)
+    steps: dict[tuple[int, int], list[float | None]] = field(default_factory=dict)
     v_steps: set[tuple[int, int]] = field(default_factory=set)
     summary: dict[str, Any] = field(default_factory=dict)
     start: str | None = None
@@ -102,22 +111,14 @@ def read_sessions(path: Path) -> list[Session]:
 
 def _take_line(sessions: list[Session], line: bytes) -> None:
     session = sessions[-1]
-    text = line.rstrip(b"\r\n")
-    session.crlf |= line.endswith(b"\r\n")
-    session.cut = False
-    if PREFIX not in text:
-        if text.startswith(b"DLLL") or (not line.endswith(b"\n") and b"DLLL".startswith(text)):
-            session.bad_lines += 1
-            session.cut = not line.endswith(b"\n")
-        else:
-            session.other_lines += 1
-        return
-    record = _parse_record(text)
+    record = _parse_record(line)
     if record is None:
-        session.bad_lines += 1
-        session.cut = not line.endswith(b"\n")
+        _take_other(session, line)
         return
-    if not text.startswith(PREFIX):
+    session.cut = False
+    if line.endswith(b"\r\n"):
+        session.crlf = True
+    if not line.startswith(PREFIX):
         session.other_lines += 1
     step = record.get("step")
     if step == ["P"] and (session.has_params or session.lines):
@@ -126,14 +127,30 @@ def _take_line(sessions: list[Session], line: bytes) -> None:
             return
         session = Session()
         sessions.append(session)
-    _take_record(session, record, step)
+    # A look at the bytes spares a look at each value of nearly every record.
+    odd = b"NaN" in line or b"Infinity" in line or b"null" in line
+    _take_record(session, record, step, odd)
 
 
-def _parse_record(text: bytes) -> dict[str, Any] | None:
+def _take_other(session: Session, line: bytes) -> None:
+    """Count a line that is no record: another program's words, or the remains of a record."""
+    whole = line.endswith(b"\n")
+    torn = PREFIX in line or line.startswith(b"DLLL") or (not whole and b"DLLL".startswith(line))
+    session.cut = torn and not whole
+    if torn:
+        session.bad_lines += 1
+    else:
+        session.other_lines += 1
+
+
+def _parse_record(line: bytes) -> dict[str, Any] | None:
     # Text may stand before a record on its line, also the torn beginning of another record.
-    for position in dict.fromkeys((text.find(PREFIX), text.rfind(PREFIX))):
+    first = line.find(PREFIX)
+    for position in (first, line.rfind(PREFIX)) if first > 0 else (first,):
+        if position < 0:
+            break
         try:
-            record = parse_json(text[position + 5 :].decode())
+            record = parse_json(line[position + 5 :].decode())
         except ValueError:
             continue
         if isinstance(record, dict):
@@ -141,7 +158,7 @@ def _parse_record(text: bytes) -> dict[str, Any] | None:
     return None
 
 
-def _take_record(session: Session, record: dict[str, Any], step: object) -> None:
+def _take_record(session: Session, record: dict[str, Any], step: object, odd: bool) -> None:
     session.lines += 1
     _take_times(session, record)
     if record.get("type") == "METADATA":
@@ -153,7 +170,7 @@ def _take_record(session: Session, record: dict[str, Any], step: object) -> None
     if step == ["P"]:
         session.params, session.has_params = data, True
         return
-    for value in data.values():
+    for value in data.values() if odd else ():
         if value is None:
             session.nulls += 1
         elif isinstance(value, float) and not math.isfinite(value):
@@ -163,33 +180,49 @@ def _take_record(session: Session, record: dict[str, Any], step: object) -> None
 
 
 def _take_step(session: Session, step: list[Any], data: dict[str, Any]) -> bool:
-    match step:
-        case ["S"]:
-            room = MAX_SUMMARY_KEYS - len(session.summary)
-            session.summary.update(list(data.items())[: max(0, room)])
-        case ["E", int(epoch)] if _is_count(epoch, MAX_EPOCHS):
-            merged = session.epochs.setdefault(epoch, {})
-            known = {key: data[key] for key in _EPOCH_KEYS & data.keys()}
-            if not merged.keys().isdisjoint(known):
-                session.repeated.add(epoch)
-            merged.update(known)
-            session.epoch_times[epoch] = (session.elapsed_s, session.last_unix_s)
-        case ["T", int(epoch), int(iteration)] if _is_count(epoch, MAX_EPOCHS):
-            if len(session.steps) >= MAX_STEPS:
-                session.too_many = True
-            else:
-                merged = session.steps.setdefault((epoch, iteration), {})
-                merged.update({key: data[key] for key in _STEP_KEYS & data.keys()})
-        case ["V", int(epoch), int(iteration)] if _is_count(epoch, MAX_EPOCHS):
-            if len(session.v_steps) < MAX_STEPS:
-                session.v_steps.add((epoch, iteration))
-        case _:
-            return False
+    """Merge a record into what has the same step; tells whether the step is a valid one."""
+    kind, *numbers = step
+    if kind == "S" and not numbers:
+        room = MAX_SUMMARY_KEYS - len(session.summary)
+        session.summary.update(list(data.items())[: max(0, room)])
+        return True
+    if len(numbers) != (1 if kind == "E" else 2) or not all(map(_is_count, numbers)):
+        return False
+    if kind == "T":
+        _take_iteration(session, (numbers[0], numbers[1]), data)
+    elif kind == "V":
+        if len(session.v_steps) < MAX_STEPS:
+            session.v_steps.add((numbers[0], numbers[1]))
+    elif kind == "E" and numbers[0] < MAX_EPOCHS:
+        _take_epoch(session, numbers[0], data)
+    else:
+        return False
     return True
 
 
-def _is_count(value: object, limit: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < limit
+def _is_count(value: object) -> bool:
+    return value.__class__ is int and 0 <= value < MAX_COUNT
+
+
+def _take_iteration(session: Session, step: tuple[int, int], data: dict[str, Any]) -> None:
+    merged = session.steps.get(step)
+    if merged is None:
+        if len(session.steps) >= MAX_STEPS:
+            session.too_many = True
+            return
+        merged = session.steps[step] = [None] * len(_STEP_KEYS)
+    for index, key in enumerate(_STEP_KEYS):
+        if key in data:
+            merged[index] = number(data[key])
+
+
+def _take_epoch(session: Session, epoch: int, data: dict[str, Any]) -> None:
+    merged = session.epochs.setdefault(epoch, {})
+    known = {key: data[key] for key in _EPOCH_KEYS & data.keys()}
+    if not merged.keys().isdisjoint(known):
+        session.repeated.add(epoch)
+    merged.update(known)
+    session.epoch_times[epoch] = (session.elapsed_s, session.last_unix_s)
 
 
 def _take_times(session: Session, record: Mapping[str, Any]) -> None:
@@ -344,14 +377,8 @@ def _epoch(index: int, data: dict[str, Any], times: tuple[float | None, float | 
 def steps_of(session: Session) -> tuple[Step, ...]:
     """Return the merged T records in the order of epoch and iteration."""
     return tuple(
-        Step(
-            epoch,
-            iteration,
-            float_of(data, "t.data_time"),
-            float_of(data, "t.compute_time"),
-            float_of(data, "t.iteration_time"),
-        )
-        for (epoch, iteration), data in sorted(session.steps.items())
+        Step(epoch, iteration, data_s, compute_s, iteration_s)
+        for (epoch, iteration), (data_s, compute_s, iteration_s) in sorted(session.steps.items())
     )
 
 

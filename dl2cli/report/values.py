@@ -71,7 +71,7 @@ def seconds_of(value: object) -> float | None:
     """Return seconds from a number or from the log's text form (`"279.86649 s"`, `"1.6e-05"`)."""
     if isinstance(value, str):
         try:
-            return finite(float(value[:64].removesuffix("s")))
+            return finite(float(value[:64].rstrip("s")))
         except ValueError:
             return None
     return finite(number(value))

@@ -93,6 +93,13 @@ def test_baselines(logs: Path, baseline: str, expected: dict[str, str | None]) -
     assert {name: row["baseline"] for name, row in found.items()} == expected
 
 
+def test_records_are_compared_with_originals_whatever_loads_them(logs: Path) -> None:
+    params = {"dataset": "imagenet", "scans": 5, "storage": "hdd"}
+    training = Training(data="/data/pcr", loader="pcr", start=9.0, params=params)
+    write_training(logs / "pcr5" / "r.json", training)
+    assert rows(make(logs), "throughput")["pcr5"]["baseline"] == "raw-hdd"
+
+
 def test_a_named_baseline_is_compared_only_with_its_like(logs: Path) -> None:
     write_training(logs / "other-hdd" / "r.json", Training(arch="alexnet", start=9.0))
     places = Training(data="data-hdd/places365/raw", start=10.0)
