@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -198,3 +198,93 @@ class RecordReader:
         self, name: str, lengths: Sequence[int], metadata_crc32c: int | None
     ) -> NDArray[np.int32]:
         """Raises DataError, OSError."""
+
+class RecordStore:
+    """The records of a dataset, for batch loaders."""
+
+    def __init__(
+        self,
+        folder: bytes,
+        names: Sequence[str],
+        lengths: Sequence[Sequence[int]],
+        crc32c: Sequence[int | None],
+        keep_buffers: int,
+    ) -> None: ...
+
+class BatchResult:
+    """What is in a batch; `kept` is uint32: places of its images in the plan's batch."""
+
+    @property
+    def kept(self) -> NDArray[np.uint32]: ...
+    @property
+    def bytes_read(self) -> int: ...
+    @property
+    def degraded(self) -> int: ...
+    @property
+    def damage(self) -> list[str]: ...
+
+class LoaderStatistics:
+    """Totals since the start; seconds are sums over threads."""
+
+    @property
+    def records(self) -> int: ...
+    @property
+    def bytes_read(self) -> int: ...
+    @property
+    def images(self) -> int: ...
+    @property
+    def fetch_s(self) -> float: ...
+    @property
+    def decode_s(self) -> float: ...
+    @property
+    def record_wait_s(self) -> float: ...
+    @property
+    def ready_batches(self) -> int: ...
+    @property
+    def ready_records(self) -> int: ...
+
+class BatchLoader:
+    """Threads that fill the arrays that are given, batch by batch."""
+
+    def __init__(
+        self,
+        *,
+        store: RecordStore,
+        visits: NDArray[np.uint32],
+        visit: NDArray[np.uint32],
+        slot: NDArray[np.uint32],
+        sample: NDArray[np.uint64],
+        batch_size: int,
+        transform: dict[str, Any],
+        output: dict[str, Any],
+        groups: int,
+        max_records: int,
+        decode_threads: int,
+        fetch_threads: int,
+        on_damage: str,
+        smoothing: bool,
+        seed: int,
+        epoch: int,
+    ) -> None: ...
+    def give(self, images: NDArray[Any], labels: NDArray[np.int64]) -> None: ...
+    def wait(self, milliseconds: int) -> bool: ...
+    def take(self) -> BatchResult:
+        """Raises DataError, OSError."""
+
+    def statistics(self) -> LoaderStatistics: ...
+    def close(self) -> None: ...
+
+def place_samples(
+    transform: dict[str, Any],
+    seed: int,
+    epoch: int,
+    samples: NDArray[np.uint64],
+    widths: NDArray[np.uint32],
+    heights: NDArray[np.uint32],
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]:
+    """Return boxes (n, 4), parts (n, 4), flips (n,). Raises ValueError."""
+
+def decode_region(
+    fragments: Sequence[Buffer], box: tuple[int, int, int, int], *, smoothing: bool = False
+) -> Pixels:
+    """Return a box (x, y, width, height) of an image as RGB. Raises DataError."""

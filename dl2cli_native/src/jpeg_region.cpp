@@ -12,9 +12,9 @@ constexpr std::uint32_t kRowsAtOnce = 8;
 constexpr std::uint32_t kPixelBytes = 4;  // RGBX and CMYK alike
 
 // Chroma upsampling looks at the neighbours of a pixel, and takes the edge of what is decoded for
-// the edge of the image: so a little more is decoded than is asked for.
+// the edge of the image: so a little more is decoded than is asked for. Block smoothing looks much
+// further, and gets the whole image.
 constexpr std::uint32_t kMargin = 8;
-constexpr std::uint32_t kSmoothingMargin = 32;  // block smoothing looks two blocks further
 
 std::uint8_t multiply_255(unsigned a, unsigned b) {
     const unsigned product = a * b + 128;
@@ -53,10 +53,11 @@ struct RegionDecoder::State {
         const bool four = in.jpeg_color_space == JCS_CMYK || in.jpeg_color_space == JCS_YCCK;
         in.out_color_space = four ? JCS_CMYK : JCS_EXT_RGBX;
         in.do_block_smoothing = options.smoothing ? TRUE : FALSE;
-        const std::uint32_t margin = options.smoothing ? kSmoothingMargin : kMargin;
-        const auto mcu_height = static_cast<std::uint32_t>(DCTSIZE * in.max_v_samp_factor);
-        reader.monitor.cut_rows = (region.y1 + margin + mcu_height - 1) / mcu_height;
-        reader.monitor.cut_source = &reader.source;
+        if (!options.smoothing) {
+            const auto mcu_height = static_cast<std::uint32_t>(DCTSIZE * in.max_v_samp_factor);
+            reader.monitor.cut_rows = (region.y1 + kMargin + mcu_height - 1) / mcu_height;
+            reader.monitor.cut_source = &reader.source;
+        }
         auto start_decompress = [&in] { jpeg_start_decompress(&in); };
         reader.run(start_decompress);
     }
@@ -65,7 +66,7 @@ struct RegionDecoder::State {
     std::uint32_t crop(const Region& region) {
         JDIMENSION begin = region.x0 > kMargin ? region.x0 - kMargin : 0;
         JDIMENSION width = std::min(region.x1 + kMargin, reader.in.output_width) - begin;
-        if (begin == 0 && width == reader.in.output_width) return 0;
+        if (options.smoothing || width == reader.in.output_width) return 0;
         auto narrow = [&] { jpeg_crop_scanline(&reader.in, &begin, &width); };
         reader.run(narrow);
         return begin;

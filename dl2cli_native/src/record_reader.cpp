@@ -110,8 +110,49 @@ BufferPool::Lease BufferPool::take(std::size_t size) {
     return Lease(new Buffer(std::move(buffer)), give_back);
 }
 
+namespace {
+
+// Opens the first `groups` groups of a record, or with `damage` as many as its file still holds.
+std::unique_ptr<RangeReader> open_prefix(const Storage& storage, const RecordLocation& location,
+                                         std::size_t& groups, std::uint64_t& bytes,
+                                         std::string* damage) {
+    for (;; --groups) {
+        bytes = 0;
+        for (std::size_t part = 0; part <= groups; ++part) {
+            if (location.lengths[part] > kMaxPartBytes) damaged("index", "a length out of range");
+            bytes += location.lengths[part];
+        }
+        try {
+            return storage.open(location.name, 0, bytes);
+        } catch (const Error& error) {
+            if (damage == nullptr || groups == 1 || error.kind() != ErrorKind::data) throw;
+            *damage = group_name(groups - 1) + ": " + error.what();
+        }
+    }
+}
+
+// Reads the next group of a record to `at`, and adds its fragments to the prefix.
+void take_group(RangeReader& range, std::size_t group, std::uint64_t size, std::uint8_t* at,
+                RecordPrefix& prefix) {
+    const Metadata& metadata = prefix.metadata;
+    const std::size_t images = metadata.labels.size();
+    // An empty fragment takes two bytes: more images than that are a lie of the metadata.
+    if (images > size / 2) damaged(group_name(group), "too short for its images");
+    const std::uint32_t crc = read_part(range, at, size);
+    if (metadata.format_version != 0 && crc != metadata.group_crc32c[group]) {
+        damaged(group_name(group), "wrong checksum");
+    }
+    try {
+        parse_scan_group(Bytes(at, size), images, prefix.fragments);
+    } catch (const Error& error) {
+        damaged(group_name(group), error.what());
+    }
+}
+
+}  // namespace
+
 RecordPrefix read_prefix(const Storage& storage, const RecordLocation& location, std::size_t groups,
-                         BufferPool& pool) {
+                         BufferPool& pool, std::string* damage) {
     const std::vector<std::uint64_t>& lengths = location.lengths;
     if (groups == 0 || groups >= lengths.size()) {
         throw Error(ErrorKind::argument, "fidelity " + std::to_string(groups) +
@@ -119,33 +160,22 @@ RecordPrefix read_prefix(const Storage& storage, const RecordLocation& location,
                                              std::to_string(lengths.size() - 1) + " scan groups");
     }
     RecordPrefix prefix;
-    prefix.groups = groups;
-    for (std::size_t part = 0; part <= groups; ++part) {
-        if (lengths[part] > kMaxPartBytes) damaged("index", "a length out of range");
-        prefix.bytes_read += lengths[part];
-    }
-    const auto range = storage.open(location.name, 0, prefix.bytes_read);
+    const auto range = open_prefix(storage, location, groups, prefix.bytes_read, damage);
     prefix.buffer = pool.take(prefix.bytes_read);
-
     std::uint8_t* at = prefix.buffer->data.get();
     prefix.metadata = take_metadata(*range, location, at);
     at += lengths[0];
-
-    const std::size_t images = prefix.metadata.labels.size();
-    for (std::size_t group = 0; group < groups; ++group) {
-        const std::uint64_t size = lengths[group + 1];
-        // An empty fragment takes two bytes: more images than that are a lie of the metadata.
-        if (images > size / 2) damaged(group_name(group), "too short for its images");
-        prefix.fragments.reserve(groups * images);
-        const std::uint32_t crc = read_part(*range, at, size);
-        if (prefix.metadata.format_version != 0 && crc != prefix.metadata.group_crc32c[group]) {
-            damaged(group_name(group), "wrong checksum");
-        }
+    for (; prefix.groups < groups; ++prefix.groups) {
+        const std::uint64_t size = lengths[prefix.groups + 1];
         try {
-            parse_scan_group(Bytes(at, size), images, prefix.fragments);
+            take_group(*range, prefix.groups, size, at, prefix);
         } catch (const Error& error) {
-            damaged(group_name(group), error.what());
+            if (damage == nullptr || prefix.groups == 0 || error.kind() != ErrorKind::data) throw;
+            *damage = error.what();
+            prefix.fragments.resize(prefix.groups * prefix.metadata.labels.size());
+            break;
         }
+        if (prefix.groups == 0) prefix.fragments.reserve(groups * prefix.fragments.size());
         at += size;
     }
     return prefix;

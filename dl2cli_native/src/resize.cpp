@@ -39,8 +39,7 @@ void horizontal_portable(const ResizeAxis& axis, const std::uint8_t* in, std::ui
 }
 
 void vertical_portable(const std::uint8_t* in, std::size_t stride, const std::int32_t* weights,
-                       std::uint32_t count, std::size_t begin, std::size_t end,
-                       std::uint8_t* out) {
+                       std::uint32_t count, std::size_t begin, std::size_t end, std::uint8_t* out) {
     for (std::size_t x = begin; x < end; ++x) {
         std::int32_t sum = kHalf;
         for (std::uint32_t tap = 0; tap < count; ++tap) sum += in[tap * stride + x] * weights[tap];
@@ -69,10 +68,9 @@ __attribute__((target("avx2"))) __m128i to_bytes(__m256i sums) {
 }
 
 // Two rows at once: 4 channels of each fill a register.
-__attribute__((target("avx2"))) void horizontal_avx2(const ResizeAxis& axis,
-                                                     const std::uint8_t* in, std::size_t stride,
-                                                     std::uint8_t* out, std::size_t out_stride,
-                                                     bool flip) {
+__attribute__((target("avx2"))) void horizontal_avx2(const ResizeAxis& axis, const std::uint8_t* in,
+                                                     std::size_t stride, std::uint8_t* out,
+                                                     std::size_t out_stride, bool flip) {
     for (std::uint32_t x = 0; x < axis.out_size; ++x) {
         const std::uint8_t* pixel = in + std::size_t{4} * (axis.first[x] - axis.begin);
         const std::int32_t* weight = axis.weights.data() + std::size_t{axis.taps} * x;
@@ -129,8 +127,8 @@ void ResizeAxis::set(std::uint32_t in_size, float from, float to, std::uint32_t 
         count[i] = static_cast<std::uint32_t>(high) - first[i];
         double total = 0;
         for (std::uint32_t tap = 0; tap < count[i]; ++tap) {
-            const double distance =
-                std::abs((static_cast<double>(tap) + first[i] - center + 0.5) * (1.0 / filter_scale));
+            const double distance = std::abs((static_cast<double>(tap) + first[i] - center + 0.5) *
+                                             (1.0 / filter_scale));
             exact[tap] = distance < 1 ? 1 - distance : 0;
             total += exact[tap];
         }

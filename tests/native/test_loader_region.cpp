@@ -84,7 +84,6 @@ void check_regions(const JpegRecipe& recipe, bool smoothing) {
     }
 }
 
-
 }  // namespace
 
 TEST_CASE("a region of an image is that part of the whole image, bit for bit") {
@@ -106,14 +105,22 @@ TEST_CASE("also of gray, RGB-coloured and small images, and with restart markers
     JpegRecipe recipe;
     recipe.width = 75;
     recipe.height = 90;
-    SUBCASE("gray") { recipe.input = recipe.stored = JCS_GRAYSCALE; }
+    SUBCASE("gray") {
+        recipe.input = recipe.stored = JCS_GRAYSCALE;
+    }
     SUBCASE("RGB") {
         recipe.stored = JCS_RGB;
         recipe.chroma = 1;
     }
-    SUBCASE("restarts") { recipe.restart_interval = 2; }
-    SUBCASE("tiny") { recipe.width = recipe.height = 3; }
-    SUBCASE("one pixel") { recipe.width = recipe.height = 1; }
+    SUBCASE("restarts") {
+        recipe.restart_interval = 2;
+    }
+    SUBCASE("tiny") {
+        recipe.width = recipe.height = 3;
+    }
+    SUBCASE("one pixel") {
+        recipe.width = recipe.height = 1;
+    }
     check_regions(recipe, false);
 }
 
@@ -147,8 +154,15 @@ TEST_CASE("the portable resize and the fast one agree") {
         const std::uint32_t width = 1 + random() % 300;
         const std::uint32_t height = 1 + random() % 300;
         const std::uint32_t size = 1 + random() % 100;
-        dl2::Placement box{0, 0, width, height, 0, 0, static_cast<float>(width),
-                           static_cast<float>(height), i % 2 == 0};
+        dl2::Placement box{0,
+                           0,
+                           width,
+                           height,
+                           0,
+                           0,
+                           static_cast<float>(width),
+                           static_cast<float>(height),
+                           i % 2 == 0};
         std::vector<std::uint8_t> pixels(std::size_t{4} * width * height);
         for (std::uint8_t& each : pixels) each = static_cast<std::uint8_t>(random());
         std::vector<std::uint8_t> results[2];

@@ -52,9 +52,11 @@ struct RecordPrefix {
 };
 
 // Reads [0, end of group k) and no byte more. Every part is checked against its checksum (where the
-// dataset has them) and against the index. Throws Error(io), or Error(data) naming the group.
+// dataset has them) and against the index. Throws Error(io), or Error(data) naming the group; with
+// `damage`, the groups before the first damaged one are given instead, if there are any, and the
+// reason is put there.
 RecordPrefix read_prefix(const Storage& storage, const RecordLocation& location, std::size_t groups,
-                         BufferPool& pool);
+                         BufferPool& pool, std::string* damage = nullptr);
 
 // Reads a record's metadata alone, checked in the same way.
 Metadata read_metadata(const Storage& storage, const RecordLocation& location);
