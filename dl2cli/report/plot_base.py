@@ -182,20 +182,25 @@ def inline_svg(plot: Plot) -> InlineSvg:
             buffer, format="svg", dpi=DPI, metadata={"Date": None}, transparent=True
         )
         height = plot.height_in * DPI
-        points = tuple(_point(tip, height) for tip in canvas.tips)
+        found = (_point(tip, height) for tip in canvas.tips)
+        points = tuple(point for point in found if point is not None)
     return InlineSvg(plot.name, plot.title, _tidy(buffer.getvalue()), points, plot.hover)
 
 
-def _point(tip: Tip, height: float) -> tuple[float, float, str]:
-    x, y = tip.axes.transData.transform((tip.x, tip.y))
-    return (round(float(x), 1), round(height - float(y), 1), tip.text)
+def _point(tip: Tip, height: float) -> tuple[float, float, str] | None:
+    """Return where a value is on the picture, or None where its axes do not show it."""
+    x, y = (float(value) for value in tip.axes.transData.transform((tip.x, tip.y)))
+    frame = tip.axes.bbox
+    if not (frame.x0 - 1 <= x <= frame.x1 + 1 and frame.y0 - 1 <= y <= frame.y1 + 1):
+        return None
+    return (round(x, 1), round(height - y, 1), tip.text)
 
 
 def _tidy(svg: str) -> str:
     """Cut the prologue, ids that nothing refers to, and let the page give the ink its colour."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r' id="[A-Za-z0-9]+_\d+"', "", svg)
+    svg = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", svg)
     svg = re.sub(r"<svg [^>]*viewBox=\"([^\"]*)\"[^>]*>", r'<svg viewBox="\1">', svg, count=1)
     # The blue of raw is too dark on a dark page, which has a lighter one.
     svg = svg.replace(RAW_COLOUR.lower(), "var(--raw)").replace(INK, "currentColor")

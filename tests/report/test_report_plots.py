@@ -1,5 +1,6 @@
 """The plots: which there are, that they can be read, that one variant has one look."""
 
+import re
 import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -12,11 +13,15 @@ from dl2cli.errors import MissingDependency, StorageError
 from dl2cli.report.config import ReportConfig
 from dl2cli.report.discover import Finder
 from dl2cli.report.palette import COLOURS, RAW_COLOUR, looks
-from dl2cli.report.plot_base import chunks, inline_svg, write_plot
+from dl2cli.report.plot_base import InlineSvg, chunks, inline_svg, write_plot
 from dl2cli.report.plots import all_plots, write_plots
 from dl2cli.report.report import Report, build_report
 
 pytest.importorskip("matplotlib")
+
+
+def parse_svg(svg: str) -> ET.Element:
+    return ET.fromstring(svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1))
 
 
 def make(root: Path) -> Report:
@@ -30,7 +35,9 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Report:
     raw = "data-hdd/imagenet/raw/"
     variants = [raw, "data-hdd/imagenet/jpeg-10/", "data-ssd/imagenet/raw-50/"]
     for index, data in enumerate(variants):
-        training = Training(data=data, start=index + 1.0, epochs=20, workers=4 * (index + 1))
+        training = Training(
+            data=data, start=index + 1.0, epochs=20, workers=4 * (index + 1), top1=1.0
+        )
         write_training(root / f"run{index}" / "r.json", training)
     minio = {"dataset_class": "MinIOFolder"}
     write_training(root / "minio-hdd" / "r.json", Training(params=minio, start=9.0))
@@ -46,6 +53,11 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Report:
     write_json(root / "enc-mp-jpeg-10" / "r.json", encode)
     write_text(root / "q.csv", "file,quality\na,95\nb,75\n")
     return make(root)
+
+
+@pytest.fixture(scope="module")
+def drawn(everything: Report) -> dict[str, InlineSvg]:
+    return {plot.name: inline_svg(plot) for plot in all_plots(everything)}
 
 
 def test_every_plot_that_is_asked_for(everything: Report) -> None:
@@ -86,10 +98,11 @@ def test_svg_and_pdf_files_are_whole_and_the_same_each_time(
                 assert first.startswith(b"%PDF")
 
 
-def test_bars_carry_their_values_and_axes_their_units(everything: Report) -> None:
-    plot = next(p for p in all_plots(everything) if p.name == "rate-resnet50-1-gpu")
-    drawn = inline_svg(plot)
-    assert "images/s" in drawn.svg
+def test_bars_carry_their_values_and_axes_their_units(
+    everything: Report, drawn: dict[str, InlineSvg]
+) -> None:
+    plot = drawn["rate-resnet50-1-gpu"]
+    assert "images/s" in plot.svg
     rates = [
         f"{e.timing.rate_epoch_img_s:.0f}"
         for e in everything.compared
@@ -97,21 +110,26 @@ def test_bars_carry_their_values_and_axes_their_units(everything: Report) -> Non
     ]
     assert len(rates) == 5
     for rate in rates:
-        assert rate in drawn.svg
-    assert len(drawn.points) == 5
+        assert rate in plot.svg
+    assert len(plot.points) == 5
 
 
-def test_hover_values_lie_on_the_picture(everything: Report) -> None:
-    for plot in all_plots(everything):
-        drawn = inline_svg(plot)
-        root = ET.fromstring(drawn.svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" '))
+def test_hover_values_lie_on_the_picture(drawn: dict[str, InlineSvg]) -> None:
+    for name, plot in drawn.items():
+        root = parse_svg(plot.svg)
         _, _, width, height = (float(v) for v in root.attrib["viewBox"].split())
-        assert drawn.points, plot.name
-        inside = [p for p in drawn.points if 0 <= p[0] <= width and 0 <= p[1] <= height]
-        assert len(inside) >= 0.4 * len(drawn.points), plot.name
-        assert 'id="' not in drawn.svg.replace('id="p', "").replace('id="m', "").replace(
-            'id="h', ""
-        ), "only ids that something refers to"
+        assert plot.points, name
+        assert all(0 <= x <= width and 0 <= y <= height for x, y, _ in plot.points), name
+        used = {node.attrib["id"] for node in root.iter() if "id" in node.attrib}
+        assert not {one for one in used if re.fullmatch(r"[a-z0-9.]+_\d+", one)}
+
+
+def test_a_zoomed_panel_tells_only_what_it_shows(drawn: dict[str, InlineSvg]) -> None:
+    points = drawn["accuracy-over-epochs-resnet50-imagenet"].points
+    first = [text for _, _, text in points if "run0, epoch 1:" in text]
+    last = [text for _, _, text in points if "run0, epoch 20:" in text]
+    assert len(first) == 2, "top-1 and top-5"
+    assert sum("top-1" in text for text in last) == 2, "in the whole and in the zoomed panel"
 
 
 def test_one_look_for_a_variant_everywhere() -> None:
@@ -135,9 +153,9 @@ def test_names_from_logs_are_drawn_as_they_are(tmp_path: Path) -> None:
     name = "$\\frac{a$<script>&"
     write_training(tmp_path / "run" / "r.json", Training(arch=name, data="d/$x_{$/raw"))
     for plot in all_plots(make(tmp_path)):
-        drawn = inline_svg(plot)
-        assert "<script>" not in drawn.svg
-        ET.fromstring(drawn.svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" '))
+        svg = inline_svg(plot).svg
+        assert "<script>" not in svg
+        parse_svg(svg)
 
 
 def test_without_matplotlib_tables_still_work(
