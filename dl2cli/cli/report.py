@@ -188,7 +188,7 @@ def report(
     ] = 2.0,
 ) -> None:
     """Turn the options into a configuration, and write the report where they say."""
-    from dl2cli.report.config import EpochTime, Images, ReportConfig, Selection
+    from dl2cli.report.config import EpochImages, EpochTime, ReportConfig, Selection
     from dl2cli.report.discover import Finder
 
     config = ReportConfig(
@@ -197,13 +197,13 @@ def report(
         select=tuple(Selection.parse(text) for text in select or ()),
         group_by=tuple(name.strip() for text in group_by or () for name in text.split(",")),
         sort=sort,
-        images=tuple(Images.parse(text) for text in images_per_epoch or ()),
+        images=tuple(EpochImages.parse(text) for text in images_per_epoch or ()),
         targets_pct=tuple(target or ()),
         budgets_h=tuple(budget or ()),
         epoch_times=tuple(EpochTime.parse(text) for text in epoch_time or ()),
     )
     writer = _Writer(Format.JSON if json_ else format_, table or [], plots, plot_format, html)
-    finder = Finder(logdir)
+    finder = Finder(logdir, skip=[path for path in (html, plots) if path is not None])
     if watch:
         _watch(finder, config, writer, interval)
         return

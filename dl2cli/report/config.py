@@ -27,7 +27,7 @@ GROUP_FIELDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Images:
+class EpochImages:
     """Images an epoch of the runs or data sets that `pattern` names.
 
     Without VAL, validation images are not counted in a rate.
@@ -38,7 +38,7 @@ class Images:
     val: int
 
     @classmethod
-    def parse(cls, text: str) -> Images:
+    def parse(cls, text: str) -> EpochImages:
         """Read `TRAIN`, `TRAIN+VAL` or `PATTERN=TRAIN+VAL`.
 
         Raises:
@@ -119,7 +119,7 @@ class ReportConfig:
     select: tuple[Selection, ...] = ()
     group_by: tuple[str, ...] = ()
     sort: str = ""
-    images: tuple[Images, ...] = ()
+    images: tuple[EpochImages, ...] = ()
     targets_pct: tuple[float, ...] = ()
     budgets_h: tuple[float, ...] = ()
     epoch_times: tuple[EpochTime, ...] = ()

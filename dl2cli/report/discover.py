@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -46,9 +46,13 @@ class FileResult:
 
 @dataclass(slots=True)
 class Finder:
-    """Reads folders; a file that did not change since the last call is not read again."""
+    """Reads folders; a file that did not change since the last call is not read again.
+
+    `skip` names files and folders that are no input, such as the report's own page.
+    """
 
     roots: Sequence[Path]
+    skip: Sequence[Path] = ()
     _cache: dict[str, tuple[tuple[int, int], FileResult]] = field(default_factory=dict)
 
     def load(self, on_file: Progress | None = None) -> Corpus:
@@ -76,10 +80,10 @@ class Finder:
 
     def _files(self, notes: list[Note]) -> Iterator[tuple[str, Path]]:
         """Yield (relative name, path) in natural order, each path once."""
-        seen: set[str] = set()
+        seen = {os.path.realpath(path) for path in self.skip}
         found: list[tuple[str, Path]] = []
         for root, label in zip(self.roots, _root_labels(self.roots), strict=True):
-            for path in _walk(root, notes):
+            for path in _walk(root, notes, seen):
                 real = os.path.realpath(path)
                 if real in seen:
                     continue
@@ -117,7 +121,7 @@ def _relative_name(path: Path, root: Path, label: str) -> str:
     return clean_text(relative.as_posix(), 1000)
 
 
-def _walk(root: Path, notes: list[Note]) -> Iterator[Path]:
+def _walk(root: Path, notes: list[Note], skip: Set[str]) -> Iterator[Path]:
     if not root.exists():
         raise UsageError(f"{clean_text(str(root))} does not exist: name a folder with run logs.")
     if not root.is_dir():
@@ -129,7 +133,11 @@ def _walk(root: Path, notes: list[Note]) -> Iterator[Path]:
         notes.append(Note(Level.ERROR, "unreadable", f"{name}: {error.strerror}.", name))
 
     for directory, subdirs, names in os.walk(root, onerror=complain):
-        subdirs[:] = sorted(name for name in subdirs if not name.startswith("."))
+        subdirs[:] = sorted(
+            name
+            for name in subdirs
+            if not name.startswith(".") and os.path.realpath(Path(directory, name)) not in skip
+        )
         for name in sorted(names):
             if not name.startswith("."):
                 yield Path(directory) / name

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from report_logs import Training, write_training
 
 from dl2cli.errors import UsageError
-from dl2cli.report.config import EpochTime, Images, ReportConfig, Selection
+from dl2cli.report.config import EpochImages, EpochTime, ReportConfig, Selection
 from dl2cli.report.discover import Finder
 from dl2cli.report.render import to_csv, to_latex, to_markdown
 from dl2cli.report.report import Report, build_report
@@ -175,7 +175,7 @@ def test_images_per_epoch(tmp_path: Path) -> None:
     assert rows(unknown, "throughput")["mine"]["rate_epoch_img_s"] is None
     assert "unknown size" in {note.code for note in unknown.notes}
     assert rows(unknown, "overview")["mine"]["variant"] == "pcr-5"
-    known = make(tmp_path, images=(Images.parse("photos=25000+1000"),))
+    known = make(tmp_path, images=(EpochImages.parse("photos=25000+1000"),))
     mean = rows(known, "throughput")["mine"]["epoch_mean_s"]
     assert rows(known, "throughput")["mine"]["rate_epoch_img_s"] == 26000 / mean
 
@@ -195,7 +195,7 @@ def test_the_log_of_dl2_train_tells_more(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["x", "0", "5+", "a=b", "1+-1", "="])
 def test_bad_images_per_epoch(text: str) -> None:
     with pytest.raises(UsageError, match="images-per-epoch"):
-        Images.parse(text)
+        EpochImages.parse(text)
 
 
 @pytest.mark.parametrize("text", ["", "=5", "0", "-3", "x="])
