@@ -112,7 +112,9 @@ class _Examination:
         data = self._read(self.found["size"] if whole else _HEAD_BYTES)
         if looks_like_jpeg(data):
             self._attempt(lambda: self._jpeg(data))
-        if not looks_like_jpeg(data) or Analysis.STATS in self.analyses:
+            if Analysis.STATS in self.analyses and "error" not in self.found:
+                self._attempt(lambda: self._jpeg_pixels(data))
+        else:
             source: Stream = io.BytesIO(data) if whole else self.stream
             self._attempt(lambda: self._pillow(source))
 
@@ -177,11 +179,24 @@ class _Examination:
         if self.found["orientation"] != 1:
             self.notes.append(Note.ROTATED)
 
+    def _jpeg_pixels(self, data: bytes) -> None:
+        """Decode with the core: the same pixels as Pillow's, but libjpeg's warnings are errors."""
+        from dl2cli.analysis.transcoding import decode
+
+        try:
+            pixels = decode(data)
+        except DataError as error:
+            raise DataError(f"does not decode: {error}") from error
+        if pixels.shape[2] == 4:
+            with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+                self._statistics(image)
+        else:
+            self._statistics(Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels))
+
     def _pillow(self, source: Stream) -> None:
         source.seek(0)
         with Image.open(cast(IO[bytes], source), formats=_FORMATS) as image:
-            if "format" not in self.found:
-                self._header_of_other_format(image)
+            self._header_of_other_format(image)
             if Analysis.STATS in self.analyses:
                 self._statistics(image)
 

@@ -71,6 +71,7 @@ class AnalysisResult:
     analyses: tuple[Analysis, ...]
     engine: Engine
     summary: Summary
+    saved_bytes: float | None  # by the recommended k, of the whole dataset, by the sample's mean
     output: Path | None
     resumed: int  # images whose rows came from an interrupted run
     elapsed_s: float
@@ -120,11 +121,19 @@ def analyse_dataset(config: AnalysisConfig, progress: Progress | None = None) ->
         analyses=tuple(a for a in Analysis if a in config.analyses),
         engine=config.engine,
         summary=summary,
+        saved_bytes=_saved_bytes(summary, len(source.items)),
         output=config.output,
         resumed=run.resumed,
         elapsed_s=elapsed_s,
         rate_img_s=(summary.images - run.resumed) / elapsed_s,
     )
+
+
+def _saved_bytes(summary: Summary, images: int) -> float | None:
+    report = summary.fidelity
+    if report is None:
+        return None
+    return report.levels[report.groups - 1].mean_bytes * report.saved_share * images
 
 
 def _check(config: AnalysisConfig) -> None:

@@ -223,7 +223,7 @@ def _render(report: AnalyzeReport) -> list[RenderableType]:
     if summary.colour:
         parts.append(_colour(summary.colour))
     if summary.fidelity:
-        parts += _fidelity(summary.fidelity, summary.total_bytes)
+        parts += _fidelity(summary.fidelity, result.saved_bytes or 0)
     if summary.oddities:
         parts.append(_oddities(summary))
     if summary.failures:
@@ -316,7 +316,7 @@ def _colour(colour: Colour) -> Text:
     return text.append(f"  --data-mean {mean} --data-std {std}\n", style="bold")
 
 
-def _fidelity(report: FidelityReport, total_bytes: int) -> list[RenderableType]:
+def _fidelity(report: FidelityReport, saved_bytes: float) -> list[RenderableType]:
     title = f"Fidelity of {report.images:,} images at each number of scan groups"
     table = Table(title=title)
     for column in ("scans k", "bytes an image", "share", "MS-SSIM", "p5", "SSIM", "PSNR"):
@@ -325,10 +325,10 @@ def _fidelity(report: FidelityReport, total_bytes: int) -> list[RenderableType]:
         chosen = number == report.recommended_k
         last = number == report.groups < len(report.levels)
         table.add_row(*_level(level), style="bold" if chosen else None, end_section=last)
-    saved = f", about {size(total_bytes * report.saved_share)} of {size(total_bytes)}"
     sentence = Text(
         f"Recommended for a mean MS-SSIM of {report.target_ms_ssim:g}: k = {report.recommended_k}. "
-        f"It saves {report.saved_share:.1%} of the bytes{saved if report.saved_share else ''}.\n",
+        f"It saves {report.saved_share:.1%} of the bytes, about {size(saved_bytes)} of the whole "
+        "dataset's.\n",
         style="bold",
     )
     parts: list[RenderableType] = [table, sentence]
