@@ -18,7 +18,7 @@ from dl2cli.errors import Dl2Error
 T = TypeVar("T")
 R = TypeVar("R")
 
-_MOST_CRASHES = 20  # in a row
+_MOST_CRASHES = 10  # in a row
 _CHUNKS_AHEAD = 4  # a worker, so that none waits while the first result is awaited
 
 

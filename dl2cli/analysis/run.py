@@ -17,7 +17,7 @@ from dl2cli.analysis.sources import Source, open_source
 from dl2cli.analysis.store import PART_SUFFIX, PartFile, check_result_path, write_result
 from dl2cli.analysis.summary import Summary, Tally
 from dl2cli.analysis.worker import Task, WorkerConfig, analyse, crashed, start
-from dl2cli.errors import Interrupted, MissingDependency, UsageError
+from dl2cli.errors import Interrupted, UsageError
 
 _FORMAT = 1  # of the part file: count up when the rows' meaning changes
 # What a chunk may weigh, in images of which nothing but the header is read: some 20 ms.
@@ -142,11 +142,6 @@ def _check(config: AnalysisConfig) -> None:
         check_result_path(config.output)
     if config.engine is Engine.MAGICK and Analysis.QUALITY in config.analyses:
         magick()
-    if Analysis.FIDELITY in config.analyses:
-        try:
-            import dl2cli.analysis.transcoding  # noqa: F401 - the native core
-        except ImportError as error:
-            raise MissingDependency("the native core of dl2", "native") from error
 
 
 class _Run:

@@ -73,7 +73,7 @@ def test_ssim_and_psnr_equal_scikit_image(quality, shape, tmp_path):
     assert psnr(a, b) == pytest.approx(metrics.peak_signal_noise_ratio(a, b), abs=1e-9)
 
 
-@pytest.mark.parametrize("quality", [5, 40, 75, 96])
+@pytest.mark.parametrize("quality", [5, 75])
 def test_ms_ssim_equals_pytorch_msssim_where_all_sides_halve_evenly(quality, tmp_path):
     torch = pytest.importorskip("torch")
     theirs = pytest.importorskip("pytorch_msssim")

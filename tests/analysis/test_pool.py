@@ -56,7 +56,7 @@ def test_no_more_than_a_few_chunks_are_taken_ahead():
 
 
 def test_workers_that_always_crash_end_the_run():
-    with pytest.raises(Dl2Error, match="21 images in a row"):
+    with pytest.raises(Dl2Error, match="11 images in a row"):
         list(pool(1).map([[10] * 50]))
 
 
