@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -34,11 +35,24 @@ def print_report(
     for table in tables:
         if table.name == "parameters" and findings:
             continue
-        console.print(rich_table(table, console.width))
-        console.print()
+        if table.name == "warnings" and findings:
+            table = _without_remarks(table)  # noqa: PLW2901
+        if table.rows:
+            console.print(rich_table(table, console.width))
+            console.print()
+        else:
+            console.print(Text(table.about, style="dim"))
     ignored = report.corpus.files_ignored
     if ignored and findings:
         console.print(Text(f"{ignored} other files are no run logs.", style="dim"))
+
+
+def _without_remarks(table: Table) -> Table:
+    """Keep warnings and errors; say how to see the rest."""
+    rows = tuple(row for row in table.rows if row[0] != "info")
+    hidden = len(table.rows) - len(rows)
+    about = f"There are {hidden} remarks more: --table warnings." if hidden else table.about
+    return replace(table, rows=rows, about=about)
 
 
 def rich_table(table: Table, width: int) -> RichTable:

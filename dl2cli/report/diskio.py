@@ -70,7 +70,7 @@ def _trace(entries: list[Any], file: str, notes: tuple[Note, ...]) -> DiskTrace:
         else:
             samples.append(sample)
     if bad:
-        notes += (Note(Level.ERROR, "damaged", f"{bad} intervals cannot be read.", file),)
+        notes += (Note(Level.ERROR, "damaged", f"Intervals that cannot be read: {bad}.", file),)
     if not samples:
         notes += (Note(Level.WARNING, "empty", "There is no interval in it.", file),)
     return DiskTrace(
@@ -115,5 +115,5 @@ def meminfo(text: str, file: str) -> MemInfo:
             bad += 1
     notes: tuple[Note, ...] = ()
     if bad:
-        notes = (Note(Level.ERROR, "damaged", f"{bad} lines cannot be read.", file),)
+        notes = (Note(Level.ERROR, "damaged", f"Lines that cannot be read: {bad}.", file),)
     return MemInfo(file, str(PurePosixPath(file).parent), values, notes)

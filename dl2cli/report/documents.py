@@ -47,7 +47,7 @@ def _numbers(values: object) -> tuple[tuple[float, ...], int]:
 def _bad_values(count: int, file: str) -> tuple[Note, ...]:
     if not count:
         return ()
-    return (Note(Level.ERROR, "damaged", f"{count} values are no finite numbers.", file),)
+    return (Note(Level.ERROR, "damaged", f"Values that are no finite numbers: {count}.", file),)
 
 
 def is_standalone(document: Mapping[str, Any]) -> bool:

@@ -168,7 +168,10 @@ def _entry_notes(entry: Entry, config: ReportConfig) -> Iterable[Note]:
         return
     file = run.source.file
     if timing.epoch_mean_s is None:
-        text = f"Means need more than {config.drop_first} epochs, there are {timing.epochs_done}."
+        text = (
+            f"No epoch is left for means: of {timing.epochs_done} the first "
+            f"{config.drop_first} do not count."
+        )
         yield Note(Level.WARNING, "too few epochs", text, file)
     elif timing.images_train is None:
         known = ", ".join(KNOWN_IMAGES)

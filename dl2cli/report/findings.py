@@ -139,17 +139,23 @@ def _split(entry: Entry) -> str:
 def _compression(entries: Sequence[Entry], base: Mapping[str, Entry]) -> Iterator[str]:
     rated = [e for e in entries if e.run.kind in (*TRAININGS, Kind.BENCH)]
     found = [(speedup(e, base.get(e.name)), e) for e in rated]
-    compared = [(s, e) for s, e in found if s is not None and base[e.name].name != e.name]
+    compared = [(s, e) for s, e in found if s is not None and _differs(e, base[e.name])]
     for gain, entry in sorted(compared, key=lambda pair: -pair[0]):
         delta = delta_top1(entry, base)
         cost = ""
         if delta is not None:
             word = "gains" if delta > 0 else "costs"
-            cost = f" and {word} {abs(delta):.2f} points of top-1"
+            same = abs(delta) < 0.005
+            cost = " at the same top-1" if same else f" and {word} {abs(delta):.2f} points of top-1"
         yield (
             f"{entry.name} ({entry.setup.variant}) runs at {gain:.2f} times the rate of "
             f"{base[entry.name].name}{cost}."
         )
+
+
+def _differs(entry: Entry, other: Entry) -> bool:
+    fields = ("dataset", "variant", "storage", "loader", "dataset_class", "workers")
+    return any(entry.field(field) != other.field(field) for field in fields)
 
 
 def _accuracies(entries: Sequence[Entry]) -> Iterator[str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dl2cli.report import palette
@@ -28,6 +28,7 @@ _BAR_IN = 0.24
 class Bar:
     """A bar with its label; `low` and `high` are the ends of its whisker."""
 
+    name: str
     value: float
     label: str
     look: Look
@@ -160,7 +161,7 @@ def _rate_plot(
         groups: dict[str, list[Bar]] = {}
         for entry in part:
             groups.setdefault(_category(entry, fields), []).append(_rate_bar(entry, looks, fields))
-        items = list(groups.items())
+        items = [(name, _told_apart(bars)) for name, bars in groups.items()]
 
         def draw(canvas: Canvas, items: Groups = items) -> None:
             axes = canvas.figure.subplots()
@@ -168,6 +169,15 @@ def _rate_plot(
             axes.set_xlabel("images/s (whisker: slowest and fastest epoch after the first)")
 
         yield Plot(slug(title + suffix), title + suffix, _height(items), draw, "row")
+
+
+def _told_apart(bars: Sequence[Bar]) -> list[Bar]:
+    """Add the run's name where two bars of a group would have the same label."""
+    count = Counter(bar.label for bar in bars)
+    return [
+        replace(bar, label=f"{bar.label}, {bar.name}") if count[bar.label] > 1 else bar
+        for bar in bars
+    ]
 
 
 def _rate_bar(entry: Entry, looks: Mapping[str, Look], fields: Sequence[str]) -> Bar:
@@ -178,6 +188,7 @@ def _rate_bar(entry: Entry, looks: Mapping[str, Look], fields: Sequence[str]) ->
     label = _category(entry, [name for name in others if name not in fields])
     spread = timing.rate_epoch_img_s is not None
     return Bar(
+        entry.name,
         rate,
         label,
         looks[entry.setup.variant or "?"],
@@ -261,7 +272,7 @@ def codec_plots(entries: Sequence[Entry], looks: Mapping[str, Look]) -> Iterator
                 rate = entry.codec.rate_total_img_s or 0.0
                 tip = f"{entry.name}: {rate:.4g} images/s"
                 label = f"{entry.setup.device}, {entry.setup.dataset}"
-                bar = Bar(rate, label, looks[entry.setup.variant or "?"], tip)
+                bar = Bar(entry.name, rate, label, looks[entry.setup.variant or "?"], tip)
                 groups.setdefault(entry.setup.variant or "?", []).append(bar)
             items = list(groups.items())
 

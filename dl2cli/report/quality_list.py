@@ -39,7 +39,7 @@ def quality_list(path: Path, file: str) -> QualityList:
         raise DataError(f"{path} is no valid CSV: {error}.") from None
     notes: tuple[Note, ...] = ()
     if bad:
-        text = f"{bad} qualities are no numbers from 0 to 100."
+        text = f"Qualities that are no numbers from 0 to 100: {bad}."
         notes = (Note(Level.ERROR, "damaged", text, file),)
     return QualityList(file, dict(sorted(counts.items())), notes)
 

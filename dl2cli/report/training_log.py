@@ -290,16 +290,16 @@ def notes_of(session: Session, file: str) -> Iterator[Note]:
         return Note(Level.WARNING, code, text, file)
 
     if session.nonfinite:
-        yield warn("nonfinite", f"{session.nonfinite} values are NaN or infinite.")
+        yield warn("nonfinite", f"Values that are NaN or infinite: {session.nonfinite}.")
     if session.nulls:
-        yield warn("nulls", f"{session.nulls} values are null.")
+        yield warn("nulls", f"Values that are null: {session.nulls}.")
     if session.other_lines:
-        yield warn("other text", f"{session.other_lines} lines of other text passed over.")
+        yield warn("other text", f"Lines of other text, passed over: {session.other_lines}.")
     if session.repeated:
         epochs = ", ".join(str(e + 1) for e in sorted(session.repeated)[:5])
         yield warn("repeated epochs", f"Epochs logged twice (the later one counts): {epochs}.")
     if missing := _gap(session):
-        yield warn("missing epochs", f"{missing} epochs between the first and the last are absent.")
+        yield warn("missing epochs", f"Epochs absent between the first and the last: {missing}.")
     if session.backwards:
         yield warn("clock", "Elapsed times run backwards.")
     if session.clock_changed:
@@ -317,9 +317,9 @@ def _damage_notes(session: Session, file: str) -> Iterator[Note]:
     if session.cut:
         yield error("cut", "The last line is cut off.")
     if session.bad_lines > session.cut:
-        yield error("damaged", f"{session.bad_lines - session.cut} lines cannot be parsed.")
+        yield error("damaged", f"Lines that cannot be parsed: {session.bad_lines - session.cut}.")
     if session.malformed:
-        yield error("damaged", f"{session.malformed} records lack a valid step or data.")
+        yield error("damaged", f"Records without a valid step or data: {session.malformed}.")
     if session.too_many:
         yield error("too many", "More records than any training writes: the rest is left out.")
     if not session.has_params:
@@ -332,7 +332,7 @@ def _damage_notes(session: Session, file: str) -> Iterator[Note]:
         if not _has_both_halves(session.summary):
             yield error("cut", "The log ends inside its summary.")
     elif session.epochs:
-        text = f"No summary: the run has not ended, or was stopped; {len(session.epochs)} epochs."
+        text = f"No summary: the run goes on, or was stopped, at epoch {max(session.epochs) + 1}."
         yield Note(Level.WARNING, "no summary", text, file)
     elif session.has_params:
         yield Note(Level.WARNING, "no epoch", "There is no finished epoch.", file)

@@ -171,3 +171,12 @@ def test_a_folder_that_cannot_be_written(everything: Report, tmp_path: Path) -> 
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be written"):
         write_plots(everything, tmp_path / "file", "svg")
+
+
+def test_bars_of_one_variant_in_one_group_carry_their_runs(tmp_path: Path) -> None:
+    for index in (1, 2):
+        write_training(tmp_path / f"run{index}" / "r.json", Training(start=float(index)))
+    plot = next(p for p in all_plots(make(tmp_path)) if p.name.startswith("rate"))
+    svg = inline_svg(plot).svg
+    assert "raw, run1" in svg
+    assert "raw, run2" in svg

@@ -270,3 +270,10 @@ def test_people_see_readable_numbers() -> None:
     column = Column("s", "S", style=Style.SHARE)
     assert (column.heading, shown(0.1234, column), shown(None, column)) == ("S (%)", "12.3", "")
     assert sorted(["k10", "k2", "k"], key=natural_key) == ["k", "k2", "k10"]
+
+
+def test_findings_compare_only_what_differs(logs: Path) -> None:
+    write_training(logs / "again-hdd" / "r.json", Training(start=77.0))
+    sentences = [t for t in make(logs, baseline="raw-hdd").findings if "times the rate of" in t]
+    assert sorted(t.split()[0] for t in sentences) == ["jpeg10-hdd", "raw-ssd"]
+    assert any("at the same top-1" in t for t in sentences if t.startswith("raw-ssd"))
