@@ -180,7 +180,7 @@ def _progress(output: Output, title: str) -> Iterator[Progress]:
 
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
+        BarColumn(bar_width=20),  # leaves room for the ^C that a terminal prints
         MofNCompleteColumn(),
         TextColumn("{task.fields[note]}"),
         TimeRemainingColumn(),
