@@ -67,8 +67,9 @@ def _bench_run(entry: Mapping[str, Any], index: int, source: Source) -> BenchRun
     loader = text_of(entry, "loader")
     path = parse_data_path(text_of(entry, "data") or "")
     variant = path.variant.name if path.variant else "raw"
+    dataset = text_of(entry, "dataset") or path.dataset
     if loader == "synthetic":
-        variant = "synthetic"
+        variant = dataset = "synthetic"
     elif scans is not None or (loader or "").startswith("pcr"):
         variant = f"pcr-{scans}" if scans else "pcr"
     rate = finite(float_of(entry, "rate_img_s"))
@@ -77,7 +78,7 @@ def _bench_run(entry: Mapping[str, Any], index: int, source: Source) -> BenchRun
         kind=Kind.BENCH,
         setup=Setup(
             experiment_name=name,
-            dataset=text_of(entry, "dataset") or path.dataset,
+            dataset=dataset,
             variant=variant,
             codec=variant.split("-", maxsplit=1)[0],
             quality=str(scans) if scans is not None else None,

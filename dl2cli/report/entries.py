@@ -173,7 +173,7 @@ def _entry_notes(entry: Entry, config: ReportConfig) -> Iterable[Note]:
             f"{config.drop_first} do not count."
         )
         yield Note(Level.WARNING, "too few epochs", text, file)
-    elif timing.images_train is None:
+    elif timing.rate_epoch_img_s is None:
         known = ", ".join(KNOWN_IMAGES)
         text = (
             f"The log does not say how many images {run.setup.dataset or 'its data set'} has "

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
 
-from dl2cli.report import training_log as log
+from dl2cli.report import session as log
 from dl2cli.report.model import (
     Kind,
     Level,
@@ -70,7 +71,8 @@ def setup_of(params: Mapping[str, Any], source: Source) -> Setup:
     variant = _variant(params, loader, path.variant)
     return Setup(
         experiment_name=text_of(params, "experiment_name"),
-        dataset=text_of(params, "dataset") or path.dataset,
+        dataset=text_of(params, "dataset")
+        or ("synthetic" if loader == "synthetic" else path.dataset),
         variant=text_of(params, "variant") or (variant.name if variant else None),
         codec=variant.codec if variant else None,
         quality=variant.quality if variant else None,
@@ -101,8 +103,9 @@ def _variant(
     if loader == "synthetic":
         return Variant("synthetic", "synthetic", None, 1.0)
     if loader is not None and loader.startswith("pcr"):
-        scans = log.positive(params, "scans")
-        return Variant(f"pcr-{scans}" if scans else "pcr", "pcr", str(scans or "") or None, 1.0)
+        scans = log.positive(params, "scans") or text_of(params, "scans")
+        quality = str(scans)[:40] if scans else None
+        return Variant(f"pcr-{quality}" if quality else "pcr", "pcr", quality, 1.0)
     # A path of another layout: the images are taken as they are.
     return Variant("raw", "raw", None, 1.0) if params else None
 
@@ -166,7 +169,7 @@ def regimen_run(
 
 
 def _first_epoch(run: TrainingRun) -> int:
-    return run.epochs[0].index if run.epochs else log.MAX_EPOCHS
+    return run.epochs[0].index if run.epochs else sys.maxsize
 
 
 def _worst(statuses: Iterator[Status]) -> Status:

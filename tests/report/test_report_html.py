@@ -23,7 +23,7 @@ EVIL = [
     "<svg onload=window.pwned=1>",
     "{{ 7 * 7 }}{% raw %}",
     "javascript:window.pwned=1",
-    "<!--",
+    "<!-- --!><img src=x onerror=window.pwned=1>",
     "]]>&lt;b&gt;",
 ]
 

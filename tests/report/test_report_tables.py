@@ -277,3 +277,22 @@ def test_findings_compare_only_what_differs(logs: Path) -> None:
     sentences = [t for t in make(logs, baseline="raw-hdd").findings if "times the rate of" in t]
     assert sorted(t.split()[0] for t in sentences) == ["jpeg10-hdd", "raw-ssd"]
     assert any("at the same top-1" in t for t in sentences if t.startswith("raw-ssd"))
+
+
+@pytest.mark.parametrize(
+    ("loader", "scans", "variant", "dataset"),
+    [
+        ("pcr", 5, "pcr-5", "photos"),
+        ("pcr-dali", "1@0,5@10", "pcr-1@0,5@10", "photos"),
+        ("pcr", None, "pcr", "photos"),
+        ("pytorch", None, "raw", "photos"),
+        ("synthetic", None, "synthetic", "synthetic"),
+    ],
+)
+def test_variants_of_our_own_trainings(
+    tmp_path: Path, loader: str, scans: object, variant: str, dataset: str
+) -> None:
+    training = Training(loader=loader, data="/data/photos/train", params={"scans": scans})
+    write_training(tmp_path / "run" / "r.json", training)
+    row = rows(make(tmp_path), "overview")["run"]
+    assert (row["variant"], row["dataset"]) == (variant, dataset)
