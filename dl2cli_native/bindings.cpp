@@ -17,6 +17,7 @@
 #include "dl2/jpeg_codec.hpp"
 #include "dl2/jpeg_header.hpp"
 #include "dl2/jpeg_region.hpp"
+#include "dl2/record_jpegs.hpp"
 #include "dl2/record_reader.hpp"
 
 namespace py = pybind11;
@@ -75,28 +76,15 @@ dl2::TranscodeOptions to_options(const std::vector<PythonScan>& script, const st
     return {to_script(script), to_keep(keep), keep_damaged, limits};
 }
 
-// A record at fidelity k: its images side by side in one buffer, which Python sees through the
-// buffer protocol.
-struct Record {
-    std::uint64_t bytes_read = 0;
-    dl2::Metadata metadata;
-    dl2::RecordJpegs jpegs;
-};
-
 class RecordReader {
   public:
     RecordReader(std::string folder, std::size_t keep_buffers)
         : storage_(std::move(folder)), pool_(keep_buffers) {}
 
-    std::shared_ptr<Record> read(const std::string& name, std::vector<std::uint64_t> lengths,
-                                 std::optional<std::uint32_t> metadata_crc32c, std::size_t groups) {
-        dl2::RecordPrefix prefix =
-            dl2::read_prefix(storage_, {name, std::move(lengths), metadata_crc32c}, groups, pool_);
-        auto record = std::make_shared<Record>();
-        record->bytes_read = prefix.bytes_read;
-        record->jpegs = dl2::assemble(prefix, pool_);
-        record->metadata = std::move(prefix.metadata);
-        return record;
+    dl2::RecordJpegs read(const std::string& name, std::vector<std::uint64_t> lengths,
+                          std::optional<std::uint32_t> metadata_crc32c, std::size_t groups) {
+        const dl2::RecordLocation location{name, std::move(lengths), metadata_crc32c};
+        return dl2::read_jpegs(storage_, location, groups, pool_);
     }
 
     py::array_t<std::int32_t> read_labels(const std::string& name,
@@ -483,23 +471,25 @@ void bind_converter(py::module_& m) {
 }
 
 void bind_reader(py::module_& m) {
-    py::class_<Record, std::shared_ptr<Record>>(m, "Record", py::buffer_protocol())
-        .def_buffer([](Record& record) {
-            return py::buffer_info(record.jpegs.buffer->data.get(), sizeof(std::uint8_t),
+    // Whole JPEGs side by side in one buffer, which Python sees through the buffer protocol.
+    using dl2::RecordJpegs;
+    py::class_<RecordJpegs>(m, "Record", py::buffer_protocol())
+        .def_buffer([](RecordJpegs& record) {
+            return py::buffer_info(record.buffer->data.get(), sizeof(std::uint8_t),
                                    py::format_descriptor<std::uint8_t>::format(), 1,
-                                   {static_cast<py::ssize_t>(record.jpegs.offsets.back())},
+                                   {static_cast<py::ssize_t>(record.offsets.back())},
                                    {py::ssize_t{1}}, true);
         })
-        .def_readonly("bytes_read", &Record::bytes_read)
+        .def_readonly("bytes_read", &RecordJpegs::bytes_read)
         .def_property_readonly("offsets",
-                               [](const Record& record) { return to_array(record.jpegs.offsets); })
+                               [](const RecordJpegs& record) { return to_array(record.offsets); })
         .def_property_readonly(
-            "labels", [](const Record& record) { return to_array(record.metadata.labels); })
+            "labels", [](const RecordJpegs& record) { return to_array(record.metadata.labels); })
         .def_property_readonly(
-            "widths", [](const Record& record) { return to_array(record.metadata.widths); })
+            "widths", [](const RecordJpegs& record) { return to_array(record.metadata.widths); })
         .def_property_readonly(
-            "heights", [](const Record& record) { return to_array(record.metadata.heights); })
-        .def_property_readonly("orientations", [](const Record& record) {
+            "heights", [](const RecordJpegs& record) { return to_array(record.metadata.heights); })
+        .def_property_readonly("orientations", [](const RecordJpegs& record) {
             return to_array(record.metadata.orientations);
         });
 

@@ -31,6 +31,7 @@ void on_message(j_common_ptr cinfo, int level) {
     switch (cinfo->err->msg_code) {
         case JWRN_EXTRANEOUS_DATA:  // bytes that belong to nothing: every decoder skips them alike
         case JWRN_ADOBE_XFORM:
+        case JWRN_JFIF_MAJOR:
         case JWRN_BOGUS_ICC:
             return;
         case JWRN_JPEG_EOF:
@@ -72,12 +73,13 @@ void on_progress(j_common_ptr cinfo) {
     const std::uint64_t pixels = std::uint64_t{decompress->image_width} * decompress->image_height;
     if (scans > monitor.max_scans) give_up(cinfo, "too many scans");
     if (scans * pixels > monitor.max_scan_pixels) give_up(cinfo, "too many scans for its size");
-    if (monitor.cut_source != nullptr && decompress->unread_marker == 0 &&
-        monitor.cut_scan != decompress->input_scan_number &&
+    // The blocks below the cut are not what the next scan takes them for: from here on, libjpeg's
+    // complaints mean nothing, also where it has met the end of the scan already.
+    if (monitor.cut_source != nullptr && monitor.cut_scan != decompress->input_scan_number &&
         decompress->input_iMCU_row >= monitor.cut_rows &&
         decompress->input_iMCU_row < decompress->total_iMCU_rows) {
         monitor.cut_scan = decompress->input_scan_number;
-        skip_scan(*monitor.cut_source);
+        if (decompress->unread_marker == 0) skip_scan(*monitor.cut_source);
     }
 }
 

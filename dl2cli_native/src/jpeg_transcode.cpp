@@ -206,6 +206,10 @@ void Transcoder::State::plan_image() {
 void Transcoder::State::write(jvirt_barray_ptr* coefficients) {
     auto write_all = [&] {
         jpeg_copy_critical_parameters(&in, &out);
+        if (out.JFIF_major_version != 1) {  // nonsense, of which every decoder would warn
+            out.JFIF_major_version = 1;
+            out.JFIF_minor_version = 1;
+        }
         out.scan_info = scans.data();
         out.num_scans = static_cast<int>(scans.size());
         jpeg_write_coefficients(&out, coefficients);

@@ -20,6 +20,7 @@ enum Field : std::uint32_t {
     kWidths = 19,
     kHeights = 20,
     kOrientations = 21,
+    kFragmentBytes = 22,
     kImageBytes = 1,  // of ScanGroup
 };
 
@@ -157,6 +158,9 @@ void read_field(FieldReader& reader, Metadata& metadata) {
         case kOrientations:
             if (bytes) metadata.orientations = get_array<std::uint8_t>(reader.payload);
             break;
+        case kFragmentBytes:
+            if (bytes) metadata.fragment_bytes = get_array<std::uint32_t>(reader.payload);
+            break;
         default:
             break;
     }
@@ -166,16 +170,10 @@ void check_version_1(const Metadata& metadata) {
     const std::size_t images = metadata.labels.size();
     if (metadata.group_bytes.size() != metadata.groups ||
         metadata.group_crc32c.size() != metadata.groups || metadata.widths.size() != images ||
-        metadata.heights.size() != images || metadata.orientations.size() != images) {
+        metadata.heights.size() != images || metadata.orientations.size() != images ||
+        metadata.fragment_bytes.size() != images * metadata.groups) {
         damaged("the metadata's parts contradict each other");
     }
-}
-
-// The bytes in front of a fragment in a ScanGroup.
-void fragment_head(std::vector<std::uint8_t>& out, Bytes fragment) {
-    out.clear();
-    put_key(out, kImageBytes, kDelimited);
-    put_varint(out, fragment.size);
 }
 
 Metadata describe(const std::vector<RecordImage>& images, std::size_t groups) {
@@ -188,16 +186,17 @@ Metadata describe(const std::vector<RecordImage>& images, std::size_t groups) {
         metadata.heights.push_back(image.jpeg.height);
         metadata.orientations.push_back(image.jpeg.orientation);
     }
-    std::vector<std::uint8_t> head;
     for (std::size_t group = 0; group < groups; ++group) {
         std::uint64_t bytes = 0;
         std::uint32_t crc = 0;
         for (const RecordImage& image : images) {
             const Bytes fragment = image.jpeg.fragment(group);
-            fragment_head(head, fragment);
-            crc = crc32c(head.data(), head.size(), crc);
+            const auto size = static_cast<std::uint32_t>(fragment.size);
+            const FragmentHead head(size);
+            crc = crc32c(head.bytes, head.size, crc);
             crc = crc32c(fragment.data, fragment.size, crc);
-            bytes += head.size() + fragment.size;
+            bytes += head.size + fragment.size;
+            metadata.fragment_bytes.push_back(size);
         }
         metadata.group_bytes.push_back(bytes);
         metadata.group_crc32c.push_back(crc);
@@ -206,6 +205,14 @@ Metadata describe(const std::vector<RecordImage>& images, std::size_t groups) {
 }
 
 }  // namespace
+
+FragmentHead::FragmentHead(std::uint32_t fragment_size) : bytes{}, size(0) {
+    bytes[size++] = (kImageBytes << 3) | kDelimited;
+    for (; fragment_size >= 0x80; fragment_size >>= 7) {
+        bytes[size++] = static_cast<std::uint8_t>(fragment_size | 0x80);
+    }
+    bytes[size++] = static_cast<std::uint8_t>(fragment_size);
+}
 
 std::vector<std::uint8_t> serialize_metadata(const Metadata& metadata) {
     std::vector<std::uint8_t> out;
@@ -222,6 +229,7 @@ std::vector<std::uint8_t> serialize_metadata(const Metadata& metadata) {
     put_array(out, kWidths, metadata.widths);
     put_array(out, kHeights, metadata.heights);
     put_array(out, kOrientations, metadata.orientations);
+    put_array(out, kFragmentBytes, metadata.fragment_bytes);
     return out;
 }
 
@@ -262,12 +270,11 @@ RecordEntry write_record(const std::string& path, const std::vector<RecordImage>
     entry.metadata_crc32c = crc32c(message.data(), message.size());
     AtomicFile file(path);
     file.write(message.data(), message.size());
-    std::vector<std::uint8_t> head;
     for (std::size_t group = 0; group < groups; ++group) {
         for (const RecordImage& image : images) {
             const Bytes fragment = image.jpeg.fragment(group);
-            fragment_head(head, fragment);
-            file.write(head.data(), head.size());
+            const FragmentHead head(static_cast<std::uint32_t>(fragment.size));
+            file.write(head.bytes, head.size);
             file.write(fragment.data, fragment.size);
         }
     }

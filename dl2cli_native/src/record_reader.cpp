@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
 #include <mutex>
 #include <new>
 
@@ -18,7 +17,6 @@ namespace {
 constexpr std::size_t kReadChunk = 256 << 10;
 constexpr std::size_t kHugePage = 2 << 20;
 constexpr std::uint64_t kMaxPartBytes = 1ull << 48;  // so that no sum of lengths overflows
-constexpr std::uint8_t kEndMarker[2] = {0xFF, 0xD9};
 
 // Reads one part of the record and returns its checksum.
 std::uint32_t read_part(RangeReader& range, std::uint8_t* out, std::uint64_t size) {
@@ -188,32 +186,6 @@ Metadata read_metadata(const Storage& storage, const RecordLocation& location) {
     const auto range = storage.open(location.name, 0, location.lengths[0]);
     std::vector<std::uint8_t> bytes(location.lengths[0]);
     return take_metadata(*range, location, bytes.data());
-}
-
-RecordJpegs assemble(const RecordPrefix& prefix, BufferPool& pool) {
-    const std::size_t images = prefix.metadata.labels.size();
-    RecordJpegs jpegs;
-    jpegs.offsets.reserve(images + 1);
-    jpegs.offsets.push_back(0);
-    for (std::size_t image = 0; image < images; ++image) {
-        std::uint64_t size = sizeof kEndMarker;
-        for (std::size_t group = 0; group < prefix.groups; ++group) {
-            size += prefix.fragments[group * images + image].size;
-        }
-        jpegs.offsets.push_back(jpegs.offsets.back() + size);
-    }
-    jpegs.buffer = pool.take(jpegs.offsets.back());
-    std::uint8_t* out = jpegs.buffer->data.get();
-    for (std::size_t image = 0; image < images; ++image) {
-        for (std::size_t group = 0; group < prefix.groups; ++group) {
-            const Bytes fragment = prefix.fragments[group * images + image];
-            std::memcpy(out, fragment.data, fragment.size);
-            out += fragment.size;
-        }
-        std::memcpy(out, kEndMarker, sizeof kEndMarker);
-        out += sizeof kEndMarker;
-    }
-    return jpegs;
 }
 
 }  // namespace dl2

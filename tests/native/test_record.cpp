@@ -8,7 +8,7 @@
 #include "dl2/converter.hpp"
 #include "dl2/crc32c.hpp"
 #include "dl2/error.hpp"
-#include "dl2/record_reader.hpp"
+#include "dl2/record_jpegs.hpp"
 #include "make_jpeg.hpp"
 #include "scripts.hpp"
 
@@ -72,6 +72,7 @@ TEST_CASE("metadata survives the wire, packed labels and unknown fields are read
     metadata.group_crc32c = {1, 0xFFFFFFFF};
     metadata.widths = metadata.heights = {1, 2, 3, 65535};
     metadata.orientations = {1, 2, 3, 8};
+    metadata.fragment_bytes = {1, 2, 3, 4, 5, 6, 7, 0xFFFFFFFF};
     const auto message = dl2::serialize_metadata(metadata);
     const auto parsed = dl2::parse_metadata(message);
     CHECK(parsed.labels == metadata.labels);
@@ -79,6 +80,7 @@ TEST_CASE("metadata survives the wire, packed labels and unknown fields are read
     CHECK(parsed.group_crc32c == metadata.group_crc32c);
     CHECK(parsed.heights == metadata.heights);
     CHECK(parsed.orientations == metadata.orientations);
+    CHECK(parsed.fragment_bytes == metadata.fragment_bytes);
 
     const std::vector<std::uint8_t> packed = {0x0A, 3, 5, 0xAC, 0x02, 0x10, 4, 0x1A, 1, 'x'};
     const auto published = dl2::parse_metadata(packed);
@@ -88,7 +90,8 @@ TEST_CASE("metadata survives the wire, packed labels and unknown fields are read
 }
 
 TEST_CASE("no truncation or flipped byte of a message does more than throw") {
-    const auto message = dl2::serialize_metadata({{1, 2}, 1, 1, {5}, {6}, {7, 8}, {9, 10}, {1, 1}});
+    const auto message =
+        dl2::serialize_metadata({{1, 2}, 1, 1, {5}, {6}, {7, 8}, {9, 10}, {1, 1}, {3, 4}});
     for (std::size_t size = 0; size < message.size(); ++size) {
         std::uint32_t version = 0;
         try {  // without our fields, it is a message of the published converter
@@ -119,7 +122,8 @@ TEST_CASE("a record gives every image back at every fidelity") {
         const auto prefix = dl2::read_prefix(storage, written.location, k, pool);
         CHECK(prefix.bytes_read == expected_bytes);
         CHECK(prefix.metadata.labels[3] == 30);
-        const auto jpegs = dl2::assemble(prefix, pool);
+        const auto jpegs = dl2::read_jpegs(storage, written.location, k, pool);
+        CHECK(jpegs.bytes_read == expected_bytes);
         for (std::size_t i = 0; i < kImages; ++i) {
             std::vector<std::uint8_t> wanted(
                 written.images[i].jpeg.bytes.begin(),
@@ -148,6 +152,7 @@ TEST_CASE("every flipped byte of a record is noticed, and named by its group") {
         damaged[i] ^= 0x10;
         write_file(path, damaged);
         CHECK_THROWS_AS(dl2::read_prefix(storage, written.location, 10, pool), Error);
+        CHECK_THROWS_AS(dl2::read_jpegs(storage, written.location, 10, pool), Error);
     }
     auto damaged = bytes;
     damaged[written.location.lengths[0] + written.location.lengths[1] + 9] ^= 1;
@@ -155,6 +160,34 @@ TEST_CASE("every flipped byte of a record is noticed, and named by its group") {
     CHECK_THROWS_WITH_AS(dl2::read_prefix(storage, written.location, 10, pool),
                          "scan group 2: wrong checksum", Error);
     CHECK_NOTHROW(dl2::read_prefix(storage, written.location, 1, pool));
+}
+
+TEST_CASE("metadata that lies about its fragments is refused, whole checksums or not") {
+    const Written written;
+    const fs::path path = written.folder.path / "r";
+    std::vector<std::uint8_t> bytes(fs::file_size(path));
+    std::ifstream(path, std::ios::binary)
+        .read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+    const std::size_t end = written.location.lengths[0];
+    const dl2::LocalStorage storage(written.folder.path.string());
+    dl2::BufferPool pool;
+    auto location = written.location;
+    location.metadata_crc32c.reset();  // as if somebody had mended the checksum, too
+    for (std::size_t at = end - 4 * 10 * kImages; at < end; ++at) {
+        for (const int change : {1, 0x80}) {
+            auto lying = bytes;
+            lying[at] = static_cast<std::uint8_t>(lying[at] ^ change);
+            write_file(path, lying);
+            CHECK_THROWS_AS(dl2::read_jpegs(storage, location, 10, pool), Error);
+        }
+    }
+    // Two lies that make up for each other leave the sum right: the bytes themselves tell.
+    auto lying = bytes;
+    ++lying[end - 4 * kImages];
+    --lying[end - 4 * kImages + 4];
+    write_file(path, lying);
+    CHECK_THROWS_WITH_AS(dl2::read_jpegs(storage, location, 10, pool),
+                         "scan group 10: its lengths are not the recorded ones", Error);
 }
 
 TEST_CASE("an index that lies is refused before memory is taken") {
@@ -168,6 +201,8 @@ TEST_CASE("an index that lies is refused before memory is taken") {
     CHECK_THROWS_AS(dl2::read_prefix(storage, location, 10, pool), Error);
     CHECK_THROWS_AS(dl2::read_prefix(storage, written.location, 11, pool), Error);
     CHECK_THROWS_AS(dl2::read_prefix(storage, written.location, 0, pool), Error);
+    CHECK_THROWS_AS(dl2::read_jpegs(storage, written.location, 11, pool), Error);
+    CHECK_THROWS_AS(dl2::read_jpegs(storage, written.location, 0, pool), Error);
     location = written.location;
     location.name = "missing";
     CHECK_THROWS_AS(dl2::read_prefix(storage, location, 1, pool), Error);

@@ -133,6 +133,16 @@ TEST_CASE("a marker that runs over the end of a complete file is read alike, kep
     }
 }
 
+TEST_CASE("a JFIF version that does not exist is mended, not carried on") {
+    auto jpeg = make_jpeg();
+    REQUIRE(jpeg[6] == 'J');
+    jpeg[11] = 44;
+    const auto image = dl2::Transcoder(options()).transcode(jpeg);
+    CHECK(image.damage == "");
+    CHECK(image.bytes[11] == 1);
+    CHECK_NOTHROW(dl2::decode(fragments(image, 10), {}));
+}
+
 TEST_CASE("a transcoder works on after damage") {
     dl2::Transcoder transcoder(options());
     const auto jpeg = make_jpeg();

@@ -26,6 +26,16 @@ struct Metadata {
     std::vector<std::uint16_t> widths;        // n, in pixels
     std::vector<std::uint16_t> heights;       // n
     std::vector<std::uint8_t> orientations;   // n, EXIF, 1 if none
+    // G x n, group-major: length of each fragment. A reader that puts images together learns from
+    // it where each fragment belongs before it has seen any.
+    std::vector<std::uint32_t> fragment_bytes;
+};
+
+// The bytes in front of a fragment of `size` bytes in a ScanGroup: its key and length.
+struct FragmentHead {
+    std::uint8_t bytes[6];
+    std::size_t size;
+    explicit FragmentHead(std::uint32_t fragment_size);
 };
 
 std::vector<std::uint8_t> serialize_metadata(const Metadata& metadata);

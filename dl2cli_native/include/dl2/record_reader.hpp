@@ -1,5 +1,5 @@
-// Reading a record at fidelity k: one range of its file, checked, then either the fragments as they
-// lie there (for a decoder that takes pieces) or whole JPEGs side by side.
+// Reading a record at fidelity k: one range of its file, checked, and the fragments as they lie
+// there, for a decoder that takes pieces (record_jpegs.hpp gives whole JPEGs).
 #pragma once
 
 #include <cstdint>
@@ -60,14 +60,5 @@ RecordPrefix read_prefix(const Storage& storage, const RecordLocation& location,
 
 // Reads a record's metadata alone, checked in the same way.
 Metadata read_metadata(const Storage& storage, const RecordLocation& location);
-
-// The images of a prefix as whole JPEGs: image i is [offset[i], offset[i + 1]), end marker
-// included.
-struct RecordJpegs {
-    BufferPool::Lease buffer;
-    std::vector<std::uint64_t> offsets;  // n + 1
-};
-
-RecordJpegs assemble(const RecordPrefix& prefix, BufferPool& pool);
 
 }  // namespace dl2
