@@ -44,7 +44,7 @@ class StorageError(Dl2Error):
 
 
 class MissingDependency(Dl2Error):  # noqa: N818 - the name says what is wrong
-    """An optional part (`part`) is not installed; `extra` is the name of the extra that brings it."""
+    """An optional part is not installed; `extra` is the name of the extra that brings it."""
 
     exit_code = ExitCode.MISSING_DEPENDENCY
 
