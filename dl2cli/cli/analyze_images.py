@@ -216,7 +216,7 @@ def _render(report: AnalyzeReport) -> list[RenderableType]:
     if summary.qualities:
         parts.append(_bars("JPEG quality", "quality", _quality_bars(summary.qualities)))
     if summary.sizes:
-        kilobytes = [f"{edge / 1000:,.4g}" for edge in summary.sizes.edges]
+        kilobytes = [_kilobytes(edge) for edge in summary.sizes.edges]
         labels = [f"{low} – {high}" for low, high in pairwise(kilobytes)]
         bars = dict(zip(labels, summary.sizes.counts, strict=True))
         parts.append(_bars("File size", "kB", bars))
@@ -295,6 +295,12 @@ def _quality_bars(qualities: dict[int, int]) -> dict[str, int]:
         label = f"{low} – {low + 4}"
         bars[label] = bars.get(label, 0) + count
     return bars
+
+
+def _kilobytes(count: float) -> str:
+    """Return a number of bytes in kB with at most three digits, or one after the point."""
+    kilobytes = count / 1000
+    return f"{kilobytes:.3g}" if kilobytes < 10 else f"{kilobytes:,.1f}".removesuffix(".0")
 
 
 def _bars(title: str, column: str, counts: dict[str, int]) -> Table:
