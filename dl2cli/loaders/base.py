@@ -1,0 +1,274 @@
+"""The contract of every loader: what is asked for (`LoaderConfig`), what comes (`Batch`), and how.
+
+A loader is iterable over batches, has an exact `len()`, and can be stopped and resumed at any
+batch. Which samples come, and how each is cropped, depends on the seed, the epoch, the rank and the
+number of ranks, and on nothing else.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from dl2cli.errors import MissingDependency, UsageError
+from dl2cli.loaders.order import Order
+from dl2cli.loaders.transform import OutputConfig, TransformConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+DamagePolicy = Literal["fail", "degrade", "skip"]
+MAX_MESSAGES = 100
+
+
+@dataclass(frozen=True)
+class LoaderConfig:
+    """What to load and how; options that a loader has no use for are ignored by it.
+
+    Attributes:
+        data: an ImageFolder or a PCR dataset.
+        classes: the class names by label, where the labels of another split rule.
+        batch_size: images a batch, on each rank.
+        transform: crop and flip.
+        output: type, layout and normalisation of `Batch.images`.
+        seed: of the order and the crops.
+        shuffle: whether to shuffle; else the order of the dataset.
+        rank: this process, 0 to world_size - 1.
+        world_size: the number of processes that share an epoch.
+        tail: what to do with a number of images that does not divide: "drop" makes every batch
+            full and leaves out the rest (others each epoch); "pad" loads everything, repeats
+            fewer than world_size images at the end (`Batch.padding`), and ends with a smaller
+            batch.
+        workers: threads or processes that decode.
+        prefetch: batches that are prepared ahead.
+        on_damage: "fail" raises; "degrade" uses the intact scan groups before the damaged one;
+            "skip" leaves the image out, and its batch is smaller, at worst empty. Loaders of
+            plain files have no scan groups: they take "degrade" for "skip".
+        scans: fidelity k of a PCR dataset; None is full fidelity.
+        shuffle_window: records whose images are mixed; twice as many are in memory at most.
+        fetch_threads: threads that read records.
+        smoothing: libjpeg's block smoothing of images at less than full fidelity.
+        pin_memory: page-locked batches; None pins where torch sees a GPU.
+        dataset_class: of the pytorch loader: "ImageFolder" reads files again and again,
+            "MinIOFolder" keeps their bytes in memory that all workers share.
+        cache_bytes: the size of that memory.
+        auto_augment: of the pytorch loader: AutoAugment's ImageNet policy after the crop.
+        multiprocessing_context: how the pytorch loader starts workers: "fork", "spawn" or
+            "forkserver"; None is Python's default.
+        device_id: the GPU of the loaders that need one.
+    """
+
+    data: Path
+    classes: tuple[str, ...] | None = None
+    batch_size: int = 64
+    transform: TransformConfig = field(default_factory=TransformConfig)
+    output: OutputConfig = field(default_factory=OutputConfig)
+    seed: int = 0
+    shuffle: bool = True
+    rank: int = 0
+    world_size: int = 1
+    tail: Literal["drop", "pad"] = "drop"
+    workers: int = 2
+    prefetch: int = 3
+    on_damage: DamagePolicy = "fail"
+    scans: int | None = None
+    shuffle_window: int = 2
+    fetch_threads: int = 1
+    smoothing: bool = False
+    pin_memory: bool | None = None
+    dataset_class: Literal["ImageFolder", "MinIOFolder"] = "ImageFolder"
+    cache_bytes: int = 0
+    auto_augment: bool = False
+    multiprocessing_context: str | None = None
+    device_id: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "workers", "prefetch", "shuffle_window", "fetch_threads"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        if self.on_damage not in ("fail", "degrade", "skip"):
+            raise UsageError(f"on_damage must be fail, degrade or skip, not {self.on_damage!r}.")
+
+    def for_validation(self, data: Path) -> Self:
+        """Return the same for validation data: in order, all of it, the centre of each image."""
+        transform = replace(self.transform, train=False)
+        return replace(
+            self, data=data, transform=transform, shuffle=False, tail="pad", auto_augment=False
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch.
+
+    Attributes:
+        images: uint8 or float32 tensor (N, 3, size, size); its memory is channels-last if asked.
+        labels: int64 tensor (N,).
+        bytes_read: bytes that came from storage for it; those of a record are counted with the
+            first batch that uses it.
+        ids: int64 array (N, 2) of record and slot, or of file and 0.
+        padding: how many of the last images repeat others, so that all ranks have as many.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    bytes_read: int
+    ids: NDArray[np.int64]
+    padding: int = 0
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Return the batch on a device; pinned memory is copied while the caller goes on."""
+        images = self.images.to(device, non_blocking=True)
+        return replace(self, images=images, labels=self.labels.to(device, non_blocking=True))
+
+
+@dataclass(frozen=True)
+class LoaderStats:
+    """Totals over all batches that a loader has given since it was made.
+
+    Seconds of stages are sums over threads, so they can exceed the wall time. None is a number
+    that this loader cannot know.
+
+    Attributes:
+        batches: batches given.
+        images: images in them.
+        bytes_read: bytes read from storage, for these and for batches that are prepared.
+        records_read: records read from storage.
+        fetch_s: seconds in reading and checking.
+        decode_s: seconds in decoding, resizing and writing.
+        fetch_wait_s: seconds that decoders waited for data.
+        wait_s: seconds that the caller waited for batches.
+        ready_batches: mean number of prepared batches when the caller asked for one.
+        degraded: images decoded with fewer scan groups than asked for.
+        skipped: images left out.
+        cache_hits: images whose bytes were in memory already.
+        messages: what was damaged, a sentence each; at most MAX_MESSAGES.
+    """
+
+    batches: int = 0
+    images: int = 0
+    bytes_read: int = 0
+    records_read: int | None = None
+    fetch_s: float | None = None
+    decode_s: float | None = None
+    fetch_wait_s: float | None = None
+    wait_s: float = 0.0
+    ready_batches: float | None = None
+    degraded: int = 0
+    skipped: int = 0
+    cache_hits: int = 0
+    messages: tuple[str, ...] = ()
+
+
+class Loader(ABC):
+    """Gives the batches of an epoch, from the one where it stands."""
+
+    name: str
+
+    def __init__(self, config: LoaderConfig, order: Order, classes: tuple[str, ...]) -> None:
+        self.config = config
+        self.order = order
+        self.classes = classes
+        self._epoch = 0
+        self._next_batch = 0
+        self._stats = LoaderStats()
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch, the same on every rank."""
+        return self.order.steps
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches that are left of the epoch; the next iteration starts it anew."""
+        batches = self._batches(self._epoch, self._next_batch)
+        try:
+            for batch in batches:
+                self._next_batch += 1
+                yield batch
+        finally:
+            close = getattr(batches, "close", None)
+            if close is not None:
+                close()
+        self._next_batch = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _remake, (type(self), self.config, self.state_dict())
+
+    @abstractmethod
+    def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
+        """Yield the batches `first`, ... of an epoch; clean up when closed."""
+
+    @property
+    def image_count(self) -> int:
+        """The number of images in the dataset."""
+        return self.order.images
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the next iteration, from its first batch."""
+        self._epoch = epoch
+        self._next_batch = 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Return where the loader stands: the next batch that it would give, and of what."""
+        return {"epoch": self._epoch, "batch": self._next_batch, **self.order.identity()}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go to where another loader stood.
+
+        Raises:
+            UsageError: that loader had another dataset, seed, batch size or number of ranks.
+        """
+        for key, value in self.order.identity().items():
+            if key != "rank" and state.get(key) != value:
+                raise UsageError(
+                    f"This loader has {key} {value}, the saved state has {state.get(key)}: the "
+                    "order of the data would not go on where it stopped."
+                )
+        self._epoch = int(state["epoch"])
+        self._next_batch = int(state["batch"])
+
+    def stats(self) -> LoaderStats:
+        """Return the totals so far."""
+        return self._stats
+
+    def _count(self, messages: tuple[str, ...] = (), **amounts: float) -> None:
+        """Add amounts to the totals of the same names, and sentences to the messages."""
+        totals = {name: (getattr(self._stats, name) or 0) + n for name, n in amounts.items()}
+        merged = tuple(dict.fromkeys((*self._stats.messages, *messages)))[:MAX_MESSAGES]
+        self._stats = replace(self._stats, messages=merged, **totals)  # type: ignore[arg-type]
+
+
+def _remake(kind: type[Loader], config: LoaderConfig, state: dict[str, int]) -> Loader:
+    loader: Loader = kind(config)  # type: ignore[call-arg]
+    loader.load_state_dict(state)
+    return loader
+
+
+def require_torch() -> ModuleType:
+    """Import torch.
+
+    Raises:
+        MissingDependency: it is not installed.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise MissingDependency("torch", "train") from None
+    return torch
+
+
+def should_pin(config: LoaderConfig) -> bool:
+    """Tell whether batches go to page-locked memory."""
+    return (
+        bool(require_torch().cuda.is_available())
+        if config.pin_memory is None
+        else config.pin_memory
+    )

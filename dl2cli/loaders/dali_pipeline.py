@@ -1,0 +1,221 @@
+"""What the loaders that decode with DALI share: the pipeline, and how it asks for its crops.
+
+DALI is told where each crop lies, so that it shows what every other loader shows. It stops at an
+image that it cannot decode: there is no other damage policy than "fail" here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dl2cli.errors import DataError, Dl2Error, MissingDependency, UsageError
+from dl2cli.loaders import transform
+from dl2cli.loaders.base import LoaderConfig, require_torch
+from dl2cli.loaders.order import EpochOrder
+
+_CROP_INPUTS: Final = 5
+
+# Gets places in the order (n,); gives what is to be decoded, if not DALI's own reader brings it,
+# and width and height of each image (n, 2). Raises Dl2Error.
+LoadBatch = Callable[[NDArray[np.int64]], tuple[list[Any] | None, NDArray[np.uint32]]]
+
+
+def check_config(config: LoaderConfig, *, gpu: bool) -> None:
+    """Refuse what DALI cannot do.
+
+    Raises:
+        MissingDependency: torch or DALI is not installed.
+        UsageError: a policy that DALI does not have, or no GPU where one is needed.
+    """
+    torch = require_torch()
+    try:
+        import nvidia.dali  # noqa: F401
+    except ImportError:
+        raise MissingDependency("NVIDIA DALI", "dali-cuda12") from None
+    transform.check(config.transform)
+    if config.on_damage != "fail":
+        raise UsageError("DALI stops at a damaged image: its loaders have no policy but fail.")
+    if gpu and not torch.cuda.is_available():
+        raise UsageError("This loader decodes on a GPU, and none is here: use its CPU variant.")
+
+
+class BatchSource:
+    """What DALI calls for each batch. An error waits until its batch is asked for."""
+
+    def __init__(
+        self,
+        config: LoaderConfig,
+        order: EpochOrder,
+        epoch: int,
+        load: LoadBatch,
+        *,
+        always_full: bool,
+    ) -> None:
+        """Give the crops of an epoch.
+
+        Args:
+            config: of the loader.
+            order: the samples that are left of the epoch.
+            epoch: its number.
+            load: gives what is to be decoded, and the sizes.
+            always_full: repeat the last sample to fill the last batch, as DALI's readers do.
+        """
+        self.config, self.order, self.epoch = config, order, epoch
+        self.error: Dl2Error | None = None
+        self._load = load
+        self._always_full = always_full
+        self._at = 0
+
+    def __call__(self) -> tuple[Any, ...]:
+        """Return the outputs of `external_source` for a batch; StopIteration ends the epoch."""
+        if self._at >= len(self.order) or self.error is not None:
+            raise StopIteration
+        places = np.arange(self._at, self._at + self.config.batch_size)
+        last = len(self.order) - 1
+        places = np.minimum(places, last) if self._always_full else places[places <= last]
+        self._at += self.config.batch_size
+        try:
+            encoded, sizes = self._load(places)
+        except Dl2Error as error:
+            self.error = error
+            raise StopIteration from error
+        crops = self._crops(places, sizes)
+        return crops if encoded is None else (encoded, *crops)
+
+    def _crops(self, places: NDArray[np.int64], sizes: NDArray[np.uint32]) -> tuple[Any, ...]:
+        found = transform.place(
+            self.config.transform,
+            seed=self.config.seed,
+            epoch=self.epoch,
+            samples=self.order.sample[places],
+            widths=sizes[:, 0],
+            heights=sizes[:, 1],
+        )
+        boxes, parts = found.boxes.astype(np.int32), found.parts
+        # DALI's order of axes is (y, x), and its arrays are dense.
+        return (
+            [np.ascontiguousarray(box[1::-1]) for box in boxes],
+            [np.ascontiguousarray(box[:1:-1]) for box in boxes],
+            [np.ascontiguousarray(part[1::-1]) for part in parts],
+            [np.ascontiguousarray(part[:1:-1]) for part in parts],
+            list(found.flips.astype(np.int32)),
+        )
+
+
+class Decoding:
+    """A pipeline at work: uint8 images (N, size, size, 3) of one batch after the other."""
+
+    def __init__(
+        self,
+        config: LoaderConfig,
+        source: BatchSource,
+        *,
+        gpu: bool,
+        paths: list[str] | None = None,
+    ) -> None:
+        """Build the pipeline.
+
+        Args:
+            config: of the loader.
+            source: of crops, and without `paths` of encoded images.
+            gpu: decode on the GPU.
+            paths: the files that DALI reads itself, in order.
+        """
+        from nvidia.dali.pipeline import Pipeline
+
+        fn, _ = _operators()
+
+        self.config, self.source = config, source
+        make: Any = Pipeline
+        self._pipeline = make(
+            batch_size=config.batch_size,
+            num_threads=config.workers,
+            device_id=config.device_id if gpu else None,
+            prefetch_queue_depth=config.prefetch,
+        )
+        with self._pipeline:
+            inputs = list(
+                fn.external_source(
+                    source, num_outputs=_CROP_INPUTS + (1 if paths is None else 0), batch=True
+                )
+            )
+            if paths is None:
+                encoded = inputs.pop(0)
+            else:
+                encoded, _ = fn.readers.file(
+                    files=paths, labels=[0] * len(paths), pad_last_batch=True
+                )
+            self._pipeline.set_outputs(self._images(encoded, inputs, gpu=gpu))
+        self._pipeline.build()
+
+    def _images(self, encoded: Any, inputs: list[Any], *, gpu: bool) -> Any:  # noqa: ANN401
+        fn, types = _operators()
+        anchor, shape, start, end, flip = inputs
+        images = fn.decoders.image_slice(
+            encoded,
+            anchor,
+            shape,
+            axes=(0, 1),
+            normalized_anchor=False,
+            normalized_shape=False,
+            device="mixed" if gpu else "cpu",
+            output_type=types.RGB,
+            adjust_orientation=False,
+        )
+        size = self.config.transform.size
+        images = fn.resize(
+            images,
+            size=(size, size),
+            roi_start=start,
+            roi_end=end,
+            interp_type=types.INTERP_LINEAR,
+            antialias=True,
+        )
+        return fn.flip(images, horizontal=flip)
+
+    def next(self, count: int, name: str) -> Any:  # noqa: ANN401
+        """Return the next batch as a tensor in the form of the configuration.
+
+        Args:
+            count: images in it; what fills it up is left out.
+            name: of the dataset, for messages.
+
+        Raises:
+            Dl2Error: what the source met, or what DALI says.
+        """
+        try:
+            (images,) = self._pipeline.run()
+        except StopIteration:
+            raise self.source.error or DataError(f"{name}: DALI ends too early.") from None
+        except RuntimeError as error:
+            raise DataError(f"{name}: DALI cannot load a batch: {_reason(error)}") from error
+        return _to_torch(images, self.config.output, count)
+
+
+def _operators() -> tuple[Any, Any]:
+    """Import DALI's `fn` and `types`, whose own type hints say too little."""
+    from nvidia.dali import fn, types
+
+    return fn, types
+
+
+def _to_torch(images: Any, output: transform.OutputConfig, count: int) -> Any:  # noqa: ANN401
+    tensor = images.as_tensor()
+    if not hasattr(images, "as_cpu"):
+        return transform.to_tensor(np.array(tensor)[:count], output)
+    import torch.utils.dlpack  # the batch is on the GPU, and stays there
+
+    return transform.to_output(torch.utils.dlpack.from_dlpack(tensor)[:count].clone(), output)
+
+
+def _reason(error: RuntimeError) -> str:
+    """Return the line of DALI's many that says what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    for number, line in enumerate(lines):
+        if line.startswith("encountered:") and number + 1 < len(lines):
+            return lines[number + 1]
+    return lines[0] if lines else "for a reason that it does not give."

@@ -1,0 +1,64 @@
+"""The `synthetic` loader: one batch, made once and given again; no loader can be faster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from dl2cli import pcr
+from dl2cli.dataset.discovery import discover
+from dl2cli.loaders import transform
+from dl2cli.loaders.base import Batch, Loader, LoaderConfig, require_torch
+from dl2cli.loaders.order import Order
+from dl2cli.pcr import index
+
+
+class SyntheticLoader(Loader):
+    """Gives as many batches as the dataset has, all with the same random pixels and labels."""
+
+    name = "synthetic"
+
+    def __init__(self, config: LoaderConfig) -> None:
+        """Count the dataset's images and make the batch.
+
+        Raises:
+            UsageError: there is no dataset, or an option makes no sense.
+            DataError: the dataset is damaged or empty.
+            MissingDependency: torch is not installed.
+        """
+        torch = require_torch()
+        transform.check(config.transform)
+        images, classes = _count(config.data)
+        order = Order(
+            [1] * images,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            rank=config.rank,
+            world_size=config.world_size,
+            tail=config.tail,
+        )
+        super().__init__(config, order, config.classes or classes)
+        random = np.random.default_rng(config.seed)
+        size = config.transform.size
+        pixels = random.integers(0, 256, (config.batch_size, size, size, 3), dtype=np.uint8)
+        self._images = transform.to_tensor(pixels, config.output)
+        labels = random.integers(0, max(len(self.classes), 1), config.batch_size)
+        self._labels = torch.from_numpy(labels)
+
+    def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
+        for step in range(first, len(self)):
+            begin = step * self.config.batch_size
+            count = min(self.config.batch_size, self.order.samples - begin)
+            self._count(batches=1, images=count)
+            ids = np.stack([np.arange(begin, begin + count), np.zeros(count)], axis=1)
+            yield Batch(self._images[:count], self._labels[:count], 0, ids.astype(np.int64))
+
+
+def _count(data: Path) -> tuple[int, tuple[str, ...]]:
+    if (data / index.INDEX).is_file():
+        dataset = pcr.open(data)
+        return dataset.image_count, dataset.classes
+    folder = discover(data)
+    return len(folder.files), folder.classes

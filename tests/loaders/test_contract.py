@@ -1,0 +1,259 @@
+"""What every loader keeps, whatever decodes: coverage, order, resume, ranks, forms, agreement."""
+
+import io
+import shutil
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+torch = pytest.importorskip("torch")
+
+from conftest import IMAGES  # noqa: E402
+
+from dl2cli import pcr  # noqa: E402
+from dl2cli.dataset.discovery import discover  # noqa: E402
+from dl2cli.errors import DataError, MissingDependency, UsageError  # noqa: E402
+from dl2cli.loaders import (  # noqa: E402
+    LOADERS,
+    LoaderConfig,
+    OutputConfig,
+    TransformConfig,
+    create_loader,
+    create_validation_loader,
+    transform,
+)
+
+needs_dali = pytest.mark.skipif(
+    find_spec("nvidia") is None or find_spec("nvidia.dali") is None,
+    reason="NVIDIA DALI is not installed",
+)
+DALI = [pytest.param(name, marks=needs_dali) for name in ("dali-cpu", "pcr-dali")]
+DECODING = ["pcr", "pytorch", *DALI]
+# DALI's resize works in floating point, and CMYK JPEGs are beyond it.
+DALI_TOLERANCE = 2
+
+
+@pytest.fixture(scope="module")
+def plain(folder, tmp_path_factory):
+    """The photos without the CMYK ones: an ImageFolder and its PCR dataset."""
+    from dl2cli.pcr.config import ConvertConfig
+    from dl2cli.pcr.convert import convert
+
+    root = tmp_path_factory.mktemp("plain")
+    for path in folder.glob("*/*.jpg"):
+        with Image.open(path) as image:
+            if image.mode == "CMYK":
+                continue
+        target = root / "photos" / path.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    convert(ConvertConfig(root / "photos", root / "pcr", images_per_record=7, workers=2))
+    return root / "photos", root / "pcr"
+
+
+def make(name, plain, **options):
+    data = plain[1] if name.startswith("pcr") else plain[0]
+    config = LoaderConfig(data, batch_size=4, transform=TransformConfig(size=40), **options)
+    return create_loader(name, config)
+
+
+def same(left, right):
+    return len(left) == len(right) and all(
+        torch.equal(a.images, b.images)
+        and torch.equal(a.labels, b.labels)
+        and np.array_equal(a.ids, b.ids)
+        and a.padding == b.padding
+        for a, b in zip(left, right, strict=True)
+    )
+
+
+@pytest.mark.parametrize("name", DECODING)
+def test_every_image_once_and_exact_length(name, plain):
+    count = sum(1 for _ in plain[0].glob("*/*.jpg"))
+    loader = make(name, plain, tail="pad")
+    batches = list(loader)
+    assert len(batches) == len(loader) == -(-count // 4)
+    assert loader.image_count == count
+    ids = [tuple(pair) for batch in batches for pair in batch.ids]
+    assert len(ids) == len(set(ids)) == count
+    assert sum(batch.bytes_read for batch in batches) == loader.stats().bytes_read > 0
+    for batch in batches:
+        assert batch.images.dtype == torch.uint8
+        assert batch.images.shape == (len(batch), 3, 40, 40)
+        assert batch.labels.dtype == torch.int64
+    full = list(make(name, plain, tail="drop"))
+    assert [len(batch) for batch in full] == [4] * (count // 4)
+
+
+@pytest.mark.parametrize("name", DECODING)
+def test_order_and_crops_depend_on_seed_and_epoch_alone(name, plain):
+    loader = make(name, plain, workers=1, prefetch=1)
+    first = list(loader)
+    assert same(first, list(loader))
+    assert same(first, list(make(name, plain, workers=2, prefetch=4)))
+    loader.set_epoch(1)
+    assert not same(first, list(loader))
+    assert not same(first, list(make(name, plain, seed=1)))
+
+
+@pytest.mark.parametrize("name", DECODING)
+def test_resuming_goes_on_exactly(name, plain):
+    whole = list(make(name, plain, tail="pad"))
+    loader = make(name, plain, tail="pad")
+    iterator = iter(loader)
+    for _ in range(3):
+        next(iterator)
+    state = loader.state_dict()
+    iterator.close()
+    other = make(name, plain, tail="pad")
+    other.load_state_dict(state)
+    assert same(list(other), whole[3:])
+
+
+@pytest.mark.parametrize("name", DECODING)
+def test_ranks_take_equal_steps_and_cover_all(name, plain):
+    ranks = [list(make(name, plain, rank=r, world_size=2, tail="pad")) for r in range(2)]
+    assert len(ranks[0]) == len(ranks[1])
+    real = [
+        tuple(pair)
+        for rank in ranks
+        for batch in rank
+        for pair in batch.ids[: len(batch) - batch.padding]
+    ]
+    assert len(real) == len(set(real)) == sum(1 for _ in plain[0].glob("*/*.jpg"))
+
+
+@pytest.mark.parametrize("name", DECODING)
+@pytest.mark.parametrize("train", [True, False])
+def test_all_see_what_pillow_sees(name, plain, train):
+    folder = discover(plain[0])
+    opened = pcr.open(plain[1])
+    counts = [record.images for record in opened.records]
+    config = TransformConfig(size=40, train=train)
+    data = plain[1] if name.startswith("pcr") else plain[0]
+    loader = create_loader(name, LoaderConfig(data, batch_size=4, transform=config, tail="pad"))
+    loader.set_epoch(1)
+    worst, means = 0, []
+    for batch in loader:
+        for image, label, (record, slot) in zip(batch.images, batch.labels, batch.ids, strict=True):
+            if name.startswith("pcr"):
+                jpeg = bytes(opened.read(int(record)).image(int(slot)))
+                sample = sum(counts[:record]) + slot
+                assert label == opened.read(int(record), 1).labels[slot]
+            else:
+                jpeg = (plain[0] / folder.files[record].path).read_bytes()
+                sample = record
+                assert label == folder.files[record].label
+            with Image.open(io.BytesIO(jpeg)) as opened_image:
+                rgb = opened_image.convert("RGB")
+            placements = transform.place(
+                config, seed=0, epoch=1, samples=[sample], widths=[rgb.width], heights=[rgb.height]
+            )
+            wanted = np.asarray(transform.cut_out(rgb, config, placements)).astype(int)
+            difference = np.abs(image.permute(1, 2, 0).numpy() - wanted)
+            worst = max(worst, difference.max())
+            means.append(difference.mean())
+    assert worst <= {"pytorch": 0, "pcr": 1}.get(name, DALI_TOLERANCE)
+    assert np.mean(means) < 0.5
+
+
+@pytest.mark.parametrize("name", [*DECODING, "synthetic"])
+def test_forms_of_output(name, plain):
+    plain_images = next(iter(make(name, plain))).images
+    for channels_last in (False, True):
+        output = OutputConfig(normalized=True, channels_last=channels_last)
+        images = next(iter(make(name, plain, output=output))).images
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        assert images.is_contiguous(memory_format=layout)
+        mean = torch.tensor(output.mean).view(1, 3, 1, 1)
+        std = torch.tensor(output.std).view(1, 3, 1, 1)
+        assert torch.allclose(images, (plain_images / 255 - mean) / std, atol=1e-5)
+
+
+def test_synthetic_gives_one_batch_again_and_again(plain):
+    loader = make("synthetic", plain)
+    batches = list(loader)
+    assert len(batches) == len(loader)
+    assert all(batch.images.data_ptr() == batches[0].images.data_ptr() for batch in batches)
+    assert int(batches[0].labels.max()) < 3
+    assert loader.stats().images == 4 * len(loader)
+
+
+def test_validation_data_may_be_either(plain, dataset):
+    config = LoaderConfig(plain[0], batch_size=4, transform=TransformConfig(size=40), seed=9)
+    seen = []
+    for data in plain:
+        loader = create_validation_loader(config, data)
+        batches = list(loader)
+        assert loader.name == ("pcr" if data == plain[1] else "pytorch")
+        assert loader.image_count == sum(map(len, batches))
+        loader.set_epoch(5)
+        assert same(batches, list(loader))
+        seen.append(torch.cat([batch.labels for batch in batches]).bincount())
+    assert torch.equal(*seen)
+
+
+def test_exif_rotation_is_off_everywhere(plain):
+    """All loaders see the pixels as they are stored; the folder holds rotated photos."""
+    orientations = []
+    for path in plain[0].glob("*/*.jpg"):
+        with Image.open(path) as image:
+            orientations.append(image.getexif().get(0x0112))
+    assert 6 in orientations  # test_all_see_what_pillow_sees compares them, and Pillow turns none
+
+
+def test_unknown_loaders_and_wrong_data_are_refused(plain, tmp_path):
+    config = LoaderConfig(tmp_path)
+    with pytest.raises(UsageError, match="no loader 'ffcv'; there are pcr"):
+        create_loader("ffcv", config)
+    with pytest.raises(UsageError, match="holds no PCR dataset"):
+        create_loader("pcr", config)
+    for name in ("pytorch", "synthetic"):
+        with pytest.raises(DataError, match="no class folders"):
+            create_loader(name, config)
+    with pytest.raises(UsageError, match="does not exist"):
+        create_loader("pytorch", replace(config, data=tmp_path / "nothing"))
+
+
+@needs_dali
+def test_dali_says_what_it_cannot_do(plain, tmp_path):
+    for name in ("dali-cpu", "pcr-dali"):
+        with pytest.raises(UsageError, match="no policy but fail"):
+            make(name, plain, on_damage="skip")
+    if not torch.cuda.is_available():
+        for name in ("dali-gpu", "pcr-dali-gpu"):
+            with pytest.raises(UsageError, match="a GPU, and none is here"):
+                make(name, plain)
+    copy = shutil.copytree(plain[0], tmp_path / "photos")
+    victim = sorted(copy.glob("*/*.jpg"))[0]
+    victim.write_bytes(b"\xff\xd8\xff no photo")
+    config = LoaderConfig(copy, batch_size=4, transform=TransformConfig(size=40))
+    with pytest.raises(DataError, match=victim.name):
+        list(create_loader("dali-cpu", config))
+    records = shutil.copytree(plain[1], tmp_path / "pcr")
+    name = pcr.open(records).records[1].file
+    (records / name).write_bytes((records / name).read_bytes()[:-50])
+    with pytest.raises(DataError, match=f"record {name}"):
+        list(create_loader("pcr-dali", replace(config, data=records)))
+    assert list(create_loader("pcr-dali", replace(config, data=records, scans=3)))
+
+
+def test_without_dali_the_message_names_what_to_install(plain, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "nvidia.dali", None)
+    with pytest.raises(MissingDependency, match="dali-cuda"):
+        make("dali-cpu", plain)
+
+
+def test_without_torch_too(plain, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "torch", None)
+    for name in LOADERS:
+        with pytest.raises(MissingDependency, match=r"dl2cli\[train\]"):
+            make(name, plain)
+
+
+def test_images_count_is_that_of_the_folder(folder):
+    assert sum(1 for _ in Path(folder).glob("*/*.jpg")) == IMAGES

@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dl2cli.errors import UsageError
+from dl2cli.loaders.order import Order, mix64
+
+counts_lists = st.lists(st.integers(0, 9), min_size=1, max_size=20).filter(sum)
+orders = st.fixed_dictionaries(
+    {
+        "batch_size": st.integers(1, 7),
+        "seed": st.integers(-(2**63), 2**63),
+        "shuffle": st.booleans(),
+        "shuffle_window": st.one_of(st.none(), st.integers(1, 5)),
+        "tail": st.sampled_from(["drop", "pad"]),
+    }
+)
+
+
+def ranks(counts, options, world_size):
+    if options["tail"] == "drop" and sum(counts) < options["batch_size"] * world_size:
+        options = {**options, "tail": "pad"}
+    return [
+        Order(counts, rank=rank, world_size=world_size, **options) for rank in range(world_size)
+    ]
+
+
+@settings(max_examples=200, deadline=None)
+@given(counts_lists, orders, st.integers(1, 6), st.integers(0, 10))
+def test_every_sample_comes_once_an_epoch_and_ranks_have_equal_steps(counts, options, world, epoch):
+    group = ranks(counts, options, world)
+    assert len({order.steps for order in group}) == 1
+    epochs = [order.epoch(epoch) for order in group]
+    for order, one in zip(group, epochs, strict=True):
+        assert len(one) == order.samples
+        assert order.steps == -(-len(one) // order.batch_size)
+    real = np.concatenate([one.sample[: len(one) - one.padding] for one in epochs])
+    assert len(np.unique(real)) == len(real)
+    if group[0].drop:
+        assert (
+            len(real) == sum(counts) // (group[0].batch_size * world) * group[0].batch_size * world
+        )
+    else:
+        assert sorted(real) == list(range(sum(counts)))
+        assert sum(one.padding for one in epochs) == group[0].samples * world - sum(counts)
+
+
+@settings(max_examples=100, deadline=None)
+@given(counts_lists, orders, st.integers(1, 4), st.integers(0, 3))
+def test_record_and_slot_are_those_of_the_sample(counts, options, world, epoch):
+    starts = np.cumsum(counts) - counts
+    for order in ranks(counts, options, world):
+        one = order.epoch(epoch)
+        assert (starts[one.record] + one.slot == one.sample).all()
+        assert (one.slot < np.asarray(counts)[one.record]).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(counts_lists, orders, st.integers(1, 4), st.data())
+def test_the_rest_of_an_epoch_is_the_end_of_the_whole(counts, options, world, data):
+    for order in ranks(counts, options, world):
+        whole = order.epoch(3)
+        cut = data.draw(st.integers(0, order.steps - 1)) * order.batch_size
+        rest = whole.tail(cut)
+        assert (rest.sample == whole.sample[cut:]).all()
+        assert (rest.record == whole.record[cut:]).all()
+        assert (rest.slot == whole.slot[cut:]).all()
+        assert set(rest.visit) == set(range(len(rest.visits)))
+        assert rest.padding_in(0, len(rest)) == rest.padding
+
+
+@settings(max_examples=100, deadline=None)
+@given(counts_lists, orders, st.integers(1, 4))
+def test_two_windows_of_records_are_enough(counts, options, world):
+    window = options["shuffle_window"] or len(counts)
+    for order in ranks(counts, options, world):
+        one = order.epoch(0)
+        left = np.bincount(one.visit, minlength=len(one.visits))
+        fetched = alive = 0
+        for visit in one.visit:
+            while fetched <= visit:
+                alive += 1
+                fetched += 1
+            assert alive <= 2 * window
+            left[visit] -= 1
+            alive -= left[visit] == 0
+        # Each record is read once, except those that two ranks share.
+        assert len(one.visits) <= len(np.unique(one.record)) + 1
+
+
+def test_the_order_is_known():
+    order = Order([3, 2, 4], batch_size=2, seed=1, shuffle_window=1)
+    first = order.epoch(0)
+    assert first.sample.tolist() == order.epoch(0).sample.tolist()
+    assert first.sample.tolist() != order.epoch(1).sample.tolist()
+    assert first.sample.tolist() != Order([3, 2, 4], batch_size=2, seed=2).epoch(0).sample.tolist()
+    # Written down, so that a change of the order does not go unnoticed: old runs could not resume.
+    assert first.sample.tolist() == [8, 7, 5, 6, 3, 4, 2, 1]
+    # Published values of SplitMix64 for the states 0, golden ratio, ...
+    assert [hex(int(mix64(np.uint64(0))))] == ["0xe220a8397b1dcdaf"]
+
+
+def test_a_shuffle_is_even():
+    order = Order(np.ones(8, dtype=int), batch_size=1)
+    places = np.zeros((8, 8), dtype=int)
+    for epoch in range(4000):
+        places[np.arange(8), order.epoch(epoch).sample.astype(int)] += 1
+    # 500 each on average, with a standard deviation of 21.
+    assert abs(places - 500).max() < 110
+
+
+def test_records_are_read_in_another_order_each_epoch_and_stay_together():
+    order = Order([10] * 6, batch_size=5, shuffle_window=1)
+    one = order.epoch(0)
+    assert (np.diff(one.visit.astype(int)) >= 0).all()
+    assert one.visits.tolist() != order.epoch(1).visits.tolist()
+
+
+def test_without_shuffle_it_is_the_order_of_the_dataset():
+    assert Order([2, 3], batch_size=5, shuffle=False).epoch(7).sample.tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("counts", "options"),
+    [
+        ([], {}),
+        ([0, 0], {}),
+        ([3], {"batch_size": 4}),
+        ([30], {"rank": 2, "world_size": 2}),
+        ([30], {"tail": "cut"}),
+    ],
+)
+def test_impossible_orders_are_refused(counts, options):
+    with pytest.raises(UsageError):
+        Order(counts, **{"batch_size": 2, **options})
