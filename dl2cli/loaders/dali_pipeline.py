@@ -6,6 +6,7 @@ image that it cannot decode: there is no other damage policy than "fail" here.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -33,7 +34,10 @@ def check_config(config: LoaderConfig, *, gpu: bool) -> None:
     """
     torch = require_torch()
     try:
-        import nvidia.dali  # noqa: F401
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # old versions use what Python is about to drop
+            import nvidia.dali.fn
+            import nvidia.dali.pipeline  # noqa: F401
     except ImportError:
         raise MissingDependency("NVIDIA DALI", "dali-cuda12") from None
     transform.check(config.transform)
@@ -164,7 +168,7 @@ class Decoding:
             normalized_shape=False,
             device="mixed" if gpu else "cpu",
             output_type=types.RGB,
-            adjust_orientation=False,
+            **_keep_orientation(fn.decoders.image_slice),
         )
         size = self.config.transform.size
         images = fn.resize(
@@ -201,6 +205,11 @@ def _operators() -> tuple[Any, Any]:
     from nvidia.dali import fn, types
 
     return fn, types
+
+
+def _keep_orientation(decoder: Any) -> dict[str, bool]:  # noqa: ANN401
+    """Return what tells a decoder to leave EXIF's orientation alone; old ones never turn images."""
+    return {"adjust_orientation": False} if "adjust_orientation" in decoder.__doc__ else {}
 
 
 def _to_torch(images: Any, output: transform.OutputConfig, count: int) -> Any:  # noqa: ANN401

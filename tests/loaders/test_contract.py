@@ -243,7 +243,7 @@ def test_dali_says_what_it_cannot_do(plain, tmp_path):
 
 
 def test_without_dali_the_message_names_what_to_install(plain, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "nvidia.dali", None)
+    monkeypatch.setitem(__import__("sys").modules, "nvidia.dali.fn", None)
     with pytest.raises(MissingDependency, match="dali-cuda"):
         make("dali-cpu", plain)
 

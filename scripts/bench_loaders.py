@@ -1,0 +1,148 @@
+"""Loading: images/s and bytes read an image of every loader, in turn, in one run, warm page cache.
+
+    scripts/bench_loaders.py DATASET [--work FOLDER] [--rounds 5] [--workers 2] [--only TEXT]
+
+DATASET is an ImageFolder of JPEGs. In FOLDER (a temporary one by default) the same photos are put
+in other forms, once: losslessly progressive files, the same cut after five scans and after one,
+PCR datasets with the default and the spectral scan script. Every loader makes the same batches
+from them: random resized crops of 224 pixels, flipped, uint8, batches of 64, the same threads.
+
+A round runs each variant once, for an epoch; the first epoch of each warms the cache and is not
+counted. images/s are those of all batches but the first, over the time since the first arrived.
+Shown are medians over the rounds, and medians of the ratios within each round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+from dl2cli.dataset.discovery import discover
+from dl2cli.loaders import Loader, LoaderConfig, create_loader
+from dl2cli.pcr.config import ConvertConfig
+from dl2cli.pcr.convert import convert
+from dl2cli.pcr.scan_script import DEFAULT, SPECTRAL
+from dl2cli_native import _core
+
+END_MARKER = b"\xff\xd9"
+TARGETS = (
+    ("pcr k=10", "dali-cpu progressive", 1.15),
+    ("pcr k=5", "dali-cpu originals", 1.2),
+    ("pcr k=5", "pytorch originals", 1.35),
+    ("pcr k=1", "dali-cpu 1 scan", 2.0),
+)
+
+
+@dataclass
+class Variant:
+    """One loader on one form of the photos."""
+
+    name: str
+    loader: Loader
+    rates_img_s: list[float] = field(default_factory=list)
+    bytes_an_image: float = 0.0
+
+    def run(self, epoch: int, *, count: bool) -> None:
+        """Load an epoch."""
+        self.loader.set_epoch(epoch)
+        images = bytes_read = 0
+        start = None
+        for batch in self.loader:
+            bytes_read += batch.bytes_read
+            images += len(batch)
+            if start is None:
+                start, first = time.perf_counter(), images
+        if count and start is not None:
+            self.rates_img_s.append((images - first) / (time.perf_counter() - start))
+            self.bytes_an_image = bytes_read / images
+
+
+def write_progressive(source: Path, work: Path) -> dict[str, Path]:
+    """Write the photos as progressive files: whole, and cut after five scans and after one."""
+    folders = {"progressive": None, "5 scans": 5, "1 scan": 1}
+    script = [(list(scan.components), scan.ss, scan.se, scan.ah, scan.al) for scan in DEFAULT.scans]
+    for file in discover(source).files:
+        fragments = None
+        for name, scans in folders.items():
+            target = work / name.replace(" ", "_") / file.path
+            if target.exists():
+                continue
+            if fragments is None:
+                jpeg = (source / file.path).read_bytes()
+                fragments = _core.transcode(jpeg, script).fragments
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(b"".join(fragments[:scans]) + END_MARKER)
+    return {name: work / name.replace(" ", "_") for name in folders}
+
+
+def make_variants(source: Path, work: Path, workers: int, only: str) -> list[Variant]:
+    """Prepare the forms of the photos and a loader for each variant."""
+    files = {"originals": source, **write_progressive(source, work)}
+    for script in (DEFAULT, SPECTRAL):
+        out = work / f"pcr-{script.name}"
+        if not (out / "PCR.db").exists():
+            convert(ConvertConfig(source, out, images_per_record=128, script=script))
+    plans = [("synthetic", "", source, None)]
+    plans += [("pytorch", name, files[name], None) for name in ("originals", "progressive")]
+    if find_spec("nvidia") is not None and find_spec("nvidia.dali") is not None:
+        plans += [("dali-cpu", name, path, None) for name, path in files.items()]
+        plans += [("pcr-dali", f"k={k}", work / "pcr-default", k) for k in (1, 5, 10)]
+    plans += [("pcr", f"k={k}", work / "pcr-default", k) for k in (1, 2, 5, 7, 10)]
+    plans.append(("pcr", "spectral, all scans", work / "pcr-spectral", None))
+    return [
+        Variant(
+            f"{loader} {form}".strip(),
+            create_loader(loader, LoaderConfig(path, workers=workers, scans=scans)),
+        )
+        for loader, form, path, scans in plans
+        if only in f"{loader} {form}"
+    ]
+
+
+def ratio(variants: dict[str, Variant], name: str, other: str) -> float | None:
+    """Return the median of the ratios of two variants within each round."""
+    if name not in variants or other not in variants:
+        return None
+    rates = zip(variants[name].rates_img_s, variants[other].rates_img_s, strict=True)
+    return statistics.median(a / b for a, b in rates)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--work", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--only", default="", help="only variants whose name has this text")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        work = options.work or Path(temporary)
+        variants = make_variants(options.dataset, work, options.workers, options.only)
+        for epoch in range(options.rounds + 1):
+            for variant in variants:
+                variant.run(epoch, count=epoch > 0)
+    print(f"{'':26} {'images/s':>9} {'min':>7} {'max':>7} {'bytes/image':>12}")
+    for variant in variants:
+        rates = variant.rates_img_s
+        print(
+            f"{variant.name:26} {statistics.median(rates):9.0f} {min(rates):7.0f}"
+            f" {max(rates):7.0f} {variant.bytes_an_image:12.0f}"
+        )
+    by_name = {variant.name: variant for variant in variants}
+    print()
+    for name, other, target in TARGETS:
+        reached = ratio(by_name, name, other)
+        if reached is not None:
+            print(f"{name} / {other}: {reached:.2f} (to reach: {target})")
+
+
+if __name__ == "__main__":
+    main()
