@@ -92,15 +92,20 @@ class PartFile:
             yield line
 
     def _write(self, line: str) -> None:
-        with self._storage():
+        try:
             self._file.write(line + "\n")
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: OSError) -> StorageError:
+        return StorageError(f"{self.path} cannot be written: {error.strerror}.")
 
     @contextlib.contextmanager
     def _storage(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            raise StorageError(f"{self.path} cannot be written: {error.strerror}.") from error
+            raise self._failure(error) from error
 
 
 def _parse(line: str) -> ImageRow | None:

@@ -8,6 +8,7 @@ import threading
 import warnings
 from dataclasses import dataclass
 from multiprocessing import connection, parent_process
+from typing import NamedTuple
 
 from dl2cli.analysis.fidelity import Comparison, measure
 from dl2cli.analysis.images import Found, examine
@@ -17,8 +18,7 @@ from dl2cli.analysis.sources import Item, Reader
 from dl2cli.errors import Dl2Error
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """An image, and whether it belongs to the sample whose fidelity is measured."""
 
     item: Item
