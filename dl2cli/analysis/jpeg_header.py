@@ -1,8 +1,8 @@
 """A JPEG's markers: size, sampling, quantisation tables and metadata, without decoding a pixel.
 
 Sources: ITU-T T.81, annex B (markers) and annex A.1.1 (sampling). What is refused here is what
-libjpeg-turbo refuses when it reads a header, so that a file has a quality here exactly if
-ImageMagick, which reads through libjpeg, gives it one.
+libjpeg-turbo refuses when it reads a header, so that a file has a quality here if ImageMagick,
+which reads through libjpeg, gives it one; but not if its header is cut, whose end libjpeg makes up.
 """
 
 from __future__ import annotations

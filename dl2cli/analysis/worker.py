@@ -44,7 +44,7 @@ def start(config: WorkerConfig) -> None:
     _config = config
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("ignore")  # Pillow's, of damaged metadata; they would break the display
-    if config.engine is Engine.MAGICK:
+    if config.engine is Engine.MAGICK and Analysis.QUALITY in config.analyses:
         magick()
     if parent_process() is not None:
         threading.Thread(target=_end_with_parent, daemon=True).start()
