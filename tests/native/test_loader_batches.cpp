@@ -1,8 +1,8 @@
 // The loader with its threads: the same batches for any number of them, each record read once,
 // damage handled by policy, a clean end at any moment. Run under the thread sanitizer, too.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <thread>

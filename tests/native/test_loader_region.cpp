@@ -1,6 +1,5 @@
 // Decoding a region gives exactly the pixels of a whole decoding; the resize has two engines that
 // agree; crops lie within their image.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
 #include <random>

@@ -103,7 +103,9 @@ class Exploit:
 
 
 @pytest.mark.parametrize(
-    "value", [Exploit(), {"a": 1}, ["text"], [1.5], np.array([1]), [[None]]], ids=repr
+    "value",
+    [Exploit(), {"a": 1}, ["text"], [1.5], np.array([1]), [[None]]],
+    ids=["call", "dict", "text", "float", "array", "none"],
 )
 def test_any_other_pickle_is_refused_unread(value: object) -> None:
     with pytest.raises(DataError, match="pickle with"):
