@@ -188,6 +188,9 @@ class Loader(ABC):
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches that are left of the epoch; the next iteration starts it anew."""
+        if self._next_batch >= len(self):  # resumed where an epoch ended
+            self._next_batch = 0
+            return
         batches = self._batches(self._epoch, self._next_batch)
         try:
             for batch in batches:

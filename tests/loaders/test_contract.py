@@ -112,6 +112,11 @@ def test_resuming_goes_on_exactly(name, plain):
     other = make(name, plain, tail="pad")
     other.load_state_dict(state)
     assert same(list(other), whole[3:])
+    for _ in loader:
+        state = loader.state_dict()
+    other.load_state_dict(state)  # of the last batch: nothing is left, and then all is again
+    assert list(other) == []
+    assert len(list(other)) == len(whole)
 
 
 @pytest.mark.parametrize("name", DECODING)
