@@ -1,7 +1,7 @@
-// Antialiased bilinear resize, as Pillow's `resize(size, BILINEAR, box)`: the filter's support grows
-// with the scale, weights have 22 bits, each direction is rounded to bytes. Ours is horizontal
-// first; where Pillow goes vertically first (from version 13 on, when that is less work), results
-// differ by at most 1 in places, for the rounding in between.
+// Antialiased bilinear resize, as Pillow's `resize(size, BILINEAR, box)`: the filter's support
+// grows with the scale, weights have 22 bits, each direction is rounded to bytes. Ours is
+// horizontal first; where Pillow goes vertically first (from version 13 on, when that is less
+// work), results differ by at most 1 in places, for the rounding in between.
 #pragma once
 
 #include <cstddef>
