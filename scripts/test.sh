@@ -10,7 +10,8 @@ install_packages g++ cmake ninja-build libjpeg-dev imagemagick libjpeg-turbo-pro
     clang shellcheck
 install_optional_package chromium
 # clang-format is pinned, and not the distribution's: each version formats a little differently.
-set_up test clang-format==14.0.6
+# torch and DALI are what the loaders are tested with; torch is pinned to the newest that dl2 supports.
+set_up test clang-format==14.0.6 torch==2.13.0 nvidia-dali-cuda130==2.4.0 pytorch-msssim
 cd "$root"
 
 # Every check runs, whatever the others say; pytest comes last, so that its summary does too.

@@ -46,15 +46,11 @@ bool starts_with(const jpeg_marker_struct& marker, const char* prefix, std::size
     return marker.data_length >= size && std::memcmp(marker.data, prefix, size) == 0;
 }
 
-bool wanted(const jpeg_marker_struct& marker, const jpeg_compress_struct& out, KeepMetadata keep) {
-    // libjpeg writes these two by itself, from the parameters.
-    if (out.write_JFIF_header && marker.marker == JPEG_APP0 && starts_with(marker, "JFIF\0", 5)) {
-        return false;
-    }
-    if (out.write_Adobe_marker && marker.marker == JPEG_APP0 + 14 &&
-        starts_with(marker, "Adobe", 5)) {
-        return false;
-    }
+bool wanted(const jpeg_marker_struct& marker, KeepMetadata keep) {
+    // libjpeg writes these two by itself, from the parameters. One that the source had where it
+    // does not count, between scans, would change the colours in front of them.
+    if (marker.marker == JPEG_APP0 && starts_with(marker, "JFIF\0", 5)) return false;
+    if (marker.marker == JPEG_APP0 + 14 && starts_with(marker, "Adobe", 5)) return false;
     const bool icc = marker.marker == JPEG_APP0 + 2 && starts_with(marker, "ICC_PROFILE\0", 12);
     const bool exif = marker.marker == JPEG_APP0 + 1 && starts_with(marker, "Exif\0\0", 6);
     switch (keep) {
@@ -214,7 +210,7 @@ void Transcoder::State::write(jvirt_barray_ptr* coefficients) {
         out.num_scans = static_cast<int>(scans.size());
         jpeg_write_coefficients(&out, coefficients);
         for (jpeg_saved_marker_ptr marker = in.marker_list; marker; marker = marker->next) {
-            if (!wanted(*marker, out, options.keep)) continue;
+            if (!wanted(*marker, options.keep)) continue;
             jpeg_write_marker(&out, marker->marker, marker->data, marker->data_length);
         }
         jpeg_finish_compress(&out);

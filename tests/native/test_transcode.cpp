@@ -4,6 +4,7 @@
 
 #include "dl2/error.hpp"
 #include "dl2/jpeg_codec.hpp"
+#include "dl2/jpeg_header.hpp"
 #include "make_jpeg.hpp"
 #include "scripts.hpp"
 
@@ -130,6 +131,20 @@ TEST_CASE("a marker that runs over the end of a complete file is read alike, kep
         const auto image = dl2::Transcoder(kept).transcode(jpeg);
         CHECK(dl2::compare_coefficients(jpeg, whole(image), {}) == "");
     }
+}
+
+TEST_CASE("a JFIF marker between scans does not become one in front of them") {
+    JpegRecipe recipe = recipe_of(JCS_RGB, JCS_RGB, 1);
+    recipe.progressive = true;
+    auto jpeg = make_jpeg(recipe);
+    const auto scan = static_cast<std::ptrdiff_t>(dl2::find_scans(jpeg, 100)[1]);
+    const std::vector<std::uint8_t> jfif = {0xFF, 0xE0, 0, 16, 'J', 'F', 'I', 'F', 0,
+                                            1,    1,    0, 0,  1,   0,   1,   0,   0};
+    jpeg.insert(jpeg.begin() + scan, jfif.begin(), jfif.end());
+    dl2::TranscodeOptions all = options();
+    all.keep = dl2::KeepMetadata::all;
+    const auto image = dl2::Transcoder(all).transcode(jpeg);
+    CHECK(dl2::compare_coefficients(jpeg, whole(image), {}) == "");
 }
 
 TEST_CASE("a JFIF version that does not exist is mended, not carried on") {
