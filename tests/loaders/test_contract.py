@@ -12,7 +12,7 @@ from PIL import Image
 
 torch = pytest.importorskip("torch")
 
-from conftest import IMAGES  # noqa: E402
+from loader_photos import IMAGES  # noqa: E402
 
 from dl2cli import pcr  # noqa: E402
 from dl2cli.dataset.discovery import discover  # noqa: E402

@@ -14,7 +14,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from conftest import IMAGES, pillow_image  # noqa: E402
+from loader_photos import IMAGES, pillow_image  # noqa: E402
 
 from dl2cli import pcr  # noqa: E402
 from dl2cli.errors import DataError, UsageError  # noqa: E402
