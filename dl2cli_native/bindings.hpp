@@ -1,0 +1,47 @@
+// What the files of the Python face share: byte buffers from Python, arrays and bytes to it.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include "dl2/bytes.hpp"
+#include "dl2/error.hpp"
+
+namespace dl2_python {
+
+namespace py = pybind11;
+
+using ReleaseGil = py::call_guard<py::gil_scoped_release>;
+
+// A contiguous buffer of bytes from Python, held while it is used.
+class InputBytes {
+  public:
+    explicit InputBytes(const py::buffer& buffer) : info_(buffer.request()) {
+        if (info_.ndim != 1 || info_.itemsize != 1 || (info_.size > 1 && info_.strides[0] != 1)) {
+            throw dl2::Error(dl2::ErrorKind::argument, "a contiguous buffer of bytes is needed");
+        }
+    }
+    dl2::Bytes view() const {
+        return {static_cast<const std::uint8_t*>(info_.ptr), static_cast<std::size_t>(info_.size)};
+    }
+
+  private:
+    py::buffer_info info_;
+};
+
+template <class T>
+py::array_t<T> to_array(const std::vector<T>& values) {
+    return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
+}
+
+inline py::bytes to_bytes(dl2::Bytes bytes) {
+    return {reinterpret_cast<const char*>(bytes.data), bytes.size};
+}
+
+// Registers batch loading (bindings_loader.cpp).
+void bind_loader(py::module_& m);
+
+}  // namespace dl2_python

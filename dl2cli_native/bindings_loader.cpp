@@ -1,0 +1,276 @@
+// The Python face of batch loading.
+
+#include "bindings.hpp"
+
+#include <array>
+#include <deque>
+#include <memory>
+#include <utility>
+
+#include <pybind11/stl.h>
+#include <unistd.h>
+
+#include "dl2/augment.hpp"
+#include "dl2/batch_loader.hpp"
+#include "dl2/jpeg_region.hpp"
+
+using namespace pybind11::literals;
+
+namespace dl2_python {
+namespace {
+
+dl2::TransformOptions to_transform(const py::dict& values) {
+    dl2::TransformOptions options;
+    options.train = values["train"].cast<bool>();
+    options.size = values["size"].cast<std::uint32_t>();
+    options.resize_short = values["resize_short"].cast<std::uint32_t>();
+    std::tie(options.scale_min, options.scale_max) =
+        values["scale"].cast<std::pair<double, double>>();
+    std::tie(options.ratio_min, options.ratio_max) =
+        values["ratio"].cast<std::pair<double, double>>();
+    options.flip_probability = values["flip_probability"].cast<double>();
+    dl2::check_transform(options);
+    return options;
+}
+
+dl2::DamagePolicy to_policy(const std::string& name) {
+    if (name == "fail") return dl2::DamagePolicy::fail;
+    if (name == "degrade") return dl2::DamagePolicy::degrade;
+    if (name == "skip") return dl2::DamagePolicy::skip;
+    throw dl2::Error(dl2::ErrorKind::argument, "on_damage must be fail, degrade or skip");
+}
+
+dl2::OutputFormat to_output(const py::dict& values) {
+    dl2::OutputFormat output;
+    output.normalized = values["normalized"].cast<bool>();
+    const bool nhwc = values["channels_last"].cast<bool>();
+    output.layout = nhwc ? dl2::Layout::nhwc : dl2::Layout::nchw;
+    const auto mean = values["mean"].cast<std::array<float, 3>>();
+    const auto std = values["std"].cast<std::array<float, 3>>();
+    std::copy(mean.begin(), mean.end(), output.mean);
+    std::copy(std.begin(), std.end(), output.std);
+    return output;
+}
+
+template <class T>
+using Array = py::array_t<T, py::array::c_style | py::array::forcecast>;
+
+dl2::EpochPlan to_plan(const Array<std::uint32_t>& visits, const Array<std::uint32_t>& visit,
+                       const Array<std::uint32_t>& slot, const Array<std::uint64_t>& sample,
+                       std::size_t batch_size) {
+    if (visit.size() != slot.size() || visit.size() != sample.size()) {
+        throw dl2::Error(dl2::ErrorKind::argument, "visit, slot and sample differ in length");
+    }
+    dl2::EpochPlan plan;
+    plan.batch_size = batch_size;
+    plan.visits.assign(visits.data(), visits.data() + visits.size());
+    plan.samples.resize(static_cast<std::size_t>(visit.size()));
+    for (std::size_t i = 0; i < plan.samples.size(); ++i) {
+        plan.samples[i] = {visit.data()[i], slot.data()[i], sample.data()[i]};
+        if (plan.samples[i].visit >= plan.visits.size()) {
+            throw dl2::Error(dl2::ErrorKind::argument, "a sample of a visit that is not there");
+        }
+    }
+    return plan;
+}
+
+// A batch loader together with the arrays that it writes to.
+class BatchLoader {
+  public:
+    BatchLoader(std::shared_ptr<const dl2::RecordStore> store, dl2::EpochPlan plan,
+                const dl2::LoaderOptions& options)
+        : batch_size_(plan.batch_size),
+          image_bytes_(options.output.image_bytes(options.transform.size)),
+          owner_(::getpid()),
+          loader_(std::make_unique<dl2::BatchLoader>(std::move(store), std::move(plan), options)) {}
+
+    ~BatchLoader() { close(); }
+
+    // After a fork the child has no threads to stop, and locks that nobody will ever open: what
+    // belongs to the parent is left alone.
+    void close() {
+        if (::getpid() != owner_) {
+            (void)loader_.release();
+            return;
+        }
+        {
+            const py::gil_scoped_release release;
+            loader_.reset();
+        }
+        memory_.clear();
+    }
+
+    void give(const py::buffer& images, const py::buffer& labels) {
+        py::buffer_info image_info = images.request(true);
+        py::buffer_info label_info = labels.request(true);
+        const auto bytes = [](const py::buffer_info& info) {
+            return static_cast<std::size_t>(info.size * info.itemsize);
+        };
+        if (bytes(image_info) < batch_size_ * image_bytes_ ||
+            bytes(label_info) < batch_size_ * sizeof(std::int64_t)) {
+            throw dl2::Error(dl2::ErrorKind::argument, "memory for fewer images than a batch has");
+        }
+        alive().give(static_cast<std::uint8_t*>(image_info.ptr),
+                     static_cast<std::int64_t*>(label_info.ptr));
+        memory_.emplace_back(std::move(image_info), std::move(label_info));
+    }
+
+    bool wait(std::uint32_t milliseconds) {
+        dl2::BatchLoader& loader = alive();
+        const py::gil_scoped_release release;
+        return loader.wait(milliseconds);
+    }
+
+    dl2::BatchResult take() {
+        dl2::BatchResult result = alive().take();
+        memory_.pop_front();
+        return result;
+    }
+
+    dl2::LoaderStatistics statistics() { return alive().statistics(); }
+
+  private:
+    dl2::BatchLoader& alive() {
+        if (loader_ == nullptr || ::getpid() != owner_) {
+            throw dl2::Error(dl2::ErrorKind::argument,
+                             "the loader is closed, or belongs to another process");
+        }
+        return *loader_;
+    }
+
+    std::size_t batch_size_;
+    std::size_t image_bytes_;
+    ::pid_t owner_;
+    std::deque<std::pair<py::buffer_info, py::buffer_info>> memory_;
+    std::unique_ptr<dl2::BatchLoader> loader_;
+};
+
+// Rows of RGBX, kept as RGB.
+struct RegionPixels : dl2::RowSink {
+    dl2::Pixels pixels;
+    void rows(const std::uint8_t* rgbx, std::size_t stride, std::uint32_t count) override {
+        for (std::uint32_t row = 0; row < count; ++row, rgbx += stride) {
+            for (std::uint32_t x = 0; x < pixels.width; ++x) {
+                pixels.samples.insert(pixels.samples.end(), rgbx + 4 * x, rgbx + 4 * x + 3);
+            }
+        }
+    }
+};
+
+// Where the crops of samples lie: boxes int64 (N, 4): x, y, width, height; parts float32 (N, 4):
+// left, top, right, bottom within the box; flips bool (N,).
+py::tuple place_samples(const py::dict& transform, std::uint64_t seed, std::uint64_t epoch,
+                        const Array<std::uint64_t>& samples, const Array<std::uint32_t>& widths,
+                        const Array<std::uint32_t>& heights) {
+    const dl2::TransformOptions options = to_transform(transform);
+    const py::ssize_t count = samples.size();
+    if (widths.size() != count || heights.size() != count) {
+        throw dl2::Error(dl2::ErrorKind::argument, "samples, widths and heights differ in length");
+    }
+    py::array_t<std::int64_t> boxes({count, py::ssize_t{4}});
+    py::array_t<float> parts({count, py::ssize_t{4}});
+    py::array_t<bool> flips(count);
+    for (py::ssize_t i = 0; i < count; ++i) {
+        if (widths.data()[i] == 0 || heights.data()[i] == 0) {
+            throw dl2::Error(dl2::ErrorKind::argument, "an empty image");
+        }
+        const dl2::SampleRandom random(seed, epoch, samples.data()[i]);
+        const dl2::Placement p = dl2::place(options, random, widths.data()[i], heights.data()[i]);
+        const std::int64_t box[4] = {p.x, p.y, p.width, p.height};
+        const float part[4] = {p.left, p.top, p.right, p.bottom};
+        std::copy(box, box + 4, boxes.mutable_data(i, 0));
+        std::copy(part, part + 4, parts.mutable_data(i, 0));
+        flips.mutable_data()[i] = p.flip;
+    }
+    return py::make_tuple(boxes, parts, flips);
+}
+
+}  // namespace
+
+void bind_loader(py::module_& m) {
+    py::class_<dl2::RecordStore, std::shared_ptr<dl2::RecordStore>>(m, "RecordStore")
+        .def(py::init([](const py::bytes& folder, const std::vector<std::string>& names,
+                         const std::vector<std::vector<std::uint64_t>>& lengths,
+                         const std::vector<std::optional<std::uint32_t>>& crc32c,
+                         std::size_t keep_buffers) {
+                 std::vector<dl2::RecordLocation> records;
+                 for (std::size_t i = 0; i < names.size(); ++i) {
+                     records.push_back({names[i], lengths.at(i), crc32c.at(i)});
+                 }
+                 return std::make_shared<dl2::RecordStore>(folder, std::move(records),
+                                                           keep_buffers);
+             }),
+             "folder"_a, "names"_a, "lengths"_a, "crc32c"_a, "keep_buffers"_a);
+
+    py::class_<dl2::BatchResult>(m, "BatchResult")
+        .def_property_readonly("kept",
+                               [](const dl2::BatchResult& result) { return to_array(result.kept); })
+        .def_readonly("bytes_read", &dl2::BatchResult::bytes_read)
+        .def_readonly("degraded", &dl2::BatchResult::degraded)
+        .def_readonly("damage", &dl2::BatchResult::damage);
+
+    py::class_<dl2::LoaderStatistics>(m, "LoaderStatistics")
+        .def_readonly("records", &dl2::LoaderStatistics::records)
+        .def_readonly("bytes_read", &dl2::LoaderStatistics::bytes_read)
+        .def_readonly("images", &dl2::LoaderStatistics::images)
+        .def_readonly("fetch_s", &dl2::LoaderStatistics::fetch_s)
+        .def_readonly("decode_s", &dl2::LoaderStatistics::decode_s)
+        .def_readonly("record_wait_s", &dl2::LoaderStatistics::record_wait_s)
+        .def_readonly("ready_batches", &dl2::LoaderStatistics::ready_batches)
+        .def_readonly("ready_records", &dl2::LoaderStatistics::ready_records);
+
+    py::class_<BatchLoader>(m, "BatchLoader")
+        .def(py::init([](std::shared_ptr<dl2::RecordStore> store,
+                         const Array<std::uint32_t>& visits, const Array<std::uint32_t>& visit,
+                         const Array<std::uint32_t>& slot, const Array<std::uint64_t>& sample,
+                         std::size_t batch_size, const py::dict& transform, const py::dict& output,
+                         std::size_t groups, std::size_t max_records, unsigned decode_threads,
+                         unsigned fetch_threads, const std::string& on_damage, bool smoothing,
+                         std::uint64_t seed, std::uint64_t epoch) {
+                 dl2::LoaderOptions options;
+                 options.decode_threads = decode_threads;
+                 options.fetch_threads = fetch_threads;
+                 options.groups = groups;
+                 options.max_records = max_records;
+                 options.on_damage = to_policy(on_damage);
+                 options.smoothing = smoothing;
+                 options.transform = to_transform(transform);
+                 options.output = to_output(output);
+                 options.seed = seed;
+                 options.epoch = epoch;
+                 return std::make_unique<BatchLoader>(
+                     std::move(store), to_plan(visits, visit, slot, sample, batch_size), options);
+             }),
+             py::kw_only(), "store"_a, "visits"_a, "visit"_a, "slot"_a, "sample"_a, "batch_size"_a,
+             "transform"_a, "output"_a, "groups"_a, "max_records"_a, "decode_threads"_a,
+             "fetch_threads"_a, "on_damage"_a, "smoothing"_a, "seed"_a, "epoch"_a)
+        .def("give", &BatchLoader::give, "images"_a, "labels"_a)
+        .def("wait", &BatchLoader::wait, "milliseconds"_a)
+        .def("take", &BatchLoader::take)
+        .def("statistics", &BatchLoader::statistics)
+        .def("close", &BatchLoader::close);
+
+    m.def("place_samples", &place_samples, "transform"_a, "seed"_a, "epoch"_a, "samples"_a,
+          "widths"_a, "heights"_a);
+    m.def(
+        "decode_region",
+        [](const std::vector<py::buffer>& fragments, std::array<std::uint32_t, 4> box,
+           bool smoothing) {
+            std::vector<InputBytes> inputs;
+            std::vector<dl2::Bytes> views;
+            inputs.reserve(fragments.size());
+            for (const py::buffer& fragment : fragments) {
+                views.push_back(inputs.emplace_back(fragment).view());
+            }
+            const py::gil_scoped_release release;
+            dl2::RegionDecoder decoder(views.data(), views.size(), {false, smoothing, {}});
+            RegionPixels sink;
+            sink.pixels = {box[2], box[3], 3, {}};
+            std::vector<std::uint8_t> buffer;
+            decoder.decode({box[0], box[1], box[0] + box[2], box[1] + box[3]}, sink, buffer);
+            return std::move(sink.pixels);
+        },
+        "fragments"_a, "box"_a, py::kw_only(), "smoothing"_a = false);
+}
+
+}  // namespace dl2_python
