@@ -57,8 +57,10 @@ def register(app: typer.Typer) -> None:
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(help="The ImageFolder to convert.")],
-    out: Annotated[Path, typer.Argument(help="The folder of the dataset; made if need be.")],
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The ImageFolder to convert.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="The folder of the dataset; made if need be.")
+    ],
     images_per_record: Annotated[
         int, typer.Option(min=1, help="Images a record file holds.")
     ] = 1024,
