@@ -13,6 +13,7 @@ properties of cortical cells"), smooth light, hard edges that hide one another, 
 from __future__ import annotations
 
 import colorsys
+import contextlib
 import math
 import os
 import shutil
@@ -133,8 +134,9 @@ def ensure_sample_set(
 def _remove_stale(cache: Path) -> None:
     """Remove what a killed process has left."""
     for folder in cache.glob(f"{TEMPORARY_PREFIX}*"):
-        if time.time() - folder.stat().st_mtime > STALE_S:
-            shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # another process has just finished with it
+            if time.time() - folder.stat().st_mtime > STALE_S:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _move(folder: Path, target: Path) -> None:

@@ -191,3 +191,10 @@ def test_only_colour_and_structure_together_tell_the_classes_apart(tmp_path: Pat
     assert colour < 0.4  # two groups of three classes: at best 1/3, and luck
     assert structure < 0.6  # three groups of two classes: at best 1/2, and luck
     assert both > 0.8
+
+
+def test_a_temporary_folder_may_vanish_while_it_is_looked_at(tmp_path: Path) -> None:
+    """What another process's clean-up does between the listing and the look."""
+    (tmp_path / f"{sample.TEMPORARY_PREFIX}gone").symlink_to("nowhere")
+    folder = ensure_sample_set(SampleConfig(1, 1, 64), cache=tmp_path, workers=1)
+    assert folder.is_dir()

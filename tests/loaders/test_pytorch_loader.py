@@ -1,4 +1,5 @@
 import multiprocessing
+import os
 import shutil
 import signal
 import subprocess
@@ -142,8 +143,7 @@ except KeyboardInterrupt:
     )
     assert child.stdout.readline() == "batch\n"
     workers = psutil.Process(child.pid).children()
-    for process in (child, *workers):
-        process.send_signal(signal.SIGINT)
+    os.killpg(child.pid, signal.SIGINT)  # to the whole group, as a terminal does it
     _, errors = child.communicate(timeout=30)
     assert (child.returncode, errors) == (0, "")
     assert not psutil.wait_procs(workers, timeout=20)[1]
