@@ -1,0 +1,1 @@
+"""Probes of storage, decoding and compute, and the model of stalls."""

@@ -1,0 +1,1 @@
+"""Training: models, optimiser, schedules, the loop, checkpoints and the run log."""

@@ -1,0 +1,254 @@
+"""What a training tells while it runs, and who listens.
+
+The loop knows no log, table or screen: it tells its `Observer`s what happened. The run log, the
+CSV of each rank, the sinks of other programs and the live view are such observers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+
+class Phase(StrEnum):
+    """What an epoch consists of."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What is known before the first step.
+
+    Attributes:
+        folder: the run's folder, where logs and checkpoints are.
+        parameters: the options by their published names, and what dl2 adds: the P record.
+        rank: this process.
+        world_size: the number of processes.
+        device: "cpu" or "cuda:N".
+        epochs: of the whole training.
+        first_epoch: where this process begins (0-based); larger than 0 when resumed.
+        first_iteration: iterations of that epoch that are done already.
+        steps_per_epoch: training iterations an epoch.
+        val_steps: validation iterations an epoch; 0 without validation.
+        train_images: in the training data.
+        val_images: in the validation data; 0 without.
+        classes: names by label.
+        model_parameters: trainable parameters of the model.
+        log_state: what the observers of the interrupted run had saved (see `Observer.state`).
+    """
+
+    folder: Path
+    parameters: dict[str, Any]
+    rank: int
+    world_size: int
+    device: str
+    epochs: int
+    first_epoch: int
+    first_iteration: int
+    steps_per_epoch: int
+    val_steps: int
+    train_images: int
+    val_images: int
+    classes: tuple[str, ...]
+    model_parameters: int
+    log_state: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One iteration on this rank, told as soon as it is known and without waiting for a device.
+
+    Attributes:
+        phase: training or validation.
+        epoch: 0-based.
+        iteration: 1-based in the epoch.
+        images: of this rank's batch.
+        data_time_s: waiting for the batch.
+        iteration_time_s: of the whole iteration.
+    """
+
+    phase: Phase
+    epoch: int
+    iteration: int
+    images: int
+    data_time_s: float
+    iteration_time_s: float
+
+
+@dataclass(frozen=True)
+class PhaseReport:
+    """Some iterations of a phase: the last `print_freq` of them, or those of an epoch.
+
+    Times and speeds are means over iterations on this rank, in the published definition; the speed
+    is of all ranks. A rate to be trusted is `images / wall_s`.
+
+    Attributes:
+        phase: training or validation.
+        epoch: 0-based.
+        iteration: the last iteration, 1-based in the epoch.
+        iterations: how many.
+        images: on all ranks.
+        loss: mean over the images of all ranks; NaN and infinity are possible.
+        top1: % of the images of all ranks; 0 under mixup, as published.
+        top5: likewise.
+        data_time_s: the caller waited for a batch.
+        compute_time_s: the rest of the iteration.
+        iteration_time_s: both.
+        data_speed: mean of images / data time (img/s): the published, misleading number.
+        compute_speed: likewise.
+        iteration_speed: likewise.
+        compute_latency_s: quantiles (nearest) of the compute time: 0.95, 0.99, 1.
+        fetch_time_s: the part of data_time_s that waited for storage, if the loader can tell.
+        prep_time_s: the part of data_time_s that waited for decoding, likewise.
+        wall_s: from the first to the last of these iterations.
+        bytes_read: from storage, on all ranks.
+        lr: the learning rate; None in validation.
+        scans: the fidelity; None when the loader has none.
+    """
+
+    phase: Phase
+    epoch: int
+    iteration: int
+    iterations: int
+    images: int
+    loss: float
+    top1: float
+    top5: float
+    data_time_s: float
+    compute_time_s: float
+    iteration_time_s: float
+    data_speed: float
+    compute_speed: float
+    iteration_speed: float
+    compute_latency_s: dict[float, float]
+    fetch_time_s: float | None
+    prep_time_s: float | None
+    wall_s: float
+    bytes_read: int
+    lr: float | None
+    scans: int | None
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """A whole epoch.
+
+    Attributes:
+        epoch: 0-based.
+        train: None with skip_training.
+        validation: None without validation.
+        total_s: training, validation and what lies between; not the saving of checkpoints.
+        degraded: images loaded with fewer scan groups than asked for, so far, on this rank.
+        skipped: images left out so far, on this rank.
+    """
+
+    epoch: int
+    train: PhaseReport | None
+    validation: PhaseReport | None
+    total_s: float
+    degraded: int = 0
+    skipped: int = 0
+
+
+class NoticeKind(StrEnum):
+    """What a notice is about."""
+
+    CHECKPOINT = "checkpoint"
+    FIDELITY = "fidelity"  # a scan schedule or the tuner changed k; `values` has the scores
+    NAN_LOSS = "nan_loss"
+    DAMAGE = "damage"
+    INFO = "info"
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something to tell the user at once, and to keep.
+
+    Attributes:
+        kind: what it is about.
+        text: a sentence.
+        epoch: 0-based.
+        iteration: 1-based; 0 before the first of the epoch.
+        values: numbers that belong to it, JSON types only.
+    """
+
+    kind: NoticeKind
+    text: str
+    epoch: int
+    iteration: int
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a training ended.
+
+    Attributes:
+        folder: the run's folder.
+        log: the run log, on rank 0.
+        checkpoint: the last checkpoint written, if any.
+        status: "complete", or "stopped" by a signal or the time budget.
+        stopped_by: None, "SIGINT", "SIGTERM" or "time budget".
+        epochs_done: whole epochs, those of an earlier process included.
+        epochs: asked for.
+        best_top1: of validation, in %; None without validation.
+        best_epoch: 0-based.
+        final: the last epoch.
+        history: all epochs of this process.
+        train_images: trained on in this process, on all ranks.
+        wall_s: of this process's epochs.
+        bytes_read: from storage in this process's training epochs, on all ranks.
+        startup_s: from the start of this process to its first step.
+    """
+
+    folder: Path
+    log: Path
+    checkpoint: Path | None
+    status: str
+    stopped_by: str | None
+    epochs_done: int
+    epochs: int
+    best_top1: float | None
+    best_epoch: int | None
+    final: EpochReport | None
+    history: tuple[EpochReport, ...]
+    train_images: int
+    wall_s: float
+    bytes_read: int
+    startup_s: float
+
+
+class Observer:
+    """Is told what happens; each method may be left out."""
+
+    def started(self, info: RunInfo) -> None:
+        """Take what is known before the first step."""
+
+    def stepped(self, report: StepReport) -> None:
+        """Take an iteration; called for each one, so it must cost microseconds."""
+
+    def window(self, report: PhaseReport) -> None:
+        """Take the last `print_freq` iterations."""
+
+    def epoch_ended(self, report: EpochReport) -> None:
+        """Take an epoch."""
+
+    def noticed(self, notice: Notice) -> None:
+        """Take a notice."""
+
+    def ended(self, result: TrainResult) -> None:
+        """Take the end; not called after an error."""
+
+    def close(self) -> None:
+        """Release files and screens; always called, also after an error."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what this observer needs to go on after a resume: JSON types only.
+
+        It is saved in each checkpoint under the class's name and comes back in `RunInfo.log_state`.
+        """
+        return {}
