@@ -1,8 +1,8 @@
 """The contract of every loader: what is asked for (`LoaderConfig`), what comes (`Batch`), and how.
 
 A loader is iterable over batches, has an exact `len()`, and can be stopped and resumed at any
-batch. Which samples come, and how each is cropped, depends on the seed, the epoch, the rank and the
-number of ranks, and on nothing else.
+batch. Which samples come together, and how each is cropped, depends on the seed, the epoch, the
+images a step on all ranks and the lanes (lanes.py), and on nothing else.
 """
 
 from __future__ import annotations
@@ -41,17 +41,24 @@ class LoaderConfig:
         shuffle: whether to shuffle; else the order of the dataset.
         rank: this process, 0 to world_size - 1.
         world_size: the number of processes that share an epoch.
+        lanes: stretches of the epoch that each step takes equal parts of. Runs with the same
+            batch_size x world_size and the same lanes have the same steps and can go on from
+            each other's states, whatever their world_size; lanes must divide that product. None
+            is world_size for PCR datasets, so that each record is read by about one rank: with
+            other numbers, a record is read by all ranks that share its lane, and a rank holds
+            records of all lanes that it shares. For plain files, which do not care, it is 1.
         tail: what to do with a number of images that does not divide: "drop" makes every batch
-            full and leaves out the rest (others each epoch); "pad" loads everything, repeats
-            fewer than world_size images at the end (`Batch.padding`), and ends with a smaller
-            batch.
+            full and leaves out the rest (others each epoch); "pad" loads everything, ends with
+            a smaller batch, and there repeats an image on ranks that would have one fewer than
+            others (`Batch.padding`).
         workers: threads or processes that decode.
         prefetch: batches that are prepared ahead.
         on_damage: "fail" raises; "degrade" uses the intact scan groups before the damaged one;
             "skip" leaves the image out, and its batch is smaller, at worst empty. Loaders of
             plain files have no scan groups: they take "degrade" for "skip".
         scans: fidelity k of a PCR dataset; None is full fidelity.
-        shuffle_window: records whose images are mixed; twice as many are in memory at most.
+        shuffle_window: records whose images are mixed; twice as many are in memory at most, of
+            each lane that this rank has a share of.
         fetch_threads: threads that read records.
         smoothing: libjpeg's block smoothing of images at less than full fidelity.
         pin_memory: page-locked batches; None pins where torch sees a GPU.
@@ -73,6 +80,7 @@ class LoaderConfig:
     shuffle: bool = True
     rank: int = 0
     world_size: int = 1
+    lanes: int | None = None
     tail: Literal["drop", "pad"] = "drop"
     workers: int = 2
     prefetch: int = 3
@@ -99,7 +107,13 @@ class LoaderConfig:
         """Return the same for validation data: in order, all of it, the centre of each image."""
         transform = replace(self.transform, train=False)
         return replace(
-            self, data=data, transform=transform, shuffle=False, tail="pad", auto_augment=False
+            self,
+            data=data,
+            transform=transform,
+            shuffle=False,
+            lanes=None,
+            tail="pad",
+            auto_augment=False,
         )
 
 
@@ -224,13 +238,13 @@ class Loader(ABC):
         return {"epoch": self._epoch, "batch": self._next_batch, **self.order.identity()}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go to where another loader stood.
+        """Go to where another loader stood, of whatever rank among however many.
 
         Raises:
-            UsageError: that loader had another dataset, seed, batch size or number of ranks.
+            UsageError: that loader had another dataset, seed, global batch or number of lanes.
         """
         for key, value in self.order.identity().items():
-            if key != "rank" and state.get(key) != value:
+            if state.get(key) != value:
                 raise UsageError(
                     f"This loader has {key} {value}, the saved state has {state.get(key)}: the "
                     "order of the data would not go on where it stopped."

@@ -61,6 +61,7 @@ def file_order(files: FileList, config: LoaderConfig) -> Order:
         shuffle=config.shuffle,
         rank=config.rank,
         world_size=config.world_size,
+        lanes=config.lanes or 1,
         tail=config.tail,
     )
 

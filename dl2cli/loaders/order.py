@@ -1,9 +1,8 @@
-"""Which sample comes when: a function of seed, epoch, rank and world size, not a history.
+"""Which sample comes when: a function of seed, epoch and global batch, not a history.
 
-Records are shuffled, their images laid end to end, and each rank takes an equal stretch of that
-line, so that ranks share at most one record with a neighbour. Within its stretch a rank mixes the
-images of `shuffle_window` records at a time. Plain files are records of one image; with a window
-that holds all of them, the shuffle is complete.
+Records are shuffled, their images laid end to end, and the line cut into lanes (lanes.py), of which
+each rank gets a share. Within a lane the images of `shuffle_window` records at a time are mixed.
+Plain files are records of one image; with a window that holds all of them, the shuffle is complete.
 
 Random numbers are hashes of what they are for, so that no library's generator has a say in them.
 Source of the hash: the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dl2cli.errors import UsageError
+from dl2cli.loaders.lanes import Lanes
 
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _RECORDS, _SLOTS, _WINDOWS = range(3)  # what a random number is for
@@ -28,7 +28,8 @@ class EpochOrder:
     """The samples of one rank in one epoch, n of them.
 
     Attributes:
-        visits: uint32 (v,): records in the order in which they are read; a record may come twice.
+        visits: uint32 (v,): records in the order in which they are first needed; one that lies in
+            two lanes comes twice.
         visit: uint32 (n,): for each sample, which visit it belongs to.
         slot: uint32 (n,): which image of the record it is.
         sample: uint64 (n,): its number in the dataset, on which its crop depends.
@@ -78,6 +79,7 @@ class Order:
         shuffle_window: int | None = None,
         rank: int = 0,
         world_size: int = 1,
+        lanes: int | None = None,
         tail: Literal["drop", "pad"] = "drop",
     ) -> None:
         """Prepare the order of `counts[i]` images in each record i.
@@ -87,81 +89,97 @@ class Order:
             batch_size: samples a batch on each rank.
             seed: of the shuffle.
             shuffle: whether to shuffle.
-            shuffle_window: records whose images are mixed; None mixes all.
+            shuffle_window: records of a lane whose images are mixed; None mixes all.
             rank: whose order it is.
             world_size: the number of ranks.
+            lanes: stretches of the line that share each global batch; None is world_size.
             tail: "drop" or "pad", see `LoaderConfig`.
 
         Raises:
-            UsageError: a rank that cannot be, or fewer images than one batch on each rank needs.
+            UsageError: a rank that cannot be, lanes that do not divide the global batch, or fewer
+                images than one batch on each rank needs.
         """
-        if not 0 <= rank < world_size:
-            raise UsageError(f"There is no rank {rank} among {world_size}.")
         if tail not in ("drop", "pad"):
             raise UsageError(f"tail must be drop or pad, not {tail!r}.")
         self.counts = np.asarray(counts, dtype=np.int64)
         self.images = int(self.counts.sum())
-        self.batch_size = batch_size
         self.seed = seed
         self.shuffle = shuffle
         self.window = shuffle_window or max(len(self.counts), 1)
-        self.rank = rank
-        self.world_size = world_size
-        self.drop = tail == "drop"
-        if self.images == 0:
-            raise UsageError("The dataset holds no images.")
-        if self.drop and self.images < batch_size * world_size:
-            raise UsageError(
-                f"{self.images} images are fewer than one batch of {batch_size} on each of "
-                f"{world_size} ranks: choose a smaller batch, or pad instead of drop."
-            )
+        self.lanes = Lanes(
+            images=self.images,
+            batch_size=batch_size,
+            lanes=world_size if lanes is None else lanes,
+            rank=rank,
+            world_size=world_size,
+            drop=tail == "drop",
+        )
 
     @property
     def samples(self) -> int:
         """Samples an epoch on each rank."""
-        if self.drop:
-            return self.images // (self.batch_size * self.world_size) * self.batch_size
-        return -(-self.images // self.world_size)
+        return self.lanes.samples
 
     @property
     def steps(self) -> int:
         """Batches an epoch, the same on each rank."""
-        return -(-self.samples // self.batch_size)
+        return self.lanes.steps
+
+    @property
+    def max_records(self) -> int:
+        """Records that a loader may hold: of each lane that it uses, two windows."""
+        return 2 * self.window * len(self.lanes.used)
 
     def identity(self) -> dict[str, int]:
         """What two orders must share for one to go on where the other stopped."""
         return {
             "seed": self.seed,
             "images": self.images,
-            "batch_size": self.batch_size,
-            "world_size": self.world_size,
+            "global_batch": self.lanes.global_batch,
+            "lanes": self.lanes.lanes,
             "shuffle": int(self.shuffle),
             "shuffle_window": self.window,
-            "drop": int(self.drop),
-            "rank": self.rank,
+            "drop": int(self.lanes.drop),
         }
 
     def epoch(self, epoch: int) -> EpochOrder:
         """Return the samples of an epoch on this rank."""
         line = self._line(epoch)
-        begin = self.rank * self.samples
-        places = np.arange(begin, begin + self.samples, dtype=np.int64)
-        padding = int(np.count_nonzero(places >= self.images))
-        stretch = line[places % self.images]
+        keys = self._hash(epoch, _WINDOWS, self.images)
         starts = np.concatenate([[0], np.cumsum(self.counts)])
-        record = np.searchsorted(starts, stretch, side="right") - 1
-        # A visit is a run of samples of one record; the line lays each record's samples together.
-        visit = np.concatenate([[0], np.cumsum(np.diff(record) != 0)])
-        visits = record[np.concatenate([[True], np.diff(record) != 0])]
-        if self.shuffle:
-            mixed = self._mix(stretch, visit, epoch, self.samples - padding)
-            stretch, visit, record = stretch[mixed], visit[mixed], record[mixed]
+        lane_of, within = self.lanes.places()
+        samples = np.empty(len(within), dtype=np.int64)
+        visit = np.empty(len(within), dtype=np.int64)
+        visits = 0
+        for lane in self.lanes.used:
+            begin, end = self.lanes.stretch(lane)
+            stretch = line[begin:end]
+            record = np.searchsorted(starts, stretch, side="right") - 1
+            # A visit is a run of samples of one record: the line lays each record's together.
+            runs = visits + np.concatenate([[0], np.cumsum(np.diff(record) != 0)])
+            if self.shuffle:
+                mixed = np.lexsort((keys[stretch], (runs - visits) // self.window))
+                stretch, runs = stretch[mixed], runs[mixed]
+            ours = lane_of == lane
+            samples[ours], visit[ours] = stretch[within[ours]], runs[within[ours]]
+            visits = int(runs.max()) + 1
+        return self._numbered(samples, visit, starts)
+
+    def _numbered(
+        self, samples: NDArray[np.int64], visit: NDArray[np.int64], starts: NDArray[np.int64]
+    ) -> EpochOrder:
+        """Number the visits by their first use."""
+        record = np.searchsorted(starts, samples, side="right") - 1
+        _, first, inverse = np.unique(visit, return_index=True, return_inverse=True)
+        by_use = np.argsort(first)
+        number = np.empty(len(first), dtype=np.uint32)
+        number[by_use] = np.arange(len(first), dtype=np.uint32)
         return EpochOrder(
-            visits.astype(np.uint32),
-            visit.astype(np.uint32),
-            (stretch - starts[record]).astype(np.uint32),
-            stretch.astype(np.uint64),
-            padding,
+            record[first[by_use]].astype(np.uint32),
+            number[inverse],
+            (samples - starts[record]).astype(np.uint32),
+            samples.astype(np.uint64),
+            self.lanes.padding,
         )
 
     def _line(self, epoch: int) -> NDArray[np.int64]:
@@ -173,15 +191,6 @@ class Order:
         place[np.argsort(self._hash(epoch, _RECORDS, records))] = np.arange(records)
         of_sample = np.repeat(place, self.counts)
         return np.lexsort((self._hash(epoch, _SLOTS, self.images), of_sample)).astype(np.int64)
-
-    def _mix(
-        self, stretch: NDArray[np.int64], visit: NDArray[np.int64], epoch: int, real: int
-    ) -> NDArray[np.int64]:
-        """Return a permutation that mixes samples within windows of visits, padding kept last."""
-        keys = self._hash(epoch, _WINDOWS, self.images)[stretch]
-        window = visit // self.window
-        window[real:] = window.max(initial=0) + 1
-        return np.lexsort((keys, window)).astype(np.int64)
 
     def _hash(self, epoch: int, purpose: int, count: int) -> NDArray[np.uint64]:
         key = mix64(mix64(mix64(np.uint64(self.seed & _MASK)) ^ np.uint64(epoch & _MASK)))

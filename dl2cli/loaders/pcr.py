@@ -2,11 +2,14 @@
 
 Memory, beyond what the process has anyway, at most::
 
-    2 x shuffle_window x (the largest record's prefix at k, rounded up to 2 MiB)
+    lanes x 2 x shuffle_window x (the largest record's prefix at k, rounded up to 2 MiB)
   + (prefetch + 1) x batch_size x 3 x size x size x (4 if normalized else 1)
   + workers x (6 bytes x the pixels of an image + 4 bytes x the rows of its crop x size)
 
-A record's prefix is read once an epoch on each rank (its first and last record perhaps twice).
+where lanes are those of which this rank has a share: one, unless `LoaderConfig.lanes` says
+otherwise. A record's prefix is read once an epoch, by one rank, where each rank has a lane of its
+own (but for the records at the ends of a lane, which its neighbours read, too); else once by every
+rank that has a share of its lane.
 """
 
 from __future__ import annotations
@@ -61,7 +64,7 @@ class PcrLoader(Loader):
             [record.file for record in records],
             [list(record.lengths) for record in records],
             [record.crc32c for record in records],
-            2 * config.shuffle_window,
+            self.order.max_records,
         )
         self._ready_sum = 0
 
@@ -121,7 +124,7 @@ class _Run:
             transform=config.transform.native(),
             output=config.output.native(),
             groups=loader.scans,
-            max_records=2 * config.shuffle_window,
+            max_records=loader.order.max_records,
             decode_threads=config.workers,
             fetch_threads=config.fetch_threads,
             on_damage=config.on_damage,
@@ -219,6 +222,7 @@ def record_order(dataset: pcr.Dataset, config: LoaderConfig) -> Order:
         shuffle_window=config.shuffle_window,
         rank=config.rank,
         world_size=config.world_size,
+        lanes=config.lanes,
         tail=config.tail,
     )
 

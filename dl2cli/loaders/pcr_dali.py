@@ -1,6 +1,7 @@
 """The `pcr-dali` loader: records at fidelity k, read by us and decoded by DALI.
 
-Memory: 2 x shuffle_window records at k, as whole JPEGs, and what DALI takes.
+Memory: 2 x shuffle_window records at k of each lane that this rank has a share of, as whole JPEGs,
+and what DALI takes.
 """
 
 from __future__ import annotations
@@ -44,7 +45,13 @@ class PcrDaliLoader(Loader):
 
         config = self.config
         order = self.order.epoch(epoch).tail(first * config.batch_size)
-        with _Records(config, self.dataset, self.scans, order) as records:
+        with _Records(
+            self.dataset,
+            self.scans,
+            order,
+            max_records=self.order.max_records,
+            threads=config.fetch_threads,
+        ) as records:
             source = BatchSource(config, order, epoch, records.load, always_full=False)
             decoding = Decoding(config, source, gpu=self.gpu)
             for at in range(0, len(order), config.batch_size):
@@ -69,17 +76,24 @@ class PcrDaliGpuLoader(PcrDaliLoader):
 
 
 class _Records:
-    """Reads the records of an epoch ahead, at most two windows of them in memory."""
+    """Reads the records of an epoch ahead, at most two windows of each lane in memory."""
 
     def __init__(
-        self, config: LoaderConfig, dataset: pcr.Dataset, scans: int, order: EpochOrder
+        self,
+        dataset: pcr.Dataset,
+        scans: int,
+        order: EpochOrder,
+        *,
+        max_records: int,
+        threads: int,
     ) -> None:
-        self._config, self._dataset, self._scans, self._order = config, dataset, scans, order
+        self._dataset, self._scans, self._order = dataset, scans, order
+        self._max_records = max_records
         self.loaded: dict[int, tuple[int, NDArray[np.int64]]] = {}  # place: bytes read, labels
         self._left = np.bincount(order.visit, minlength=len(order.visits))
         self._open: dict[int, Future[_Opened]] = {}
         self._next = 0
-        self._pool = ThreadPoolExecutor(config.fetch_threads, "dl2-fetch")
+        self._pool = ThreadPoolExecutor(threads, "dl2-fetch")
         self._read_ahead()
 
     def __enter__(self) -> _Records:
@@ -106,7 +120,7 @@ class _Records:
         return jpegs, np.asarray(sizes, dtype=np.uint32)
 
     def _read_ahead(self) -> None:
-        while self._next < len(self._left) and len(self._open) < 2 * self._config.shuffle_window:
+        while self._next < len(self._left) and len(self._open) < self._max_records:
             record = int(self._order.visits[self._next])
             self._open[self._next] = self._pool.submit(_Opened, self._dataset, record, self._scans)
             self._next += 1

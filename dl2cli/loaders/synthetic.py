@@ -37,6 +37,7 @@ class SyntheticLoader(Loader):
             seed=config.seed,
             rank=config.rank,
             world_size=config.world_size,
+            lanes=config.lanes or 1,
             tail=config.tail,
         )
         super().__init__(config, order, config.classes or classes)
@@ -53,7 +54,10 @@ class SyntheticLoader(Loader):
             count = min(self.config.batch_size, self.order.samples - begin)
             self._count(batches=1, images=count)
             ids = np.stack([np.arange(begin, begin + count), np.zeros(count)], axis=1)
-            yield Batch(self._images[:count], self._labels[:count], 0, ids.astype(np.int64))
+            padding = self.order.lanes.padding if step + 1 == len(self) else 0
+            yield Batch(
+                self._images[:count], self._labels[:count], 0, ids.astype(np.int64), padding
+            )
 
 
 def _count(data: Path) -> tuple[int, tuple[str, ...]]:

@@ -57,7 +57,7 @@ def plain(folder, tmp_path_factory):
 
 def make(name, plain, **options):
     data = plain[1] if name.startswith("pcr") else plain[0]
-    config = LoaderConfig(data, batch_size=4, transform=TransformConfig(size=40), **options)
+    config = LoaderConfig(data, **{"batch_size": 4, **options}, transform=TransformConfig(size=40))
     return create_loader(name, config)
 
 
@@ -130,6 +130,50 @@ def test_ranks_take_equal_steps_and_cover_all(name, plain):
         for pair in batch.ids[: len(batch) - batch.padding]
     ]
     assert len(real) == len(set(real)) == sum(1 for _ in plain[0].glob("*/*.jpg"))
+
+
+def all_steps(name, plain, world, state=None, **options):
+    """(images, labels, ids) of each step, those of all ranks together, without padding."""
+    options = {"lanes": 2, "tail": "pad", "shuffle_window": 1, **options}
+    ranks = []
+    for rank in range(world):
+        loader = make(name, plain, rank=rank, world_size=world, batch_size=12 // world, **options)
+        if state is not None:
+            loader.load_state_dict(state)
+        ranks.append(list(loader))
+    steps = []
+    for batches in zip(*ranks, strict=True):
+        assert len({len(batch) for batch in batches}) == 1
+        parts = [(b, len(b) - b.padding) for b in batches]
+        steps.append(
+            (
+                torch.cat([b.images[:n] for b, n in parts]),
+                torch.cat([b.labels[:n] for b, n in parts]),
+                np.concatenate([b.ids[:n] for b, n in parts]),
+            )
+        )
+    return steps
+
+
+@pytest.mark.parametrize("name", DECODING)
+def test_ranks_do_not_change_the_steps_and_others_can_go_on(name, plain):
+    alone = all_steps(name, plain, 1)
+    options = {"lanes": 2, "tail": "pad", "shuffle_window": 1}
+    two = make(name, plain, rank=1, world_size=2, batch_size=6, **options)
+    iterator = iter(two)
+    next(iterator)
+    state = two.state_dict()
+    iterator.close()
+    for steps in (
+        all_steps(name, plain, 3),
+        alone[:1] + all_steps(name, plain, 3, state),
+        alone[:1] + all_steps(name, plain, 2, state),
+    ):
+        assert len(steps) == len(alone) == 3
+        for step, wanted in zip(steps, alone, strict=True):
+            assert torch.equal(step[0], wanted[0])
+            assert torch.equal(step[1], wanted[1])
+            assert np.array_equal(step[2], wanted[2])
 
 
 @pytest.mark.parametrize("name", DECODING)

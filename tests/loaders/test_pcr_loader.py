@@ -151,8 +151,15 @@ def test_resuming_anywhere_goes_on_exactly(config):
 
 def test_a_state_of_another_loader_is_refused(config):
     state = PcrLoader(config).state_dict()
-    for change in ({"seed": 5}, {"batch_size": 3}, {"world_size": 2}, {"shuffle_window": 1}):
-        with pytest.raises(UsageError, match=next(iter(change))):
+    changes = {
+        "seed 5": {"seed": 5},
+        "global_batch 3": {"batch_size": 3},
+        "global_batch 8": {"world_size": 2, "lanes": 1},
+        "lanes 2": {"lanes": 2},
+        "shuffle_window 1": {"shuffle_window": 1},
+    }
+    for words, change in changes.items():
+        with pytest.raises(UsageError, match=f"has {words}, the saved state has"):
             PcrLoader(replace(config, **change)).load_state_dict(state)
 
 

@@ -1,0 +1,125 @@
+"""How an epoch is cut: lanes of the line of samples, global batches, and each rank's share of them.
+
+The line of n samples is cut into L *lanes*, stretches that are equal but for the last batch. A
+global batch of B images takes the next B / L samples of each lane in turn; of W ranks, rank r gets
+the images [r B / W, (r + 1) B / W) of it. So which images are learned from together depends on B
+and L, not on W. With L = W each rank reads its own stretch of the line; with other numbers a
+lane's records are read by every rank that has a share of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dl2cli.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """The cut of an epoch of `images` samples, seen from one rank.
+
+    Attributes:
+        images: samples in the line.
+        batch_size: samples a batch on each rank.
+        lanes: L.
+        rank: this process, 0 to world_size - 1.
+        world_size: W.
+        drop: leave out what does not fill a global batch; else the last batch is smaller, and
+            ranks that would have one image fewer in it than others repeat their last one.
+    """
+
+    images: int
+    batch_size: int
+    lanes: int
+    rank: int
+    world_size: int
+    drop: bool
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rank < self.world_size:
+            raise UsageError(f"There is no rank {self.rank} among {self.world_size}.")
+        if self.images == 0:
+            raise UsageError("The dataset holds no images.")
+        if self.lanes < 1 or self.global_batch % self.lanes != 0:
+            raise UsageError(
+                f"A global batch of {self.global_batch} images ({self.batch_size} on each of "
+                f"{self.world_size} ranks) does not divide into {self.lanes} lanes: choose a "
+                f"number of lanes that divides it, or a batch size that is a multiple of it."
+            )
+        if self.drop and self.images < self.global_batch:
+            raise UsageError(
+                f"{self.images} images are fewer than one batch of {self.batch_size} on each of "
+                f"{self.world_size} ranks: choose a smaller batch, or pad instead of drop."
+            )
+
+    @property
+    def global_batch(self) -> int:
+        """Images a step on all ranks: B."""
+        return self.batch_size * self.world_size
+
+    @property
+    def full_batches(self) -> int:
+        """Global batches of B images; with `drop` there are no others, else there is one more."""
+        whole = self.images if self.drop else self.images - 1
+        return whole // self.global_batch
+
+    @property
+    def rest(self) -> int:
+        """Images in the last global batch, which is not among the full ones: 1 to B, or none."""
+        return 0 if self.drop else self.images - self.full_batches * self.global_batch
+
+    @property
+    def samples(self) -> int:
+        """Samples an epoch on each rank, with padding."""
+        return self.full_batches * self.batch_size + -(-self.rest // self.world_size)
+
+    @property
+    def steps(self) -> int:
+        """Batches an epoch, the same on each rank."""
+        return -(-self.samples // self.batch_size)
+
+    @property
+    def padding(self) -> int:
+        """How many of this rank's last samples repeat others: none or one."""
+        begin, end = self._share(self.rest, self.world_size, self.rank)
+        return -(-self.rest // self.world_size) - (end - begin)
+
+    def stretch(self, lane: int) -> tuple[int, int]:
+        """Return where a lane begins and ends in the line."""
+        whole = self.full_batches * (self.global_batch // self.lanes)
+        begin, end = self._share(self.rest, self.lanes, lane)
+        return lane * whole + begin, (lane + 1) * whole + end
+
+    @cached_property
+    def used(self) -> tuple[int, ...]:
+        """The lanes of which this rank has a share."""
+        return tuple(np.unique(self.places()[0]).tolist())
+
+    def places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return for each of this rank's samples (n,): its lane, and its number in the lane."""
+        a_lane = self.global_batch // self.lanes
+        batch = np.repeat(np.arange(self.full_batches), self.batch_size)
+        place = self.rank * self.batch_size + np.arange(len(batch)) % self.batch_size
+        lane, within = place // a_lane, batch * a_lane + place % a_lane
+        begin, end = self._share(self.rest, self.world_size, self.rank)
+        if begin == end and self.full_batches == 0:
+            begin = end - 1  # there is nothing to repeat but the image of another rank
+        last = np.arange(begin, end)
+        ends = np.asarray([self._share(self.rest, self.lanes, i)[1] for i in range(self.lanes)])
+        lane_of = np.searchsorted(ends, last, side="right")
+        begins = np.concatenate([[0], ends[:-1]])
+        lane = np.concatenate([lane, lane_of])
+        within = np.concatenate([within, self.full_batches * a_lane + last - begins[lane_of]])
+        repeat = [len(lane) - 1] * (self.samples - len(lane))
+        return np.append(lane, lane[repeat]), np.append(within, within[repeat])
+
+    @staticmethod
+    def _share(count: int, parts: int, part: int) -> tuple[int, int]:
+        """Return which of `count` things fall to a part: as many to each, one more to the first."""
+        least, more = divmod(count, parts)
+        begin = part * least + min(part, more)
+        return begin, begin + least + (part < more)
