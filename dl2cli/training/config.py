@@ -40,6 +40,8 @@ class DataConfig:
         auto_augment: AutoAugment, of the pytorch loader.
         synthetic_train: images of a synthetic training set that has no data behind it.
         synthetic_val: likewise of validation.
+        lanes: see `LoaderConfig.lanes`.
+        persistent_workers: the pytorch loader keeps its workers from epoch to epoch.
     """
 
     train: Path
@@ -60,6 +62,8 @@ class DataConfig:
     auto_augment: bool = False
     synthetic_train: int | None = None
     synthetic_val: int | None = None
+    lanes: int | None = None
+    persistent_workers: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ class TrainConfig:
     Attributes:
         folder: the run's folder.
         data: where images come from.
-        model: which network.
+        model: which network; 0 classes means as many as the dataset has.
         optimizer: how it learns.
         lr: how fast.
         loss: of what.

@@ -1,0 +1,223 @@
+"""Puts the parts of a training together: device, data, model, optimiser."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from dl2cli.errors import DataError, UsageError
+from dl2cli.loaders import Batch, Loader, LoaderConfig, create_loader, create_validation_loader
+from dl2cli.training.config import TrainConfig
+from dl2cli.training.distributed import Group
+from dl2cli.training.loss import Criterion
+from dl2cli.training.lr_schedule import learning_rate
+from dl2cli.training.models import create_model
+from dl2cli.training.optimizer import create_optimizer
+from dl2cli.training.precision import Precision
+from dl2cli.training.step import TrainStep
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a training works with.
+
+    Attributes:
+        seed: of everything random, the same on all ranks.
+        loader: of training batches.
+        validation: of validation batches, if there are any.
+        model: the network itself: its state is what is saved.
+        replica: the network as steps call it: compiled, and in step with the other ranks.
+        optimizer: of its parameters.
+        criterion: its loss.
+        precision: of its numbers.
+        step: trains it.
+        inputs: brings batches to it.
+    """
+
+    seed: int
+    loader: Loader
+    validation: Loader | None
+    model: torch.nn.Module
+    replica: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    criterion: Criterion
+    precision: Precision
+    step: TrainStep
+    inputs: Inputs
+
+
+class Inputs:
+    """Brings batches to the device, normalised there if a loader has not done it."""
+
+    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+        import torch
+
+        output = config.data.output
+        self.device = device
+        self.mean = torch.tensor(output.mean, device=device).view(1, 3, 1, 1) * 255
+        self.std = torch.tensor(output.std, device=device).view(1, 3, 1, 1) * 255
+
+    def __call__(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return images (n, 3, H, W), normalised float32, and labels (n,), on the device."""
+        if self.device.type != "cpu":
+            batch = batch.to(self.device)
+        images = batch.images
+        if not images.is_floating_point():
+            images = images.float().sub_(self.mean).div_(self.std)
+        return images, batch.labels
+
+
+def make_parts(config: TrainConfig, group: Group, checkpoint: dict[str, Any] | None) -> Parts:
+    """Make the parts, in the state of a checkpoint if there is one.
+
+    Raises:
+        UsageError: options that cannot be, or do not fit the checkpoint.
+        DataError: damaged data, or other classes in validation than in training.
+        MissingDependency: a loader's part is not installed.
+    """
+    import torch
+
+    seed = _seed(config, group, checkpoint)
+    loaders = loader_config(config, group, seed)
+    loader = create_loader(config.data.loader, loaders)
+    validation = _validation(config, loaders, loader)
+    model = _model(config, loader, seed, checkpoint)
+    model = model.to(group.device)
+    if config.channels_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = create_optimizer(model, config.optimizer, learning_rate(config.lr, 0))
+    criterion = Criterion(config.loss)
+    precision = Precision(config.precision, group.device)
+    if checkpoint is not None:
+        _restore(checkpoint, optimizer, precision)
+    replica = group.wrap(torch.compile(model) if config.compile else model)
+    accumulate = _accumulate(config, group)
+    return Parts(
+        seed=seed,
+        loader=loader,
+        validation=validation,
+        model=model,
+        replica=replica,
+        optimizer=optimizer,
+        criterion=criterion,
+        precision=precision,
+        step=TrainStep(replica, criterion, optimizer, precision, accumulate=accumulate),
+        inputs=Inputs(config, group.device),
+    )
+
+
+def loader_config(config: TrainConfig, group: Group, seed: int) -> LoaderConfig:
+    """Return what the training loader of this rank is asked for."""
+    data = config.data
+    scans = config.scans.scans_at(0) if config.scans else None
+    return LoaderConfig(
+        data=data.train,
+        batch_size=data.batch_size,
+        transform=data.transform,
+        # A GPU normalises bytes faster than they could be sent as floats.
+        output=replace(
+            data.output,
+            normalized=group.device.type == "cpu",
+            channels_last=config.channels_last,
+        ),
+        seed=seed,
+        rank=group.rank,
+        world_size=group.world_size,
+        lanes=data.lanes,
+        tail=data.tail,
+        workers=data.workers,
+        prefetch=data.prefetch,
+        on_damage=data.on_damage,
+        scans=scans,
+        shuffle_window=data.shuffle_window,
+        smoothing=data.smoothing,
+        dataset_class=data.dataset_class,
+        cache_bytes=data.cache_bytes,
+        auto_augment=data.auto_augment,
+        persistent_workers=data.persistent_workers,
+        synthetic_images=data.synthetic_train,
+        synthetic_classes=config.model.num_classes or None,
+        device_id=group.device.index or 0,
+    )
+
+
+def _seed(config: TrainConfig, group: Group, checkpoint: dict[str, Any] | None) -> int:
+    if config.seed is not None:
+        return config.seed
+    return int(checkpoint["seed"]) if checkpoint else group.from_first(secrets.randbits(31))
+
+
+def _validation(config: TrainConfig, loaders: LoaderConfig, loader: Loader) -> Loader | None:
+    """Return the loader of validation data, which must have the classes of the training data."""
+    data = config.data
+    if data.val is None and data.synthetic_val is None:
+        return None
+    if data.synthetic_val is not None:
+        synthetic = replace(loaders, synthetic_images=data.synthetic_val, lanes=None)
+        return create_loader("synthetic", synthetic.for_validation(data.train))
+    assert data.val is not None
+    wanted = replace(
+        loaders, classes=loader.classes, scans=data.val_scans, lanes=None, synthetic_images=None
+    )
+    validation = create_validation_loader(wanted, data.val)
+    if validation.classes != loader.classes:
+        raise DataError(
+            f"{data.val} has other classes ({len(validation.classes)}) than {data.train} "
+            f"({len(loader.classes)}): convert both in one go, as train/ and val/ of one folder."
+        )
+    return validation
+
+
+def _model(
+    config: TrainConfig, loader: Loader, seed: int, checkpoint: dict[str, Any] | None
+) -> torch.nn.Module:
+    import torch
+
+    classes = len(loader.classes)
+    wanted = config.model.num_classes or classes
+    if wanted < classes:
+        raise UsageError(f"The data has {classes} classes, and --num-classes is {wanted}.")
+    torch.manual_seed(seed)  # the same first weights on every rank
+    model = create_model(replace(config.model, num_classes=wanted))
+    if checkpoint is None:
+        return model
+    if checkpoint["arch"] != config.model.arch:
+        raise UsageError(
+            f"The checkpoint is of {checkpoint['arch']}, and --arch is {config.model.arch}."
+        )
+    try:
+        model.load_state_dict(checkpoint["model"])
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise UsageError(f"The checkpoint does not fit this model: {reason}") from error
+    return model
+
+
+def _restore(
+    checkpoint: dict[str, Any], optimizer: torch.optim.Optimizer, precision: Precision
+) -> None:
+    try:
+        optimizer.load_state_dict(checkpoint["optimizer"])
+        precision.load_state_dict(checkpoint["precision"])
+    except (ValueError, KeyError, RuntimeError) as error:
+        raise UsageError(
+            f"The checkpoint is of another optimizer or precision: {error}."
+        ) from error
+
+
+def _accumulate(config: TrainConfig, group: Group) -> int:
+    """Return how many batches make a step of the optimiser."""
+    together = config.data.batch_size * group.world_size
+    wanted = config.optimizer_batch_size
+    if wanted is None or wanted == together:
+        return 1
+    if wanted < together or wanted % together:
+        raise UsageError(
+            f"The optimizer's batch size must be a multiple of the {together} images that all "
+            f"ranks load together, and {wanted} is none."
+        )
+    return wanted // together

@@ -1,0 +1,139 @@
+"""A training in stages, each on another variant of the dataset, as published.
+
+Every stage goes on where the one before ended, and writes a log of its own
+(`experiment_report_stage_N.json`, `checkpoint_N.pth.tar`); `regimen_log.json` has the wall time of
+each. On one PCR dataset a scan schedule does the same within a single run.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from dl2cli.errors import DataError, UsageError
+from dl2cli.training.checkpoint import load_checkpoint
+from dl2cli.training.config import TrainConfig
+from dl2cli.training.distributed import world_from_environment
+from dl2cli.training.events import Observer, TrainResult
+from dl2cli.training.trainer import train
+
+REGIMEN_LOG: Final = "regimen_log.json"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Which data from which epoch (0-based) on."""
+
+    first_epoch: int
+    train: Path
+    val: Path | None
+
+
+@dataclass(frozen=True)
+class RegimenResult:
+    """The result of each stage that this process trained, and the log of all."""
+
+    stages: tuple[TrainResult, ...]
+    log: Path
+
+    @property
+    def stopped_by(self) -> str | None:
+        """Why the last stage stopped, if it did not end."""
+        return self.stages[-1].stopped_by if self.stages else None
+
+
+def train_regimen(
+    config: TrainConfig,
+    stages: Sequence[Stage],
+    observers: Callable[[int], Sequence[Observer]] = lambda stage: (),
+) -> RegimenResult:
+    """Train through stages; `config` says all but the data and the names of the files.
+
+    With `config.checkpoint.resume`, it goes on in the stage in which that checkpoint was saved.
+
+    Args:
+        config: the training.
+        stages: in ascending order, the first from epoch 0 on.
+        observers: makes those of a stage.
+
+    Raises:
+        UsageError: stages that make no sense; otherwise as `train`.
+    """
+    ends = _check(config, stages)
+    log = config.folder / REGIMEN_LOG
+    resume = config.checkpoint.resume
+    at = int(load_checkpoint(resume)["epoch"]) if resume else 0
+    times: dict[str, Any] = _read_log(log) if resume else {}
+    results: list[TrainResult] = []
+    for number, (stage, end) in enumerate(zip(stages, ends, strict=True)):
+        if end <= at:
+            continue
+        started = time.perf_counter()
+        result = train(_stage_config(config, number, stage, end - at, resume), observers(number))
+        results.append(result)
+        before = times.get(f"stage_{number}", {}).get("time", 0.0) if at > stage.first_epoch else 0
+        times[f"stage_{number}"] = {
+            "time": before + time.perf_counter() - started,
+            "epochs": end - stage.first_epoch,
+            "dataset": str(stage.train),
+        }
+        if world_from_environment()[0] == 0:
+            _write_log(log, times)
+        if result.stopped_by is not None:
+            break
+        resume, at = result.checkpoint, end
+    return RegimenResult(tuple(results), log)
+
+
+def _check(config: TrainConfig, stages: Sequence[Stage]) -> list[int]:
+    """Return the epoch before which each stage ends."""
+    firsts = [stage.first_epoch for stage in stages]
+    if (
+        not firsts
+        or firsts[0] != 0
+        or any(a >= b for a, b in zip(firsts, firsts[1:], strict=False))
+    ):
+        raise UsageError(
+            "Stages begin at ascending epochs, the first at 0, as in raw@0, jpeg10@45."
+        )
+    if firsts[-1] >= config.epochs:
+        raise UsageError(f"The last stage begins at epoch {firsts[-1]} of {config.epochs}.")
+    if not config.checkpoint.save:
+        raise UsageError("Stages hand their state on in checkpoints, which are switched off.")
+    return [*firsts[1:], config.epochs]
+
+
+def _stage_config(
+    config: TrainConfig, number: int, stage: Stage, epochs: int, resume: Path | None
+) -> TrainConfig:
+    name = Path(config.report_file)
+    return replace(
+        config,
+        data=replace(config.data, train=stage.train, val=stage.val),
+        run_epochs=epochs,
+        report_file=f"{name.stem}_stage_{number}{name.suffix}",
+        checkpoint=replace(
+            config.checkpoint, filename=f"checkpoint_{number}.pth.tar", resume=resume
+        ),
+        parameters={**config.parameters, "data": str(stage.train)},
+    )
+
+
+def _read_log(log: Path) -> dict[str, Any]:
+    try:
+        times = json.loads(log.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise DataError(f"{log} cannot be read: {error}.") from error
+    times.pop("total_time", None)
+    return dict(times)
+
+
+def _write_log(log: Path, times: dict[str, Any]) -> None:
+    total = sum(stage["time"] for stage in times.values())
+    log.write_text(json.dumps({**times, "total_time": total}, indent=4) + "\n")

@@ -1,0 +1,364 @@
+"""The training loop: from the first step to the last, from top to bottom.
+
+Random numbers, the order of the data and the crops are functions of seed, epoch and step, so that
+what a checkpoint has to hold is the state of model, optimiser and logs, and where to go on.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dl2cli.errors import StorageError
+from dl2cli.training.checkpoint import load_checkpoint, save_checkpoint, save_weights
+from dl2cli.training.config import TrainConfig
+from dl2cli.training.distributed import Group, join_group
+from dl2cli.training.events import (
+    EpochReport,
+    Notice,
+    NoticeKind,
+    Observer,
+    Phase,
+    PhaseReport,
+    RunInfo,
+    TrainResult,
+)
+from dl2cli.training.fidelity import Fidelity
+from dl2cli.training.loss import correct
+from dl2cli.training.lr_schedule import learning_rate
+from dl2cli.training.models import set_training_mode
+from dl2cli.training.parts import make_parts
+from dl2cli.training.profile import StepProfiler
+from dl2cli.training.recorder import Recorder
+from dl2cli.training.run_log import RunLog
+from dl2cli.training.step import StepOutcome, seed_step
+from dl2cli.training.step_clock import StepClock
+from dl2cli.training.stopping import StopAgreement, StopRequest
+from dl2cli.training.train_data import TrainData
+
+if TYPE_CHECKING:
+    import torch
+
+    from dl2cli.loaders import Loader
+
+BEST = "model_best"
+
+
+def train(config: TrainConfig, observers: Sequence[Observer] = ()) -> TrainResult:
+    """Train a model.
+
+    SIGINT, SIGTERM and the end of the time budget let the step finish, save a checkpoint and
+    return; a second SIGINT interrupts at once.
+
+    Args:
+        config: what to train, with what, and how long.
+        observers: are told what happens, beside the run log and the CSV of this rank.
+
+    Returns:
+        How it ended.
+
+    Raises:
+        UsageError: options that cannot be, or do not fit the data or the checkpoint.
+        DataError: damaged data or a damaged checkpoint.
+        StorageError: logs or checkpoints cannot be written.
+        MissingDependency: a part of torch, DALI or a loader is not installed.
+        RankLost: another rank has ended.
+    """
+    started = time.perf_counter()
+    with StopRequest(config.time_budget_s) as request, join_group(config.device) as group:
+        training = _Training(config, group, request, started)
+        training.observers = _observers(config, group, observers)
+        try:
+            return training.run()
+        finally:
+            for observer in training.observers:
+                observer.close()
+
+
+def _observers(config: TrainConfig, group: Group, others: Sequence[Observer]) -> list[Observer]:
+    try:
+        config.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{config.folder} cannot be made: {error.strerror}.") from error
+    log = [RunLog(config.folder / config.report_file)] if group.rank == 0 else []
+    return [*log, TrainData(config.folder), *others]
+
+
+class _Training:
+    """The state of a training, and what is done with it."""
+
+    observers: list[Observer]
+
+    def __init__(
+        self, config: TrainConfig, group: Group, request: StopRequest, started: float
+    ) -> None:
+        self.config = config
+        self.group = group
+        self.started = started
+        resume = config.checkpoint.resume
+        self.saved: dict[str, Any] = load_checkpoint(resume) if resume else {}
+        self.parts = make_parts(config, group, self.saved or None)
+        self.fidelity = Fidelity(config, self.parts, group)
+        self.clock = StepClock.create(group.device, config.sync_every_step)
+        self.stop = StopAgreement(request, group)
+        self.epoch = int(self.saved.get("epoch", 0))
+        self.epochs_done = int(self.saved.get("epochs_done", 0))
+        self.best_top1: float | None = self.saved.get("best_top1")
+        self.best_epoch: int | None = self.saved.get("best_epoch")
+        self.checkpoint: Path | None = resume
+        self.history: list[EpochReport] = []
+        self.stopped_by: str | None = None
+        self.startup_s = 0.0
+        self.told: set[str] = set()  # damage and other trouble that was reported
+        self.recorder = self._start_epoch(self.saved)
+        self.profiler = StepProfiler(config.folder, config.profile_steps if not group.rank else 0)
+
+    def run(self) -> TrainResult:
+        """Train epoch after epoch, until the last or until something stops it."""
+        self._tell("started", self._info())
+        began = time.perf_counter()
+        end = self._end_epoch()
+        while self.epoch < end and self.stopped_by is None:
+            report = self._run_epoch()
+            if report is None:  # stopped in the middle
+                self._save(self.config.checkpoint.filename)
+            else:
+                self._finish_epoch(report)
+        self.profiler.close()
+        result = self._result(time.perf_counter() - began)
+        self._tell("ended", result)
+        return result
+
+    def _start_epoch(self, saved: dict[str, Any]) -> Recorder:
+        """Begin an epoch, or go on in the middle of one that was saved there."""
+        loader, epoch = self.parts.loader, self.epoch
+        loader.set_epoch(epoch)
+        recorder = Recorder(Phase.TRAIN, epoch, loader, self.group, self.clock)
+        if saved:
+            self.fidelity.load_state_dict(saved["fidelity"])
+        if saved and saved["iteration"] > 0:
+            loader.load_state_dict(saved["loader"])
+            recorder.load_state_dict(saved["recorder"])
+        return recorder
+
+    def _run_epoch(self) -> EpochReport | None:
+        """Train and validate; None when stopped in the middle."""
+        epoch, config = self.epoch, self.config
+        train = validation = None
+        if not config.skip_training:
+            if self.recorder.iteration == 0:
+                self._notice(self.fidelity.choose(epoch))
+            train = self._train_epoch()
+            if train is None:
+                return None
+        trained = time.perf_counter()
+        if self.parts.validation is not None:
+            validation = self._validate(self.parts.validation)
+            if validation is None:
+                return None
+        stats = self.parts.loader.stats()
+        return EpochReport(
+            epoch=epoch,
+            train=train,
+            validation=validation,
+            total_s=(train.wall_s if train else 0) + time.perf_counter() - trained,
+            degraded=stats.degraded,
+            skipped=stats.skipped,
+        )
+
+    def _train_epoch(self) -> PhaseReport | None:
+        """Train with what is left of an epoch; None when stopped."""
+        config, parts, recorder = self.config, self.parts, self.recorder
+        lr = learning_rate(config.lr, self.epoch)
+        for group in parts.optimizer.param_groups:
+            group["lr"] = lr
+        set_training_mode(parts.replica, config.model)
+        steps = len(parts.loader)
+        for batch in recorder.batches():
+            self.startup_s = self.startup_s or time.perf_counter() - self.started
+            seed_step(parts.seed, self.epoch, recorder.iteration, self.group.rank)
+            images, labels = parts.inputs(batch)
+            outcome = parts.step(images, labels, last=recorder.iteration == steps)
+            self._tell("stepped", recorder.add(outcome))
+            self._check_loss(outcome.loss, lr)
+            self.profiler.step()
+            if recorder.iteration % config.print_freq == 0:
+                self._tell("window", recorder.end_window(lr, self.fidelity.scans))
+                self._tell_damage(parts.loader)
+            if parts.step.pending:
+                continue  # gradients that wait for more batches are in no checkpoint
+            self.stopped_by = self.stop.ask()
+            if self.stopped_by:
+                with recorder.paused():
+                    return None
+            every = config.checkpoint.every_steps
+            if every and recorder.iteration % every == 0:
+                with recorder.paused():
+                    self._save(config.checkpoint.filename)
+        self._tell_damage(parts.loader)
+        return recorder.end(lr, self.fidelity.scans)
+
+    def _validate(self, loader: Loader) -> PhaseReport | None:
+        """Measure the model on the validation data; None when stopped."""
+        import torch
+
+        parts, scans = self.parts, self.config.data.val_scans
+        recorder = Recorder(Phase.VALIDATION, self.epoch, loader, self.group, self.clock)
+        self.group.share_buffers(parts.model)
+        parts.model.eval()
+        loader.set_epoch(0)  # all of it, in order: the epoch makes no difference
+        with torch.no_grad():
+            for batch in recorder.batches():
+                images, labels = parts.inputs(batch)
+                kept = len(batch) - batch.padding
+                with parts.precision.autocast():
+                    output = parts.model(images)[:kept]
+                    loss = parts.criterion(output, labels[:kept])
+                top1, top5 = correct(output, labels[:kept])
+                self._tell("stepped", recorder.add(StepOutcome(loss, top1, top5, kept)))
+                if recorder.iteration % self.config.print_freq == 0:
+                    self._tell("window", recorder.end_window(None, scans))
+                self.stopped_by = self.stop.ask()
+                if self.stopped_by:
+                    self.clock.flush()
+                    return None
+        self._tell_damage(loader)
+        return recorder.end(None, scans)
+
+    def _finish_epoch(self, report: EpochReport) -> None:
+        """Tell of an epoch, go on to the next, and save."""
+        checkpoint = self.config.checkpoint
+        best = False
+        if report.validation is not None:
+            best = self.best_top1 is None or report.validation.top1 > self.best_top1
+            if best:
+                self.best_top1, self.best_epoch = report.validation.top1, report.epoch
+        self.history.append(report)
+        self._tell("epoch_ended", report)
+        self.epoch += 1
+        self.epochs_done = self.epoch
+        self.recorder = self._start_epoch({})
+        if checkpoint.save:
+            self._save(checkpoint.filename)
+        if checkpoint.save and best:
+            self._save(f"{BEST}.pth.tar")
+            if self.group.rank == 0:
+                save_weights(self.config.folder / f"{BEST}.safetensors", self.parts.model)
+        if checkpoint.backups:
+            self._save(f"checkpoint_epoch_{report.epoch}.pth.tar")
+
+    def _save(self, name: str) -> None:
+        """Write a checkpoint; all ranks must come here at the same step."""
+        parts, group = self.parts, self.group
+        observers = group.gather({type(o).__name__: o.state() for o in self.observers})
+        path = self.config.folder / name
+        self.checkpoint = path
+        if group.rank > 0:
+            return
+        save_checkpoint(
+            path,
+            {
+                "arch": self.config.model.arch,
+                "classes": list(parts.loader.classes),
+                "model": parts.model.state_dict(),
+                "optimizer": parts.optimizer.state_dict(),
+                "precision": parts.precision.state_dict(),
+                "epoch": self.epoch,
+                "iteration": self.recorder.iteration,
+                # A loader that has ended its epoch stands at the beginning again.
+                "loader": {**parts.loader.state_dict(), "batch": self.recorder.iteration},
+                "recorder": self.recorder.state_dict(),
+                "fidelity": self.fidelity.state_dict(),
+                "best_top1": self.best_top1,
+                "best_epoch": self.best_epoch,
+                "epochs_done": self.epochs_done,
+                "seed": parts.seed,
+                "world_size": group.world_size,
+                "observers": observers,
+            },
+        )
+
+    def _check_loss(self, loss: torch.Tensor, lr: float) -> None:
+        """Report the first loss of an epoch that is no number.
+
+        On a GPU, looking at it would wait for the step: there the windows' means tell.
+        """
+        if loss.device.type != "cpu" or math.isfinite(loss.item()):
+            return
+        if f"loss {self.epoch}" in self.told:
+            return
+        self.told.add(f"loss {self.epoch}")
+        iteration = self.recorder.iteration
+        text = (
+            f"The loss is {loss.item()} in epoch {self.epoch}, step {iteration}, at the learning "
+            f"rate {lr:g}. A smaller rate, warm-up, or another loss scale may help."
+        )
+        self._notice(Notice(NoticeKind.NAN_LOSS, text, self.epoch, iteration, {"lr": lr}))
+
+    def _tell_damage(self, loader: Loader) -> None:
+        for message in loader.stats().messages:
+            if message not in self.told:
+                self.told.add(message)
+                iteration = self.recorder.iteration
+                self._notice(Notice(NoticeKind.DAMAGE, message, self.epoch, iteration))
+
+    def _notice(self, notice: Notice | None) -> None:
+        if notice is not None:
+            self._tell("noticed", notice)
+
+    def _tell(self, event: str, report: object) -> None:
+        for observer in self.observers:
+            getattr(observer, event)(report)
+
+    def _end_epoch(self) -> int:
+        """Return the epoch before which this process ends."""
+        config = self.config
+        if config.skip_training:
+            return self.epoch + 1
+        most = config.epochs if config.run_epochs is None else self.epoch + config.run_epochs
+        return min(most, config.epochs)
+
+    def _info(self) -> RunInfo:
+        config, parts, group = self.config, self.parts, self.group
+        states = self.saved.get("observers", [])
+        validation = parts.validation
+        return RunInfo(
+            folder=config.folder,
+            parameters=dict(config.parameters),
+            rank=group.rank,
+            world_size=group.world_size,
+            device=str(group.device),
+            epochs=config.epochs,
+            first_epoch=self.epoch,
+            first_iteration=self.recorder.iteration,
+            steps_per_epoch=len(parts.loader),
+            val_steps=len(validation) if validation else 0,
+            train_images=parts.loader.image_count,
+            val_images=validation.image_count if validation else 0,
+            classes=parts.loader.classes,
+            model_parameters=sum(p.numel() for p in parts.model.parameters() if p.requires_grad),
+            log_state=states[group.rank] if group.rank < len(states) else {},
+        )
+
+    def _result(self, wall_s: float) -> TrainResult:
+        trained = [report.train for report in self.history if report.train is not None]
+        return TrainResult(
+            folder=self.config.folder,
+            log=self.config.folder / self.config.report_file,
+            checkpoint=self.checkpoint,
+            status="stopped" if self.stopped_by else "complete",
+            stopped_by=self.stopped_by,
+            epochs_done=self.epochs_done,
+            epochs=self.config.epochs,
+            best_top1=self.best_top1,
+            best_epoch=self.best_epoch,
+            final=self.history[-1] if self.history else None,
+            history=tuple(self.history),
+            train_images=sum(phase.images for phase in trained),
+            wall_s=wall_s,
+            bytes_read=sum(phase.bytes_read for phase in trained),
+            startup_s=self.startup_s,
+        )
