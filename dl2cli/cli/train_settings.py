@@ -1,0 +1,319 @@
+"""From the options of `dl2 train` and the data that was found to a `TrainConfig`."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from dl2cli.cli.options import usable_cores
+from dl2cli.cli.train_options import TrainOptions
+from dl2cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from dl2cli.loaders import OutputConfig
+    from dl2cli.training.config import DataConfig, TrainConfig
+    from dl2cli.training.data_source import DataChoice
+    from dl2cli.training.scan_schedule import ScanSchedule
+
+_SECONDS: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+
+
+@dataclass(frozen=True)
+class Basics:
+    """The options whose default depends on the data."""
+
+    arch: str
+    image_size: int
+    batch_size: int
+    epochs: int
+    lr: float
+    lr_policy: Literal["step", "linear", "cosine", "exponential"]
+    print_freq: int
+
+
+USUAL: Final = Basics("resnet50", 224, 256, 90, 0.1, "step", 100)
+# What the sample set is learned with in about a minute on two cores.
+SAMPLE: Final = Basics("small_cnn", 64, 32, 15, 0.1, "cosine", 5)
+
+
+def shown_defaults() -> dict[str, str]:
+    """Return how the help shows these defaults."""
+    names = [field.name for field in fields(Basics)]
+    pairs = {name: (getattr(USUAL, name), getattr(SAMPLE, name)) for name in names}
+    return {name: f"{usual}; sample set: {sample}" for name, (usual, sample) in pairs.items()}
+
+
+def choose_basics(options: TrainOptions, *, sample: bool) -> tuple[Basics, str | None]:
+    """Return these options as they apply, and a sentence if the sample set decided some."""
+    defaults = SAMPLE if sample else USUAL
+    given = {field.name: getattr(options, field.name) for field in fields(Basics)}
+    left = {name: getattr(defaults, name) for name, value in given.items() if value is None}
+    chosen = Basics(**{**given, **left})
+    if not sample or not left:
+        return chosen, None
+    text = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in left.items())
+    return chosen, f"What is not given takes values that suit the sample set: {text}."
+
+
+def train_config(
+    options: TrainOptions, choice: DataChoice, basics: Basics, folder: Path
+) -> TrainConfig:
+    """Return the configuration of a training, without `parameters`. Raises UsageError."""
+    from dl2cli.training.autotune import AutotuneConfig
+    from dl2cli.training.config import CheckpointConfig, TrainConfig
+    from dl2cli.training.loss import LossConfig
+    from dl2cli.training.lr_schedule import LrConfig
+    from dl2cli.training.models import ModelConfig
+    from dl2cli.training.optimizer import OptimizerConfig
+    from dl2cli.training.precision import PrecisionConfig
+
+    autotune = AutotuneConfig(
+        options.autotune_every, options.autotune_batches, options.autotune_threshold
+    )
+    return TrainConfig(
+        folder=folder,
+        data=_data_config(options, choice, basics),
+        model=ModelConfig(
+            arch=basics.arch,
+            num_classes=count_classes(options, choice),
+            pretrained_weights=options.pretrained_weights,
+            freeze_inner_layers=options.freeze_inner_layers,
+            model_config=options.model_config,
+        ),
+        optimizer=OptimizerConfig(
+            optimizer=options.optimizer,
+            momentum=options.momentum,
+            nesterov=options.nesterov,
+            weight_decay=options.weight_decay,
+            bn_weight_decay=options.bn_weight_decay,
+            rmsprop_alpha=options.rmsprop_alpha,
+            rmsprop_eps=options.rmsprop_eps,
+        ),
+        lr=LrConfig(basics.lr, basics.lr_policy, options.end_lr, options.warmup, basics.epochs),
+        loss=LossConfig(options.label_smoothing, options.mixup),
+        precision=PrecisionConfig(
+            options.amp, options.amp_dtype, options.static_loss_scale, options.dynamic_loss_scale
+        ),
+        epochs=basics.epochs,
+        run_epochs=positive(options.run_epochs),
+        optimizer_batch_size=positive(options.optimizer_batch_size),
+        scans=_scans(options, choice),
+        autotune=autotune if options.autotune_scans else None,
+        channels_last=options.memory_format == "nhwc",
+        compile=options.compile,
+        seed=options.seed,
+        print_freq=basics.print_freq,
+        sync_every_step=options.sync_every_step,
+        skip_training=options.skip_training,
+        profile_steps=max(options.profile_n, 0),
+        checkpoint=CheckpointConfig(
+            save=options.save_checkpoints,
+            filename=options.checkpoint_filename,
+            every_steps=options.checkpoint_every,
+            backups=options.backup_checkpoints,
+            resume=Path(options.resume) if options.resume else None,
+        ),
+        time_budget_s=seconds(options.time_budget) if options.time_budget else None,
+        report_file=options.report_file,
+        device=options.device,
+    )
+
+
+def _data_config(options: TrainOptions, choice: DataChoice, basics: Basics) -> DataConfig:
+    from dl2cli.loaders import TransformConfig
+    from dl2cli.training.config import DataConfig
+
+    if options.interpolation not in ("bilinear", "triangular"):  # one filter, two names
+        raise UsageError(
+            f"--interpolation: images are resized bilinearly, with antialiasing; there is no "
+            f"{options.interpolation!r}."
+        )
+    if options.augmentation == "autoaugment" and choice.loader != "pytorch":
+        raise UsageError("--augmentation autoaugment needs --loader pytorch.")
+    if options.dataset_class == "MinIOFolder" and choice.loader != "pytorch":
+        raise UsageError("--dataset-class MinIOFolder needs --loader pytorch.")
+    return DataConfig(
+        train=choice.train,
+        val=None if options.skip_validation else choice.val,
+        loader=choice.loader,
+        batch_size=basics.batch_size,
+        workers=workers(options),
+        val_scans=options.val_scans,
+        transform=TransformConfig(size=basics.image_size),
+        output=output_config(options),
+        prefetch=options.prefetch,
+        on_damage=options.on_damage,
+        tail=options.tail,
+        shuffle_window=options.shuffle_window,
+        smoothing=options.smoothing,
+        dataset_class=options.dataset_class,
+        cache_bytes=options.cache_size,
+        auto_augment=options.augmentation == "autoaugment",
+        synthetic_train=positive(options.synth_train_samples),
+        synthetic_val=_synthetic_val(options, choice),
+        lanes=options.lanes,
+        persistent_workers=options.persistent_workers,
+    )
+
+
+def _synthetic_val(options: TrainOptions, choice: DataChoice) -> int | None:
+    """Return the synthetic validation images: as many as there are real ones, if not given."""
+    from dl2cli.training.data_source import SYNTHETIC, count_images
+
+    if choice.loader != SYNTHETIC or options.skip_validation:
+        return None
+    given = positive(options.synth_val_samples)
+    return given if given or choice.val is None else count_images(choice.val)
+
+
+def workers(options: TrainOptions) -> int:
+    """Return the workers of a rank: without an option, the ranks of a machine share its cores."""
+    if options.workers is not None:
+        return options.workers
+    local = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    return max(usable_cores() // max(int(local) if local.isdecimal() else 1, 1), 1)
+
+
+def output_config(options: TrainOptions) -> OutputConfig:
+    """Return the constants of normalisation, in 0..1. Raises UsageError."""
+    from dl2cli.loaders import OutputConfig
+
+    mean, std = channels(options.data_mean, "--data-mean"), channels(options.data_std, "--data-std")
+    if min(std) <= 0:
+        raise UsageError("--data-std: a standard deviation is more than 0.")
+    red, green, blue = (value / 255 for value in mean)
+    red_std, green_std, blue_std = (value / 255 for value in std)
+    return OutputConfig(mean=(red, green, blue), std=(red_std, green_std, blue_std))
+
+
+def channels(text: str, name: str) -> tuple[float, ...]:
+    """Return three values in 0..255; where none is above 1, they were meant in 0..1."""
+    try:
+        values = tuple(float(part) for part in re.split(r"[,\s]+", text.strip(" []")))
+    except ValueError:
+        values = ()
+    if len(values) != 3 or not all(0 <= value <= 255 for value in values):
+        raise UsageError(f"{name}: {text!r} is not three numbers, such as {USUAL_MEAN}.")
+    return tuple(value * 255 for value in values) if max(values) <= 1 else values
+
+
+USUAL_MEAN: Final = "122.7,116.5,104.0"
+
+
+def count_classes(options: TrainOptions, choice: DataChoice) -> int:
+    """Return the outputs of the network. Raises UsageError."""
+    found = len(choice.classes)
+    if options.num_classes is None:
+        return found or 1000  # without a dataset, as published: ImageNet's
+    if options.num_classes < found:
+        raise UsageError(
+            f"--num-classes {options.num_classes} is fewer than the {found} classes of "
+            f"{choice.train}."
+        )
+    return options.num_classes
+
+
+def _scans(options: TrainOptions, choice: DataChoice) -> ScanSchedule | None:
+    from dl2cli.training.data_source import SYNTHETIC
+    from dl2cli.training.scan_schedule import ScanSchedule
+
+    asked = {
+        "--scans": options.scans is not None,
+        "--scan-schedule": options.scan_schedule is not None,
+        "--autotune-scans": options.autotune_scans,
+    }
+    names = [name for name, is_asked in asked.items() if is_asked]
+    if len(names) > 1:
+        raise UsageError(f"{' and '.join(names)} cannot both choose the fidelity.")
+    # The same command with the synthetic loader shows what the data costs: no scans there.
+    if choice.loader == SYNTHETIC or not names or options.autotune_scans:
+        return None
+    if options.scan_schedule is not None:
+        return ScanSchedule.parse(options.scan_schedule)
+    return ScanSchedule(((0, options.scans or 1),))
+
+
+def positive(value: int) -> int | None:
+    """Return a number, or None for the published -1."""
+    return value if value > 0 else None
+
+
+def seconds(text: str) -> float:
+    """Return the seconds of "2h", "90m", "1h30m", "45s" or "3600". Raises UsageError."""
+    pattern = r"(?:(\d+(?:\.\d+)?)([dhms]))"
+    clean = text.replace(" ", "").lower()
+    if re.fullmatch(r"\d+(\.\d+)?", clean):
+        total = float(clean)
+    elif re.fullmatch(f"{pattern}+", clean):
+        total = sum(float(number) * _SECONDS[unit] for number, unit in re.findall(pattern, clean))
+    else:
+        total = 0.0
+    if total <= 0:
+        raise UsageError(f"--time-budget: {text!r} is no time; 2h, 90m or 1h30m are.")
+    return total
+
+
+def stages(options: TrainOptions) -> list[tuple[Path, int]]:
+    """Return dataset and first epoch of each stage. Raises UsageError."""
+    found: list[tuple[Path, int]] = []
+    for text in options.stage or ():
+        path, _, epoch = text.rpartition("@")
+        if not path or not epoch.isdecimal():
+            raise UsageError(f"--stage: {text!r} is not PATH@EPOCH, as in imagenet/jpeg-10@0.")
+        found.append((Path(path), int(epoch)))
+    return found
+
+
+def run_folder(options: TrainOptions, choice: DataChoice, basics: Basics) -> Path:
+    """Return the run's folder: that of --resume, else the run's name in the workspace.
+
+    Raises:
+        UsageError: the name leaves the workspace.
+    """
+    if options.name is None and options.resume:
+        path = Path(options.resume)
+        return path if path.is_dir() else path.parent
+    name = options.name or _new_name(options, choice, basics)
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise UsageError(f"--name: {name!r} is no name; --workspace says where runs lie.")
+    return workspace(options) / name
+
+
+def workspace(options: TrainOptions) -> Path:
+    """Return the folder that holds the runs' folders."""
+    if options.workspace is not None:
+        return options.workspace
+    home = os.environ.get("DL2_HOME")
+    return Path(home) / "logs" if home else Path("logs")
+
+
+def _new_name(options: TrainOptions, choice: DataChoice, basics: Basics) -> str:
+    scans = "auto" if options.autotune_scans else options.scans or options.scan_schedule
+    parts = [
+        basics.arch,
+        "sample" if choice.sample else choice.root.resolve().name,
+        choice.loader,
+        *([f"{scans}scans"] if scans else []),
+        time.strftime("%Y%m%d-%H%M%S", time.localtime(_run_start())),
+    ]
+    return re.sub(r"[^\w.@,+-]+", "-", "-".join(parts))
+
+
+def _run_start() -> float:
+    """Return a time that all ranks agree on: when torchrun, the parent of all, was started.
+
+    Raises:
+        UsageError: the ranks are on several machines, so that nothing is known to all.
+    """
+    world, local = (os.environ.get(name, "1") for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    if world == "1":
+        return time.time()
+    if world != local:
+        raise UsageError("On several machines, --name must say what the run is called.")
+    import psutil
+
+    return float(psutil.Process(os.getppid()).create_time())
