@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from dl2cli.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -17,8 +20,11 @@ class OptimizerConfig:
         optimizer: "sgd" or "rmsprop".
         momentum: of either.
         nesterov: Nesterov's momentum, of SGD.
-        weight_decay: of all parameters but those of batch norm and (with it) biases as published.
-        bn_weight_decay: also of batch norm.
+        weight_decay: of all parameters but those of normalisation layers. The published program
+            goes by names with "bn" in them, so it decays the norm on a ResNet's shortcuts, which
+            is called downsample.1; here the kind of the layer decides. Biases of other layers are
+            decayed, as published.
+        bn_weight_decay: also of normalisation layers.
         rmsprop_alpha: smoothing of RMSprop.
         rmsprop_eps: of RMSprop.
     """
@@ -31,9 +37,86 @@ class OptimizerConfig:
     rmsprop_alpha: float = 0.9
     rmsprop_eps: float = 1e-3
 
+    def __post_init__(self) -> None:
+        if self.optimizer not in ("sgd", "rmsprop"):
+            raise UsageError(f"There is no optimiser {self.optimizer!r}: take sgd or rmsprop.")
+        if not 0 <= self.momentum < 1:
+            raise UsageError(f"Momentum must be at least 0 and below 1, not {self.momentum}.")
+        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
+            raise UsageError("Nesterov's momentum is for sgd with a momentum above 0.")
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise UsageError(f"Weight decay must be 0 or more, not {self.weight_decay}.")
+        if not 0 <= self.rmsprop_alpha < 1:
+            raise UsageError(f"RMSprop's alpha must be in [0, 1), not {self.rmsprop_alpha}.")
+        if not (math.isfinite(self.rmsprop_eps) and self.rmsprop_eps > 0):
+            raise UsageError(f"RMSprop's epsilon must be above 0, not {self.rmsprop_eps}.")
+
 
 def create_optimizer(
     model: torch.nn.Module, config: OptimizerConfig, lr: float
 ) -> torch.optim.Optimizer:
-    """Make the optimiser of a model's trainable parameters. Raises UsageError."""
-    raise NotImplementedError
+    """Make the optimiser of a model's trainable parameters, on the device where they are.
+
+    It always has two groups: first what is decayed, then the parameters of normalisation layers.
+
+    Raises:
+        UsageError: nothing is trainable.
+    """
+    import torch
+
+    decayed, norms = split_parameters(model)
+    if not decayed and not norms:
+        raise UsageError("All parameters of the model are frozen: there is nothing to train.")
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": norms, "weight_decay": config.weight_decay if config.bn_weight_decay else 0.0},
+    ]
+    if config.optimizer == "rmsprop":
+        return torch.optim.RMSprop(
+            groups,
+            lr=lr,
+            alpha=config.rmsprop_alpha,
+            eps=config.rmsprop_eps,
+            momentum=config.momentum,
+        )
+    on_gpu = all(parameter.is_cuda for parameter in (*decayed, *norms))
+    return torch.optim.SGD(
+        groups,
+        lr=lr,
+        momentum=config.momentum,
+        nesterov=config.nesterov,
+        # The fused kernel leaves out a step that overflowed by itself; others make the host wait
+        # for the device in each step of mixed precision, to learn whether there was an overflow.
+        fused=True if on_gpu else None,
+    )
+
+
+def split_parameters(
+    model: torch.nn.Module,
+) -> tuple[list[torch.nn.Parameter], list[torch.nn.Parameter]]:
+    """Return the trainable parameters outside and inside of normalisation layers, each once."""
+    from torch import nn
+
+    kinds = (
+        nn.BatchNorm1d,
+        nn.BatchNorm2d,
+        nn.BatchNorm3d,
+        nn.SyncBatchNorm,
+        nn.InstanceNorm1d,
+        nn.InstanceNorm2d,
+        nn.InstanceNorm3d,
+        nn.GroupNorm,
+        nn.LayerNorm,
+        nn.RMSNorm,
+    )
+    inside = {
+        id(parameter)
+        for module in model.modules()
+        if isinstance(module, kinds)
+        for parameter in module.parameters(recurse=False)
+    }
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return (
+        [parameter for parameter in trainable if id(parameter) not in inside],
+        [parameter for parameter in trainable if id(parameter) in inside],
+    )
