@@ -1,0 +1,217 @@
+"""Reads extents of files as fast as the system allows, and times each one.
+
+Every read goes by `preadv` into memory that is there already; Python lets other threads run while
+the kernel works. An extent costs open, read and close, as a loader pays them.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import mmap
+import os
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dl2cli.bench.page_cache import PAGE
+from dl2cli.bench.read_plan import Extent, Skipped
+
+ALIGNMENT: Final = 4096
+"""Of addresses, offsets and lengths for O_DIRECT: no common device asks for more."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """How to read.
+
+    Attributes:
+        threads: readers at a time.
+        block_bytes: the most that one read call takes; rounded up to whole `ALIGNMENT`s.
+        direct: past the page cache, with O_DIRECT.
+        exact: tell the kernel which range is coming, and that nothing beyond it is, as dl2's reader
+            of records does; without it the kernel reads ahead as it sees fit.
+    """
+
+    threads: int = 1
+    block_bytes: int = 1 << 20
+    direct: bool = False
+    exact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRun:
+    """What a run read.
+
+    Attributes:
+        reads: extents read.
+        bytes_read: bytes of these extents.
+        page_bytes: the same in whole pages: what the device must deliver if no cache helps.
+        images: in these extents.
+        wall_s: from the first to the last.
+        latencies_s: (reads,) seconds of each open, read and close.
+        done: the numbers of the extents that were read, without repetitions.
+        failed: what could not be read.
+    """
+
+    reads: int
+    bytes_read: int
+    page_bytes: int
+    images: int
+    wall_s: float
+    latencies_s: NDArray[np.float64]
+    done: tuple[int, ...]
+    failed: tuple[Skipped, ...]
+
+
+def read_extents(
+    extents: Sequence[Extent],
+    options: ReadOptions,
+    limit_s: float = float("inf"),
+    min_s: float = 0.0,
+) -> ReadRun:
+    """Read all extents in their order, from the front again until `min_s`, at most for `limit_s`.
+
+    An extent that was begun is finished, so that every byte counted has its time counted.
+    """
+    longest = max(extent.length for extent in extents)
+    count = max(1, min(options.threads, len(extents)))
+    job = _Job(extents, limit_s, min_s, [_Reader(options, longest) for _ in range(count)])
+    wall_s = _run(job)
+    numbers = np.array([n for each in job.readers for n in each.numbers], np.int64)
+    lengths = np.array([extent.length for extent in extents], np.int64)
+    images = np.array([extent.images for extent in extents], np.int64)
+    pages = -(-lengths // PAGE) * PAGE
+    return ReadRun(
+        reads=len(numbers),
+        bytes_read=int(lengths[numbers].sum()),
+        page_bytes=int(pages[numbers].sum()),
+        images=int(images[numbers].sum()),
+        wall_s=wall_s,
+        latencies_s=np.array([s for each in job.readers for s in each.latencies_s], np.float64),
+        done=tuple(np.unique(numbers).tolist()),
+        failed=tuple({p: each for r in job.readers for p, each in r.failed.items()}.values()),
+    )
+
+
+def refuses_direct(path: str) -> str | None:
+    """Return why the file system does not read `path` with O_DIRECT, None if it does."""
+    try:
+        _Reader(ReadOptions(block_bytes=ALIGNMENT, direct=True), ALIGNMENT).read(path, 1)
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            return "The file system does not read past the page cache (O_DIRECT)."
+        return f"{path}: {error.strerror}."
+    return None
+
+
+class _Reader:
+    """One thread's buffer, and what it read."""
+
+    def __init__(self, options: ReadOptions, longest: int) -> None:
+        self.options = options
+        # Anonymous maps begin at a page. A block is no longer than what it is for.
+        size = -(-min(options.block_bytes, longest) // ALIGNMENT) * ALIGNMENT
+        self.buffer = memoryview(mmap.mmap(-1, size))
+        self.buffer[:] = bytes(size)  # the pages are there before the clock runs
+        self.numbers: list[int] = []
+        self.latencies_s: list[float] = []
+        self.failed: dict[str, Skipped] = {}
+        self.flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+        if options.direct:
+            self.flags |= os.O_DIRECT
+
+    def read(self, path: str, length: int) -> None:
+        """Read the first `length` bytes of a file.
+
+        Raises:
+            OSError: it cannot be read, or is shorter.
+        """
+        buffer = self.buffer
+        block = len(buffer)
+        fd = os.open(path, self.flags)
+        try:
+            if self.options.exact:
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+                os.posix_fadvise(fd, 0, length, os.POSIX_FADV_WILLNEED)
+            offset = 0
+            while offset < length:
+                left = length - offset
+                if left < block:
+                    wanted = -(-left // ALIGNMENT) * ALIGNMENT if self.options.direct else left
+                    got = os.preadv(fd, [buffer[:wanted]], offset)
+                else:
+                    got = os.preadv(fd, [buffer], offset)
+                if not got:
+                    raise OSError(errno.EIO, f"ends after {offset} of {length} bytes")
+                offset += got
+        finally:
+            os.close(fd)
+
+
+@dataclass(slots=True)
+class _Job:
+    """What all readers share; `next` of a count is atomic."""
+
+    extents: Sequence[Extent]
+    limit_s: float
+    min_s: float
+    readers: list[_Reader]
+    stopped: bool = False
+    _count: itertools.count[int] = field(default_factory=itertools.count)
+
+    def work(self, reader: _Reader, start: float) -> None:
+        extents, clock = self.extents, time.perf_counter
+        size = len(extents)
+        before = start
+        for turn in self._count:
+            elapsed = before - start
+            if self.stopped or elapsed >= self.limit_s or (turn >= size and elapsed >= self.min_s):
+                return
+            number = turn % size
+            extent = extents[number]
+            begin = clock()
+            try:
+                reader.read(extent.path, extent.length)
+            except OSError as error:
+                reason = error.strerror or str(error)
+                reader.failed[extent.path] = Skipped(extent.path, reason)
+                before = clock()
+                continue
+            before = clock()
+            reader.latencies_s.append(before - begin)
+            reader.numbers.append(number)
+
+
+def _run(job: _Job) -> float:
+    """Let all readers work, the first in the calling thread, and return the wall time.
+
+    Ctrl-C stops all of them.
+    """
+    gate = threading.Event()
+    start = 0.0
+
+    def work(reader: _Reader) -> None:
+        gate.wait()
+        job.work(reader, start)
+
+    threads = [threading.Thread(target=work, args=(r,), daemon=True) for r in job.readers[1:]]
+    try:
+        for thread in threads:
+            thread.start()
+        start = time.perf_counter()
+        gate.set()
+        job.work(job.readers[0], start)
+        for thread in threads:
+            thread.join()
+        return time.perf_counter() - start
+    finally:
+        job.stopped = True
+        gate.set()
+        for thread in threads:
+            thread.join()

@@ -1,0 +1,232 @@
+"""Which bytes of a dataset are read for a measurement, and in which order.
+
+A dataset is a list of extents, each the beginning of a file: all of an image file, or the prefix
+[0, end of scan group k) of a PCR record. Large datasets are sampled, reproducibly by a seed:
+
+* in sequence: a stretch of neighbours in listing order from a random place on, because what makes
+  a sequence fast is that neighbours follow each other;
+* at random: a random choice from the whole dataset.
+
+The same records are chosen for every k, so that fidelities differ in nothing but the bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from dl2cli import pcr
+from dl2cli.dataset.discovery import discover, find_splits
+from dl2cli.errors import DataError, UsageError
+from dl2cli.pcr.index import INDEX
+
+MAX_EXTENTS: Final = 20_000
+MAX_SKIPPED_LISTED: Final = 100
+
+
+class Layout(StrEnum):
+    """How images lie in files."""
+
+    IMAGEFOLDER = "imagefolder"
+    PCR = "pcr"
+
+
+class Order(StrEnum):
+    """In which order files are read."""
+
+    SEQUENTIAL = "sequential"
+    RANDOM = "random"
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The first `length` bytes of a file, and how many images they hold."""
+
+    path: str
+    length: int
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file that could not be read, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(slots=True)
+class SkippedFiles:
+    """Counts each file once and lists the first `MAX_SKIPPED_LISTED`."""
+
+    _reasons: dict[str, str] = field(default_factory=dict)
+
+    def add(self, path: str, reason: str) -> None:
+        """Note a file; a second time changes nothing."""
+        self._reasons.setdefault(path, reason)
+
+    def __len__(self) -> int:
+        return len(self._reasons)
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._reasons
+
+    def listed(self) -> tuple[Skipped, ...]:
+        """Return the first of them, in the order of their discovery."""
+        pairs = list(self._reasons.items())[:MAX_SKIPPED_LISTED]
+        return tuple(Skipped(path, reason) for path, reason in pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """The files of a dataset in listing order.
+
+    Attributes:
+        layout: of the images.
+        path: of the dataset; of its training split where it has splits.
+        files: names relative to `path`.
+        images: how many images each file holds.
+        ends: for PCR, the end of each scan group of each file, (files, G + 1) int64, the metadata
+            in front being column 0; None for images.
+    """
+
+    layout: Layout
+    path: Path
+    files: tuple[str, ...]
+    images: tuple[int, ...]
+    ends: np.ndarray[tuple[int, int], np.dtype[np.int64]] | None
+
+    @property
+    def groups(self) -> int:
+        """The number of scan groups; 0 for images."""
+        return 0 if self.ends is None else self.ends.shape[1] - 1
+
+    def check_scans(self, ks: Iterable[int]) -> None:
+        """Raise UsageError where a fidelity is not there."""
+        for k in ks:
+            if self.ends is not None and not 1 <= k <= self.groups:
+                raise UsageError(f"{self.path} has fidelities 1 to {self.groups}, there is no {k}.")
+
+
+def open_dataset(path: Path) -> Dataset:
+    """Find out what lies at `path`, and list its files.
+
+    Raises:
+        UsageError: there is nothing there, or nothing to read in it.
+        DataError: the index of a PCR dataset is damaged.
+        StorageError: the folder cannot be read.
+    """
+    for folder in (path, path / "train"):
+        if (folder / INDEX).is_file():
+            return _open_pcr(folder)
+    try:
+        root = next(iter(find_splits(path).values()))
+        listing = discover(root)
+    except DataError as error:  # nothing there: what is asked for cannot be done
+        raise UsageError(str(error)) from error
+    files = tuple(file.path for file in listing.files)
+    return Dataset(Layout.IMAGEFOLDER, root, files, (1,) * len(files), None)
+
+
+def _open_pcr(folder: Path) -> Dataset:
+    dataset = pcr.open(folder)
+    if not dataset.records:
+        raise UsageError(f"{folder} is a PCR dataset without a record: there is nothing to read.")
+    lengths = np.zeros((len(dataset.records), dataset.groups + 1), np.int64)
+    for row, record in zip(lengths, dataset.records, strict=True):
+        row[: len(record.lengths)] = record.lengths
+    files = tuple(record.file for record in dataset.records)
+    images = tuple(record.images for record in dataset.records)
+    return Dataset(Layout.PCR, folder, files, images, lengths.cumsum(axis=1))
+
+
+def choose_files(count: int, order: Order, seed: int, limit: int = MAX_EXTENTS) -> list[int]:
+    """Return at most `limit` different numbers below `count`; the module's docstring says which."""
+    random = np.random.default_rng(seed)
+    size = min(count, limit)
+    if order is Order.RANDOM:
+        return [int(i) for i in random.choice(count, size, replace=False)]
+    start = int(random.integers(count)) if size < count else 0
+    return [(start + i) % count for i in range(size)]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The files that are read, by their number in the dataset, and how long each one is."""
+
+    dataset: Dataset
+    order: Order
+    chosen: tuple[int, ...]
+    sizes: tuple[int, ...]
+
+    def extents(self, scans: int | None) -> list[Extent]:
+        """Return what to read at a fidelity; None reads whole files."""
+        dataset = self.dataset
+        root = str(dataset.path)
+        ends = None if dataset.ends is None or scans is None else dataset.ends[:, scans]
+        return [
+            Extent(
+                f"{root}/{dataset.files[i]}",
+                size if ends is None else int(ends[i]),
+                dataset.images[i],
+            )
+            for i, size in zip(self.chosen, self.sizes, strict=True)
+        ]
+
+
+def make_plan(
+    dataset: Dataset, order: Order, seed: int, limit_bytes: int, skipped: SkippedFiles
+) -> Plan:
+    """Choose files until `limit_bytes` (of full fidelity) or `MAX_EXTENTS` is reached.
+
+    Files that cannot be read are put into `skipped`. At least one file is chosen.
+
+    Raises:
+        DataError: none of the files looked at can be read.
+    """
+    chosen: list[int] = []
+    sizes: list[int] = []
+    total = 0
+    for i in choose_files(len(dataset.files), order, seed):
+        path = f"{dataset.path}/{dataset.files[i]}"
+        needed = None if dataset.ends is None else int(dataset.ends[i, -1])
+        size = _usable_size(path, needed, skipped)
+        if size is None:
+            continue
+        if chosen and total + size > limit_bytes:
+            break
+        chosen.append(i)
+        sizes.append(size)
+        total += size
+    if not chosen:
+        first = skipped.listed()[0]
+        raise DataError(
+            f"None of {len(skipped)} files of {dataset.path} can be read; "
+            f"the first is {first.path}: {first.reason}."
+        )
+    return Plan(dataset, order, tuple(chosen), tuple(sizes))
+
+
+def _usable_size(path: str, needed: int | None, skipped: SkippedFiles) -> int | None:
+    """Return how many bytes to read, None where it is no file for us."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - 20,000 of them, from strings
+    except (OSError, ValueError) as error:
+        skipped.add(path, getattr(error, "strerror", None) or str(error))
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        skipped.add(path, "not a regular file")
+    elif status.st_size == 0:
+        skipped.add(path, "empty")
+    elif needed is not None and status.st_size < needed:
+        skipped.add(path, f"has {status.st_size} bytes, the index says {needed}")
+    else:
+        return status.st_size if needed is None else needed
+    return None
