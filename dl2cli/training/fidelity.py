@@ -74,8 +74,8 @@ class Fidelity:
 
     def _tune(self, epoch: int, config: AutotuneConfig) -> Notice:
         assert self._groups is not None
-        candidates = config.candidates or tuple(range(1, self._groups + 1))
-        decision = tune(self._gradients(epoch, config), candidates, config)
+        fidelities = range(1, self._groups + 1)
+        decision = tune(self._gradients(epoch, config), fidelities, config)
         self._set(decision.scans)
         return _notice(decision, epoch)
 
@@ -108,11 +108,11 @@ def _notice(decision: TuneDecision, epoch: int) -> Notice:
     scores = ", ".join(f"{k}: {score:.3f}" for k, score in decision.scores)
     text = (
         f"The tuner chose {decision.scans} scans (similarity of gradients by scans: {scores}; "
-        f"threshold {decision.threshold:g})."
+        f"threshold {decision.threshold:g}). {decision.note}"
     )
     values = {
         "scans": decision.scans,
         "threshold": decision.threshold,
         "scores": {str(k): score for k, score in decision.scores},
     }
-    return Notice(NoticeKind.FIDELITY, text, epoch, 0, values)
+    return Notice(NoticeKind.FIDELITY, text.strip(), epoch, 0, values)

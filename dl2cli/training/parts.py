@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from dl2cli.errors import DataError, UsageError
 from dl2cli.loaders import Batch, Loader, LoaderConfig, create_loader, create_validation_loader
@@ -12,7 +12,7 @@ from dl2cli.training.config import TrainConfig
 from dl2cli.training.distributed import Group
 from dl2cli.training.loss import Criterion
 from dl2cli.training.lr_schedule import learning_rate
-from dl2cli.training.models import create_model
+from dl2cli.training.models import canonical_arch, check_image_size, create_model
 from dl2cli.training.optimizer import create_optimizer
 from dl2cli.training.precision import Precision
 from dl2cli.training.step import TrainStep
@@ -36,6 +36,7 @@ class Parts:
         precision: of its numbers.
         step: trains it.
         inputs: brings batches to it.
+        remarks: sentences on what was done to get here, for the user.
     """
 
     seed: int
@@ -48,6 +49,7 @@ class Parts:
     precision: Precision
     step: TrainStep
     inputs: Inputs
+    remarks: tuple[str, ...] = ()
 
 
 class Inputs:
@@ -85,16 +87,17 @@ def make_parts(config: TrainConfig, group: Group, checkpoint: dict[str, Any] | N
     loaders = loader_config(config, group, seed)
     loader = create_loader(config.data.loader, loaders)
     validation = _validation(config, loaders, loader)
-    model = _model(config, loader, seed, checkpoint)
-    model = model.to(group.device)
+    remarks: list[str] = list(config.precision.check())
+    classes = config.model.num_classes or len(loader.classes)
+    model = _model(config, loader, classes, seed, checkpoint, remarks).to(group.device)
     if config.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = create_optimizer(model, config.optimizer, learning_rate(config.lr, 0))
-    criterion = Criterion(config.loss)
+    criterion = Criterion(config.loss, classes)
     precision = Precision(config.precision, group.device)
     if checkpoint is not None:
         _restore(checkpoint, optimizer, precision)
-    replica = group.wrap(torch.compile(model) if config.compile else model)
+    replica = group.wrap(cast("torch.nn.Module", torch.compile(model)) if config.compile else model)
     accumulate = _accumulate(config, group)
     return Parts(
         seed=seed,
@@ -107,6 +110,7 @@ def make_parts(config: TrainConfig, group: Group, checkpoint: dict[str, Any] | N
         precision=precision,
         step=TrainStep(replica, criterion, optimizer, precision, accumulate=accumulate),
         inputs=Inputs(config, group.device),
+        remarks=tuple(remarks),
     )
 
 
@@ -173,27 +177,32 @@ def _validation(config: TrainConfig, loaders: LoaderConfig, loader: Loader) -> L
 
 
 def _model(
-    config: TrainConfig, loader: Loader, seed: int, checkpoint: dict[str, Any] | None
+    config: TrainConfig,
+    loader: Loader,
+    classes: int,
+    seed: int,
+    checkpoint: dict[str, Any] | None,
+    remarks: list[str],
 ) -> torch.nn.Module:
     import torch
 
-    classes = len(loader.classes)
-    wanted = config.model.num_classes or classes
-    if wanted < classes:
-        raise UsageError(f"The data has {classes} classes, and --num-classes is {wanted}.")
-    torch.manual_seed(seed)  # the same first weights on every rank
-    model = create_model(replace(config.model, num_classes=wanted))
-    if checkpoint is None:
-        return model
-    if checkpoint["arch"] != config.model.arch:
+    if classes < len(loader.classes):
+        raise UsageError(f"The data has {len(loader.classes)} classes, not {classes}.")
+    check_image_size(config.model.arch, config.data.transform.size)
+    if checkpoint is not None and checkpoint["arch"] != canonical_arch(config.model.arch):
         raise UsageError(
             f"The checkpoint is of {checkpoint['arch']}, and --arch is {config.model.arch}."
         )
-    try:
-        model.load_state_dict(checkpoint["model"])
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise UsageError(f"The checkpoint does not fit this model: {reason}") from error
+    torch.manual_seed(seed)  # the same first weights on every rank
+    weights = None if checkpoint is not None else config.model.pretrained_weights
+    wanted = replace(config.model, num_classes=classes, pretrained_weights=weights)
+    model = create_model(wanted, remarks.append)
+    if checkpoint is not None:
+        try:
+            model.load_state_dict(checkpoint["model"])
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise UsageError(f"The checkpoint does not fit this model: {reason}") from error
     return model
 
 

@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -92,13 +93,11 @@ def train_regimen(
 def _check(config: TrainConfig, stages: Sequence[Stage]) -> list[int]:
     """Return the epoch before which each stage ends."""
     firsts = [stage.first_epoch for stage in stages]
-    if (
-        not firsts
-        or firsts[0] != 0
-        or any(a >= b for a, b in zip(firsts, firsts[1:], strict=False))
-    ):
+    ascending = all(a < b for a, b in pairwise(firsts))
+    if not firsts or firsts[0] != 0 or not ascending:
         raise UsageError(
-            "Stages begin at ascending epochs, the first at 0, as in raw@0, jpeg10@45."
+            "Stages begin at ascending epochs, the first at 0, as in --stage jpeg10@0 "
+            "--stage raw@45."
         )
     if firsts[-1] >= config.epochs:
         raise UsageError(f"The last stage begins at epoch {firsts[-1]} of {config.epochs}.")

@@ -10,7 +10,6 @@ import numpy as np
 
 from dl2cli.loaders.order import mix64
 from dl2cli.training.loss import Criterion, correct
-from dl2cli.training.models import set_training_mode
 from dl2cli.training.precision import Precision
 
 if TYPE_CHECKING:
@@ -112,8 +111,6 @@ def seed_step(seed: int, epoch: int, iteration: int, rank: int) -> None:
     for number in where:
         key = mix64(mix64(key) ^ number)
     torch.default_generator.manual_seed(int(key[0]))  # torch.manual_seed costs a hundred times more
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_available():
         torch.cuda.manual_seed(int(key[0]))
 
-
-__all__ = ["StepOutcome", "TrainStep", "seed_step", "set_training_mode"]

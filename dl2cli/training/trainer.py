@@ -29,7 +29,7 @@ from dl2cli.training.events import (
 from dl2cli.training.fidelity import Fidelity
 from dl2cli.training.loss import correct
 from dl2cli.training.lr_schedule import learning_rate
-from dl2cli.training.models import set_training_mode
+from dl2cli.training.models import canonical_arch, set_training_mode
 from dl2cli.training.parts import make_parts
 from dl2cli.training.profile import StepProfiler
 from dl2cli.training.recorder import Recorder
@@ -119,6 +119,8 @@ class _Training:
     def run(self) -> TrainResult:
         """Train epoch after epoch, until the last or until something stops it."""
         self._tell("started", self._info())
+        for remark in self.parts.remarks:
+            self._notice(Notice(NoticeKind.INFO, remark, self.epoch, 0))
         began = time.perf_counter()
         end = self._end_epoch()
         while self.epoch < end and self.stopped_by is None:
@@ -175,7 +177,7 @@ class _Training:
         lr = learning_rate(config.lr, self.epoch)
         for group in parts.optimizer.param_groups:
             group["lr"] = lr
-        set_training_mode(parts.replica, config.model)
+        set_training_mode(parts.replica)
         steps = len(parts.loader)
         for batch in recorder.batches():
             self.startup_s = self.startup_s or time.perf_counter() - self.started
@@ -187,7 +189,7 @@ class _Training:
             self.profiler.step()
             if recorder.iteration % config.print_freq == 0:
                 self._tell("window", recorder.end_window(lr, self.fidelity.scans))
-                self._tell_damage(parts.loader)
+                self._tell_trouble(parts.loader)
             if parts.step.pending:
                 continue  # gradients that wait for more batches are in no checkpoint
             self.stopped_by = self.stop.ask()
@@ -198,7 +200,7 @@ class _Training:
             if every and recorder.iteration % every == 0:
                 with recorder.paused():
                     self._save(config.checkpoint.filename)
-        self._tell_damage(parts.loader)
+        self._tell_trouble(parts.loader)
         return recorder.end(lr, self.fidelity.scans)
 
     def _validate(self, loader: Loader) -> PhaseReport | None:
@@ -225,7 +227,7 @@ class _Training:
                 if self.stopped_by:
                     self.clock.flush()
                     return None
-        self._tell_damage(loader)
+        self._tell_trouble(loader)
         return recorder.end(None, scans)
 
     def _finish_epoch(self, report: EpochReport) -> None:
@@ -261,7 +263,7 @@ class _Training:
         save_checkpoint(
             path,
             {
-                "arch": self.config.model.arch,
+                "arch": canonical_arch(self.config.model.arch),
                 "classes": list(parts.loader.classes),
                 "model": parts.model.state_dict(),
                 "optimizer": parts.optimizer.state_dict(),
@@ -298,12 +300,17 @@ class _Training:
         )
         self._notice(Notice(NoticeKind.NAN_LOSS, text, self.epoch, iteration, {"lr": lr}))
 
-    def _tell_damage(self, loader: Loader) -> None:
-        for message in loader.stats().messages:
-            if message not in self.told:
-                self.told.add(message)
-                iteration = self.recorder.iteration
-                self._notice(Notice(NoticeKind.DAMAGE, message, self.epoch, iteration))
+    def _tell_trouble(self, loader: Loader) -> None:
+        """Report damage, and steps left out because of an overflow, that are new."""
+        messages = {message: NoticeKind.DAMAGE for message in loader.stats().messages}
+        skipped = self.parts.precision.skipped_steps
+        if skipped:
+            text = f"{skipped} steps were left out because gradients overflowed at the loss scale."
+            messages[text] = NoticeKind.INFO
+        for text, kind in messages.items():
+            if text not in self.told:
+                self.told.add(text)
+                self._notice(Notice(kind, text, self.epoch, self.recorder.iteration))
 
     def _notice(self, notice: Notice | None) -> None:
         if notice is not None:

@@ -1,0 +1,19 @@
+"""A small PCR dataset in splits, and one process for torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dl2cli.pcr.config import ConvertConfig
+from dl2cli.pcr.convert import convert, split_configs
+
+
+@pytest.fixture(scope="session")
+def sample_pcr(sample_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The PCR datasets train (24 images in 3 records) and val (12) of the sample set; read only."""
+    out = tmp_path_factory.mktemp("training") / "pcr"
+    for config in split_configs(ConvertConfig(sample_set, out, images_per_record=8, workers=2)):
+        convert(config)
+    return out

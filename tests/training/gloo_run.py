@@ -1,0 +1,53 @@
+"""A rank of a training, started by torchrun: gloo_run.py OPTIONS (JSON) as in `small_config`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+from train_runs import small_config
+
+from dl2cli.errors import Dl2Error
+from dl2cli.training.events import Observer
+from dl2cli.training.trainer import train
+
+
+class _Trouble(Observer):
+    """Stops all ranks, or ends one, after some steps."""
+
+    def __init__(self, stop_after: int | None, die_after: int | None) -> None:
+        self.steps = 0
+        self.stop_after = stop_after
+        self.die_after = die_after
+
+    def stepped(self, report: object) -> None:
+        self.steps += 1
+        if self.steps == self.stop_after:
+            os.kill(os.getpid(), signal.SIGTERM)
+        if self.steps == self.die_after:
+            os._exit(9)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    options = json.loads(sys.argv[1])
+    rank = int(os.environ["RANK"])
+    own = options.pop("rank_only", 0) == rank
+    stop_after, die_after = options.pop("stop_after", None), options.pop("die_after", None)
+    if options.get("checkpoint_resume"):
+        options["checkpoint_resume"] = Path(options["checkpoint_resume"])
+    config = small_config(Path(options.pop("data")), Path(options.pop("folder")), **options)
+    trouble = _Trouble(stop_after if own else None, die_after if own else None)
+    try:
+        result = train(config, [trouble])
+    except Dl2Error as error:
+        print(f"dl2: {error}", file=sys.stderr)
+        sys.exit(int(error.exit_code))
+    print(json.dumps({"rank": rank, "status": result.status, "steps": trouble.steps}))
+
+
+main()

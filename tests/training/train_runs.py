@@ -1,0 +1,70 @@
+"""Small datasets, and trainings on them that take a second."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dl2cli.loaders import TransformConfig
+from dl2cli.training.config import DataConfig, TrainConfig
+from dl2cli.training.lr_schedule import LrConfig
+from dl2cli.training.models import ModelConfig
+from dl2cli.training.trainer import train
+
+
+def small_config(data: Path, folder: Path, **changes: Any) -> TrainConfig:
+    """Two epochs of the smallest net on a PCR dataset in splits; `changes` as in TrainConfig.
+
+    Changes of the data are given as `data_batch_size=8`, those of the checkpoint likewise.
+    """
+    config = TrainConfig(
+        folder=folder,
+        data=DataConfig(
+            train=data / "train",
+            val=data / "val",
+            loader="pcr",
+            batch_size=6,
+            workers=2,
+            transform=TransformConfig(size=32),
+            tail="drop",
+        ),
+        model=ModelConfig(arch="small_cnn", num_classes=0),
+        lr=LrConfig(lr=0.05, policy="cosine", epochs=2),
+        epochs=2,
+        print_freq=2,
+        seed=1,
+        device="cpu",
+    )
+    for part in ("data", "checkpoint", "model"):
+        own = {k.removeprefix(f"{part}_"): v for k, v in changes.items() if k.startswith(f"{part}_")}
+        config = replace(config, **{part: replace(getattr(config, part), **own)})
+        changes = {k: v for k, v in changes.items() if not k.startswith(f"{part}_")}
+    return replace(config, **changes)
+
+
+def records(log: Path, kind: str) -> list[dict[str, Any]]:
+    """The records of a run log whose step begins with `kind`, merged by step."""
+    merged: dict[str, dict[str, Any]] = {}
+    for line in log.read_text().splitlines():
+        assert line.startswith("DLLL ")
+        record = json.loads(line[5:])
+        if record["type"] == "LOG" and record["step"][0] == kind:
+            merged.setdefault(str(record["step"]), {"step": record["step"]}).update(record["data"])
+    return list(merged.values())
+
+
+def curve(log: Path) -> list[tuple[Any, ...]]:
+    """What was learnt at which step: all that a repeated run must have in common."""
+    steps = [
+        (*r["step"], r["t.loss"], r["t.top1"], r["t.top5"], r["lr"]) for r in records(log, "T")
+    ]
+    epochs = [
+        (*r["step"], r["t.loss"], r["t.top1"], r.get("v.loss"), r.get("v.top1"))
+        for r in records(log, "E")
+    ]
+    return steps + epochs
+
+
+__all__ = ["curve", "records", "small_config", "train"]
