@@ -1,0 +1,115 @@
+"""Makes the model of the predictions from what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from dl2cli import pcr
+from dl2cli.bench.compute_probe import ComputeResult
+from dl2cli.bench.config import BenchConfig, usable_cores
+from dl2cli.bench.loader_probe import EPOCH, LoadResult
+from dl2cli.bench.pipeline import MAX_IMAGES, EpochShape
+from dl2cli.bench.reading import PCR_LOADERS, Reading, data_files
+from dl2cli.bench.what_if import Cost, Model
+from dl2cli.loaders import Loader
+
+
+def epoch_shape(loader: Loader, config: BenchConfig, reading: Reading) -> EpochShape:
+    """Return the order in which a loader reads and decodes, at all fidelities."""
+    order = loader.order.epoch(EPOCH)
+    count = min(len(order), MAX_IMAGES)
+    in_worker = reading.loader not in PCR_LOADERS
+    visits = order.visits[: int(order.visit[:count].max()) + 1]
+    sizes: dict[int | None, Sequence[float]] = {}
+    if in_worker:
+        sizes[None] = [bytes_per_image(loader, reading)[None]] * len(visits)
+    else:
+        dataset = pcr.open(reading.data)
+        for scans in range(1, dataset.groups + 1):
+            sizes[scans] = [float(sum(dataset.records[v].lengths[: scans + 1])) for v in visits]
+    return EpochShape(
+        batch_size=config.batch_size,
+        visit=order.visit[:count].tolist(),
+        visit_bytes=sizes,
+        max_visits=loader.order.max_records,
+        prefetch=loader.config.prefetch,
+        fetchers=reading.workers if in_worker else loader.config.fetch_threads,
+        in_worker=in_worker,
+        workers=reading.workers,
+    )
+
+
+def bytes_per_image(loader: Loader, reading: Reading) -> dict[int | None, float]:
+    """Return how many bytes an epoch reads for an image, at each fidelity; exactly, for records."""
+    if reading.loader in PCR_LOADERS:
+        dataset = pcr.open(reading.data)
+        count = max(dataset.image_count, 1)
+        return {k: dataset.prefix_bytes(k) / count for k in range(1, dataset.groups + 1)}
+    files = data_files(reading.data)
+    paths = files[:: max(len(files) // 1000, 1)]
+    return {None: float(np.mean([path.stat().st_size for path in paths]))}
+
+
+def make_model(
+    loader: Loader,
+    config: BenchConfig,
+    subject: Reading,
+    warm: Sequence[LoadResult],
+    trained: Sequence[LoadResult],
+    compute: ComputeResult,
+) -> Model:
+    """Make the model of the subject and its other fidelities.
+
+    Args:
+        loader: of the subject.
+        config: of the measurement.
+        subject: the reading.
+        warm: of its loader alone, from the page cache, at some fidelities.
+        trained: with the step, from the page cache.
+        compute: the step alone.
+    """
+    shape = epoch_shape(loader, config, subject)
+    costs = _costs(
+        bytes_per_image(loader, subject), [r for r in warm if _same(r.reading, subject)]
+    )
+    model = Model(
+        shape=shape,
+        costs=costs,
+        images=loader.image_count,
+        cores=min(subject.workers, usable_cores()),
+        compute_s=compute.compute_s,
+        shares_cores=compute.shares_cores,
+    )
+    shares = [
+        1 / (r.rate_img_s.median * (costs[r.reading.scans].decode_s + compute.compute_s))
+        for r in trained
+    ]
+    sharing = float(np.median(shares)) if shares and compute.shares_cores else 1.0
+    return replace(model, sharing=sharing)
+
+
+def _same(reading: Reading, subject: Reading) -> bool:
+    return (reading.loader, reading.workers) == (subject.loader, subject.workers)
+
+
+def _costs(
+    per_image: dict[int | None, float], warm: Sequence[LoadResult]
+) -> dict[int | None, Cost]:
+    """Return the cost at each fidelity; what was not measured lies between what was, by bytes."""
+    measured = {r.reading.scans: 1 / r.rate_img_s.median for r in warm}
+    each_byte = float(np.median([_per_byte(r) for r in warm]))
+    known = sorted((per_image[k], decode_s) for k, decode_s in measured.items())
+    sizes, seconds = zip(*known, strict=True)
+    return {
+        k: Cost(k, size, float(np.interp(size, sizes, seconds)), each_byte, measured=k in measured)
+        for k, size in per_image.items()
+    }
+
+
+def _per_byte(result: LoadResult) -> float:
+    if result.fetch_s is None or not result.bytes_per_image:
+        return 0.0
+    return result.fetch_s / result.bytes_per_image

@@ -1,0 +1,90 @@
+"""What `dl2 bench-io` is asked to measure: plain data, and the choices where the user made none."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dl2cli.errors import UsageError
+
+CPU_ARCH = "small_cnn"
+GPU_ARCH = "resnet50"
+
+
+@dataclass(frozen=True)
+class ComputeConfig:
+    """What follows the loader: a model's training step, or a sleep in its place.
+
+    Attributes:
+        arch: the model; None is `CPU_ARCH` without a GPU, else `GPU_ARCH`.
+        rate_img_s: images/s of an accelerator that is elsewhere: a batch takes batch / rate
+            seconds of sleep. None runs the model.
+        device: "cpu" or "cuda"; None takes a GPU if there is one.
+        amp: mixed precision.
+    """
+
+    arch: str | None = None
+    rate_img_s: float | None = None
+    device: str | None = None
+    amp: bool = False
+
+    def __post_init__(self) -> None:
+        if self.rate_img_s is not None and not 0 < self.rate_img_s < 1e9:
+            raise UsageError(f"A compute rate of {self.rate_img_s:g} images/s is impossible.")
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """The options of a measurement.
+
+    Attributes:
+        data: a PCR dataset or an ImageFolder; of one with splits, the training images.
+        loaders: names in `LOADERS`, the first is the subject; () chooses by the kind of data.
+        scans: fidelities of a PCR dataset, the largest is the subject; () chooses.
+        workers: threads or processes that decode, the largest is the subject; () is 1 and all
+            cores.
+        batch_size: images a step.
+        image_size: pixels of a side.
+        compute: what follows the loader.
+        throttle: limits of reading, as `Throttle.parse` takes them; None reads as fast as it can,
+            cold.
+        repeat: times that each run is measured.
+        run_s: about how long a run lasts, unless the epoch ends first.
+        storage: whether storage is measured by itself.
+        sample_images: how many images are converted, in a temporary folder, to predict what another
+            format would give; 0 converts none.
+        checks: throttled runs that the predictions are compared with.
+        scenarios: what-if questions beside the usual ones, as `Scenario.parse` takes them.
+        seed: of the order and the crops.
+    """
+
+    data: Path
+    loaders: tuple[str, ...] = ()
+    scans: tuple[int, ...] = ()
+    workers: tuple[int, ...] = ()
+    batch_size: int = 64
+    image_size: int = 224
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+    throttle: str | None = None
+    repeat: int = 3
+    run_s: float = 2.0
+    storage: bool = True
+    sample_images: int = 200
+    checks: int = 4
+    scenarios: tuple[str, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.repeat <= 1000:
+            raise UsageError(f"A run is repeated 1 to 1000 times, not {self.repeat}.")
+        if not 0.05 <= self.run_s <= 86400:
+            raise UsageError(f"A run of {self.run_s:g} s is impossible: 0.05 to 86400.")
+        for workers in self.workers:
+            if not 1 <= workers <= 1024:
+                raise UsageError(f"There are 1 to 1024 workers, not {workers}.")
+
+
+def usable_cores() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0))
