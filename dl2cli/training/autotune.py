@@ -136,8 +136,9 @@ def cosine_similarity(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 def _dot(a: torch.Tensor, b: torch.Tensor) -> float:
-    chunks = zip(a.split(_CHUNK), b.split(_CHUNK), strict=True)
-    return math.fsum(float(x.double() @ y.double()) for x, y in chunks)
+    starts = range(0, len(a), _CHUNK)
+    chunks = ((a[i : i + _CHUNK].double(), b[i : i + _CHUNK].double()) for i in starts)
+    return math.fsum(float(x @ y) for x, y in chunks)
 
 
 def mean_gradient(

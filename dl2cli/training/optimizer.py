@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,6 +11,19 @@ from dl2cli.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
+
+_NORMS = (
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
+    "SyncBatchNorm",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
+    "GroupNorm",
+    "LayerNorm",
+    "RMSNorm",  # since torch 2.4
+)
 
 
 @dataclass(frozen=True)
@@ -80,14 +94,12 @@ def create_optimizer(
             momentum=config.momentum,
         )
     on_gpu = all(parameter.is_cuda for parameter in (*decayed, *norms))
+    # The fused kernel leaves out a step that overflowed by itself; others make the host wait for
+    # the device in each step of mixed precision, to learn whether there was an overflow.
+    can_fuse = "fused" in inspect.signature(torch.optim.SGD).parameters  # since torch 2.3
+    fused = {"fused": True} if on_gpu and can_fuse else {}
     return torch.optim.SGD(
-        groups,
-        lr=lr,
-        momentum=config.momentum,
-        nesterov=config.nesterov,
-        # The fused kernel leaves out a step that overflowed by itself; others make the host wait
-        # for the device in each step of mixed precision, to learn whether there was an overflow.
-        fused=True if on_gpu else None,
+        groups, lr=lr, momentum=config.momentum, nesterov=config.nesterov, **fused
     )
 
 
@@ -97,18 +109,7 @@ def split_parameters(
     """Return the trainable parameters outside and inside of normalisation layers, each once."""
     from torch import nn
 
-    kinds = (
-        nn.BatchNorm1d,
-        nn.BatchNorm2d,
-        nn.BatchNorm3d,
-        nn.SyncBatchNorm,
-        nn.InstanceNorm1d,
-        nn.InstanceNorm2d,
-        nn.InstanceNorm3d,
-        nn.GroupNorm,
-        nn.LayerNorm,
-        nn.RMSNorm,
-    )
+    kinds = tuple(getattr(nn, name) for name in _NORMS if hasattr(nn, name))
     inside = {
         id(parameter)
         for module in model.modules()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -60,18 +61,37 @@ class Precision:
     """
 
     def __init__(self, config: PrecisionConfig, device: torch.device) -> None:
-        """Prepare for a device."""
+        """Prepare for a device.
+
+        Raises:
+            UsageError: this torch has no such mixed precision there.
+        """
         import torch
 
         self.config = config
         self._device = device
         self._dtype = torch.float16 if config.dtype == "float16" else torch.bfloat16
-        self._scaler: torch.amp.GradScaler | None = None
         self._skipped: torch.Tensor | None = None
         self._skipped_before = 0
-        if config.amp and (config.dtype == "float16" or config.static_loss_scale != 1):
-            first = {} if config.dynamic_loss_scale else {"init_scale": config.static_loss_scale}
-            self._scaler = torch.amp.GradScaler(device.type, **first)
+        self._scaler = None
+        if config.amp:
+            self._check_autocast()
+            if config.dtype == "float16" or config.static_loss_scale != 1:
+                self._scaler = _make_scaler(config, device)
+
+    def _check_autocast(self) -> None:
+        """Raise UsageError where torch would refuse the numbers, or compute in others instead."""
+        import torch
+
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                torch.autocast(self._device.type, dtype=self._dtype)
+        except (RuntimeError, UserWarning) as error:
+            raise UsageError(
+                f"torch {torch.__version__} has no mixed precision in {self.config.dtype} on this "
+                f"{self._device.type}: take the other type, or leave out mixed precision."
+            ) from error
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context of forward and loss."""
@@ -83,7 +103,8 @@ class Precision:
 
     def backward(self, loss: torch.Tensor) -> None:
         """Add the gradients of a loss, scaled, to those of earlier calls since the last step."""
-        (loss if self._scaler is None else self._scaler.scale(loss)).backward()
+        scaled = loss if self._scaler is None else self._scaler.scale(loss)
+        scaled.backward()  # type: ignore[no-untyped-call]
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
         """Divide the gradients by the scale, let the optimiser step, and adapt the scale.
@@ -125,3 +146,17 @@ class Precision:
         self._skipped, self._skipped_before = None, int(state["skipped_steps"])
         if self._scaler is not None and self.config.dynamic_loss_scale and state["scaler"]:
             self._scaler.load_state_dict(state["scaler"])
+
+
+def _make_scaler(config: PrecisionConfig, device: torch.device) -> torch.amp.GradScaler:
+    import torch
+
+    first = 2.0**16 if config.dynamic_loss_scale else config.static_loss_scale
+    if hasattr(torch.amp, "GradScaler"):  # since torch 2.3
+        return torch.amp.GradScaler(device.type, init_scale=first)
+    if device.type == "cuda":
+        return torch.cuda.amp.GradScaler(init_scale=first)
+    raise UsageError(
+        f"torch {torch.__version__} scales the loss on GPUs alone: take torch 2.3 or newer, or "
+        "bfloat16 without a loss scale."
+    )

@@ -68,13 +68,13 @@ def test_lambda_has_the_beta_distributions_moments():
     torch.manual_seed(0)
     criterion = Criterion(LossConfig(mixup=0.4), 2)
     values = []
-    while len(values) < 2000:  # labels 0 and 1 swapped show lambda itself
+    while len(values) < 1000:  # labels 0 and 1 swapped show lambda itself
         _, targets = criterion.mix(torch.zeros(2, 1, 1, 1), torch.tensor([0, 1]))
         if float(targets[0, 0]) != 1:
             values.append(float(targets[0, 0]))
     mean, variance = torch.tensor(values).mean(), torch.tensor(values).var()
-    assert float(mean) == pytest.approx(0.5, abs=0.04)
-    assert float(variance) == pytest.approx(0.25 / (2 * 0.4 + 1), abs=0.015)
+    assert float(mean) == pytest.approx(0.5, abs=0.05)
+    assert float(variance) == pytest.approx(0.25 / (2 * 0.4 + 1), abs=0.02)
 
 
 def test_mixup_follows_the_seed_and_changes_no_input():

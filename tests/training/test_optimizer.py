@@ -83,7 +83,9 @@ def test_sgd_steps_as_sutskever_wrote_them(nesterov):
         for i, p in enumerate(model.parameters()):
             gradient = p.grad + (0 if id(p) in norms else decay) * mine[i]
             velocity[i] = momentum * velocity[i] + gradient
-            mine[i] = mine[i] - lr * (gradient + momentum * velocity[i] if nesterov else velocity[i])
+            mine[i] = mine[i] - lr * (
+                gradient + momentum * velocity[i] if nesterov else velocity[i]
+            )
         optimizer.step()
     for p, expected in zip(model.parameters(), mine, strict=True):
         torch.testing.assert_close(p.detach(), expected)
