@@ -9,7 +9,7 @@ A checkpoint is what `torch.save` makes of a dict of tensors, numbers and text::
     epoch, iteration      where to go on: iterations done of the epoch (0-based)
     loader                state of the training loader
     fidelity              state of the tuner and what it last decided
-    recorder              the account of the epoch that was left in the middle
+    recorders             by rank: the account of the epoch that was left in the middle
     best_top1, best_epoch of validation
     epochs_done           whole epochs
     seed, world_size      of the run
@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,7 +42,7 @@ _REQUIRED: Final = {
     "iteration": int,
     "loader": dict,
     "fidelity": dict,
-    "recorder": dict,
+    "recorders": list,
     "seed": int,
     "world_size": int,
     "epochs_done": int,
@@ -83,7 +84,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UsageError(f"There is no checkpoint {path}.")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of files that others made; ours says what is wrong
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror}.") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:

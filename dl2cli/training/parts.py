@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -87,9 +88,12 @@ def make_parts(config: TrainConfig, group: Group, checkpoint: dict[str, Any] | N
     loaders = loader_config(config, group, seed)
     loader = create_loader(config.data.loader, loaders)
     validation = _validation(config, loaders, loader)
-    remarks: list[str] = list(config.precision.check())
     classes = config.model.num_classes or len(loader.classes)
-    model = _model(config, loader, classes, seed, checkpoint, remarks).to(group.device)
+    if classes < len(loader.classes):
+        raise UsageError(f"The data has {len(loader.classes)} classes, not {classes}.")
+    torch.manual_seed(seed)  # the same first weights on every rank
+    remarks: list[str] = list(config.precision.check())
+    model = _model(config, classes, checkpoint, remarks.append).to(group.device)
     if config.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = create_optimizer(model, config.optimizer, learning_rate(config.lr, 0))
@@ -144,7 +148,7 @@ def loader_config(config: TrainConfig, group: Group, seed: int) -> LoaderConfig:
         auto_augment=data.auto_augment,
         persistent_workers=data.persistent_workers,
         synthetic_images=data.synthetic_train,
-        synthetic_classes=config.model.num_classes or None,
+        classes=_synthetic_classes(config),
         device_id=group.device.index or 0,
     )
 
@@ -155,19 +159,25 @@ def _seed(config: TrainConfig, group: Group, checkpoint: dict[str, Any] | None) 
     return int(checkpoint["seed"]) if checkpoint else group.from_first(secrets.randbits(31))
 
 
+def _synthetic_classes(config: TrainConfig) -> tuple[str, ...] | None:
+    """Return the classes of images that no dataset stands behind."""
+    if config.data.synthetic_train is None or not config.model.num_classes:
+        return None
+    return tuple(str(label) for label in range(config.model.num_classes))
+
+
 def _validation(config: TrainConfig, loaders: LoaderConfig, loader: Loader) -> Loader | None:
     """Return the loader of validation data, which must have the classes of the training data."""
     data = config.data
     if data.val is None and data.synthetic_val is None:
         return None
-    if data.synthetic_val is not None:
-        synthetic = replace(loaders, synthetic_images=data.synthetic_val, lanes=None)
-        return create_loader("synthetic", synthetic.for_validation(data.train))
-    assert data.val is not None
     wanted = replace(
-        loaders, classes=loader.classes, scans=data.val_scans, lanes=None, synthetic_images=None
+        loaders,
+        classes=loader.classes,
+        scans=data.val_scans,
+        synthetic_images=data.synthetic_val,
     )
-    validation = create_validation_loader(wanted, data.val)
+    validation = create_validation_loader(wanted, data.val or data.train)
     if validation.classes != loader.classes:
         raise DataError(
             f"{data.val} has other classes ({len(validation.classes)}) than {data.train} "
@@ -178,25 +188,18 @@ def _validation(config: TrainConfig, loaders: LoaderConfig, loader: Loader) -> L
 
 def _model(
     config: TrainConfig,
-    loader: Loader,
     classes: int,
-    seed: int,
     checkpoint: dict[str, Any] | None,
-    remarks: list[str],
+    tell: Callable[[str], None],
 ) -> torch.nn.Module:
-    import torch
-
-    if classes < len(loader.classes):
-        raise UsageError(f"The data has {len(loader.classes)} classes, not {classes}.")
     check_image_size(config.model.arch, config.data.transform.size)
     if checkpoint is not None and checkpoint["arch"] != canonical_arch(config.model.arch):
         raise UsageError(
             f"The checkpoint is of {checkpoint['arch']}, and --arch is {config.model.arch}."
         )
-    torch.manual_seed(seed)  # the same first weights on every rank
     weights = None if checkpoint is not None else config.model.pretrained_weights
     wanted = replace(config.model, num_classes=classes, pretrained_weights=weights)
-    model = create_model(wanted, remarks.append)
+    model = create_model(wanted, tell)
     if checkpoint is not None:
         try:
             model.load_state_dict(checkpoint["model"])

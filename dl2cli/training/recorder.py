@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from dl2cli.loaders import Batch, Loader, LoaderStats
 from dl2cli.training.distributed import Group
 from dl2cli.training.events import Phase, PhaseReport, StepReport
-from dl2cli.training.meters import Meter
+from dl2cli.training.meters import Meter, split_states
 from dl2cli.training.step import StepOutcome
 from dl2cli.training.step_clock import StepClock
 
@@ -45,8 +45,7 @@ class Recorder:
     def add(self, outcome: StepOutcome) -> StepReport:
         """End an iteration; costs microseconds, and waits for no device."""
         data_s, iteration_s = self._clock.end()
-        if outcome.images:
-            self._window.add(outcome.loss, outcome.top1, outcome.top5, outcome.images)
+        self._window.add(outcome.loss, outcome.top1, outcome.top5, outcome.images)
         return StepReport(
             phase=self.phase,
             epoch=self.epoch,
@@ -86,11 +85,14 @@ class Recorder:
             "window": self._window.state_dict(),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on with another account."""
-        self.iteration = int(state["iteration"])
-        self._total.load_state_dict(state["total"])
-        self._window.load_state_dict(state["window"])
+    def load_state_dicts(self, states: Sequence[dict[str, Any]]) -> None:
+        """Go on with the accounts of an earlier process's ranks, by rank."""
+        self.iteration = int(states[0]["iteration"])
+        for name, meter in (("total", self._total), ("window", self._window)):
+            parts = [state[name] for state in states]
+            mine = split_states(parts, self._group.rank, self._group.world_size)
+            if mine is not None:
+                meter.load_state_dict(mine)
 
     def _meter(self) -> Meter:
         return Meter(self.phase, self.epoch, self._group.world_size, self._group.sum)

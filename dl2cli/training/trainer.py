@@ -143,7 +143,7 @@ class _Training:
             self.fidelity.load_state_dict(saved["fidelity"])
         if saved and saved["iteration"] > 0:
             loader.load_state_dict(saved["loader"])
-            recorder.load_state_dict(saved["recorder"])
+            recorder.load_state_dicts(saved["recorders"])
         return recorder
 
     def _run_epoch(self) -> EpochReport | None:
@@ -256,6 +256,7 @@ class _Training:
         """Write a checkpoint; all ranks must come here at the same step."""
         parts, group = self.parts, self.group
         observers = group.gather({type(o).__name__: o.state() for o in self.observers})
+        recorders = group.gather(self.recorder.state_dict())
         path = self.config.folder / name
         self.checkpoint = path
         if group.rank > 0:
@@ -272,7 +273,7 @@ class _Training:
                 "iteration": self.recorder.iteration,
                 # A loader that has ended its epoch stands at the beginning again.
                 "loader": {**parts.loader.state_dict(), "batch": self.recorder.iteration},
-                "recorder": self.recorder.state_dict(),
+                "recorders": recorders,
                 "fidelity": self.fidelity.state_dict(),
                 "best_top1": self.best_top1,
                 "best_epoch": self.best_epoch,
@@ -302,7 +303,7 @@ class _Training:
 
     def _tell_trouble(self, loader: Loader) -> None:
         """Report damage, and steps left out because of an overflow, that are new."""
-        messages = {message: NoticeKind.DAMAGE for message in loader.stats().messages}
+        messages = dict.fromkeys(loader.stats().messages, NoticeKind.DAMAGE)
         skipped = self.parts.precision.skipped_steps
         if skipped:
             text = f"{skipped} steps were left out because gradients overflowed at the loss scale."

@@ -22,7 +22,7 @@ STATE = {
     "epoch": 3,
     "iteration": 7,
     "loader": {"seed": 1},
-    "recorder": {"iteration": 7},
+    "recorders": [{"iteration": 7}],
     "fidelity": {"scans": 5},
     "best_top1": None,
     "best_epoch": None,
