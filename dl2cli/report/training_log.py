@@ -7,7 +7,9 @@ meaning here; each is optional:
 * P: `scans` (scan groups read: a number, or a schedule as text), `dataset` and `variant` (names
   that override what the data path says), `storage`, `train_images`, `val_images` (an epoch).
 * E: `t.fetch_time` and `t.prep_time` (s, mean an iteration; they split `t.data_time` into waiting
-  for storage and for decode), `e.bytes_read` (bytes of the epoch from storage).
+  for storage and for decode), `e.bytes_read` (bytes of the epoch's training from storage).
+
+Records of a step `["N", epoch, iteration]` are notices for people, and passed over.
 
 The published logger opens its file anew, so a file with several P records was put together by
 hand: each P starts a session, and each session is a run of its own.
@@ -133,6 +135,8 @@ def _take_record(session: Session, record: dict[str, Any], step: object, odd: bo
         return
     if step == ["P"]:
         session.params, session.has_params = data, True
+        return
+    if step[0] == "N":
         return
     for value in data.values() if odd else ():
         if value is None:

@@ -108,6 +108,8 @@ class PhaseReport:
         bytes_read: from storage, on all ranks.
         lr: the learning rate; None in validation.
         scans: the fidelity; None when the loader has none.
+        stages_s: seconds of the loader's stages on this rank, as `LoaderStats` names them; they
+            are sums over its threads.
     """
 
     phase: Phase
@@ -131,6 +133,7 @@ class PhaseReport:
     bytes_read: int
     lr: float | None
     scans: int | None
+    stages_s: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
