@@ -1,6 +1,7 @@
 """Mixed precision: gradients are those of float32, overflows are seen, and nothing is hidden."""
 
 import contextlib
+import inspect
 import json
 from typing import Any
 
@@ -109,6 +110,25 @@ def test_without_amp_nothing_is_wrapped():
         "Without mixed precision the loss scale is ignored, as published.",
     )
     assert CONFIGS["float16 static"].check() == ()
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("name", ["float16 static", "float16 dynamic"])
+def test_a_fused_optimiser_leaves_out_an_overflow_by_itself(name, device):
+    if "fused" not in inspect.signature(torch.optim.SGD).parameters:
+        pytest.skip("this torch has no fused SGD")
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    model = Weight().to(device)
+    precision = Precision(CONFIGS[name], torch.device(device))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0, fused=True)
+    for gradient in (0.25, float("inf"), 0.25):
+        precision.backward(model.loss(gradient))
+        precision.step(optimizer)
+        optimizer.zero_grad()
+    assert model.weight.item() == 0.5
+    assert precision.skipped_steps == 1
+    assert precision.scale == (128.0 if name == "float16 static" else 2.0**15)
 
 
 @pytest.mark.parametrize("bad", [float("inf"), float("nan")])
