@@ -9,9 +9,9 @@ fio and then dl2 in odd ones; the page cache is brought into its state anew befo
 runs with ioengine=psync, the same blocks, and no hints to the kernel (fadvise_hint=0), as dl2 does.
 
 GB/s are bytes over wall time; medians over the rounds. A ratio is the median of dl2/fio of the
-rounds, which a slow minute of the machine leaves alone. "from device" is what the kernel counted of
-dl2's reads: 1 in a cold or direct run that was one, 0 in a warm one. Use a file of some 100 MB or more, or fio's
-clock of whole milliseconds and its start count.
+rounds, which a slow minute of the machine leaves alone. "from device" is the share that the kernel
+saw dl2 fetch from the device: 1 in a cold or direct run that was one, 0 in a warm one. Use a file
+of 100 MB or more, or fio's clock of whole milliseconds counts.
 """
 
 from __future__ import annotations

@@ -154,7 +154,7 @@ class _Reading:
     @classmethod
     def now(cls, device: BlockDevice) -> _Reading:
         times = psutil.cpu_times()
-        # Guest time is within user time already; a steal is time that the machine did not have.
+        # Guest time is within user time already. Time stolen by a hypervisor counts as busy.
         total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
         idle = times.idle + getattr(times, "iowait", 0.0)
         return cls(

@@ -12,6 +12,7 @@ import mmap
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -35,7 +36,8 @@ class ReadOptions:
         block_bytes: the most that one read call takes; rounded up to whole `ALIGNMENT`s.
         direct: past the page cache, with O_DIRECT.
         exact: tell the kernel which range is coming, and that nothing beyond it is, as dl2's reader
-            of records does; without it the kernel reads ahead as it sees fit.
+            of records does; without it the kernel reads ahead as it sees fit. Not with `direct`,
+            where the kernel would fetch the range a second time, into the page cache.
     """
 
     threads: int = 1
@@ -49,23 +51,21 @@ class ReadRun:
     """What a run read.
 
     Attributes:
-        reads: extents read.
-        bytes_read: bytes of these extents.
+        bytes_read: from all extents, repetitions and those that were cut short included.
         page_bytes: the same in whole pages: what the device must deliver if no cache helps.
-        images: in these extents.
-        wall_s: from the first to the last.
-        latencies_s: (reads,) seconds of each open, read and close.
-        done: the numbers of the extents that were read, without repetitions.
+        images: in these bytes; of an extent that was cut short its share.
+        wall_s: from the first read to the end of the last.
+        latencies_s: (reads,) seconds of open, read and close of each extent that was read whole.
+        done: what was read, without repetitions; of an extent that was cut short its beginning.
         failed: what could not be read.
     """
 
-    reads: int
     bytes_read: int
     page_bytes: int
-    images: int
+    images: float
     wall_s: float
     latencies_s: NDArray[np.float64]
-    done: tuple[int, ...]
+    done: tuple[Extent, ...]
     failed: tuple[Skipped, ...]
 
 
@@ -77,32 +77,32 @@ def read_extents(
 ) -> ReadRun:
     """Read all extents in their order, from the front again until `min_s`, at most for `limit_s`.
 
-    An extent that was begun is finished, so that every byte counted has its time counted.
+    At the limit each thread ends the read call that it is in.
     """
     longest = max(extent.length for extent in extents)
     count = max(1, min(options.threads, len(extents)))
     job = _Job(extents, limit_s, min_s, [_Reader(options, longest) for _ in range(count)])
     wall_s = _run(job)
-    numbers = np.array([n for each in job.readers for n in each.numbers], np.int64)
-    lengths = np.array([extent.length for extent in extents], np.int64)
-    images = np.array([extent.images for extent in extents], np.int64)
-    pages = -(-lengths // PAGE) * PAGE
+    times = Counter(number for reader in job.readers for number in reader.numbers)
+    whole = [(extents[number], times[number]) for number in sorted(times)]
+    cut = [(reader.cut, 1) for reader in job.readers if reader.cut]
+    latencies = [latency for reader in job.readers for latency in reader.latencies_s]
+    failed = {file.path: file for reader in job.readers for file in reader.failed.values()}
     return ReadRun(
-        reads=len(numbers),
-        bytes_read=int(lengths[numbers].sum()),
-        page_bytes=int(pages[numbers].sum()),
-        images=int(images[numbers].sum()),
+        bytes_read=sum(extent.length * n for extent, n in whole + cut),
+        page_bytes=sum(-(-extent.length // PAGE) * PAGE * n for extent, n in whole + cut),
+        images=sum(extent.images * n for extent, n in whole + cut),
         wall_s=wall_s,
-        latencies_s=np.array([s for each in job.readers for s in each.latencies_s], np.float64),
-        done=tuple(np.unique(numbers).tolist()),
-        failed=tuple({p: each for r in job.readers for p, each in r.failed.items()}.values()),
+        latencies_s=np.array(latencies, np.float64),
+        done=tuple(extent for extent, _ in whole + cut),
+        failed=tuple(failed.values()),
     )
 
 
 def refuses_direct(path: str) -> str | None:
     """Return why the file system does not read `path` with O_DIRECT, None if it does."""
     try:
-        _Reader(ReadOptions(block_bytes=ALIGNMENT, direct=True), ALIGNMENT).read(path, 1)
+        _Reader(ReadOptions(block_bytes=ALIGNMENT, direct=True), ALIGNMENT).read(path, 1, 0.0)
     except OSError as error:
         if error.errno == errno.EINVAL:
             return "The file system does not read past the page cache (O_DIRECT)."
@@ -121,13 +121,14 @@ class _Reader:
         self.buffer[:] = bytes(size)  # the pages are there before the clock runs
         self.numbers: list[int] = []
         self.latencies_s: list[float] = []
+        self.cut: Extent | None = None
         self.failed: dict[str, Skipped] = {}
         self.flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
         if options.direct:
             self.flags |= os.O_DIRECT
 
-    def read(self, path: str, length: int) -> None:
-        """Read the first `length` bytes of a file.
+    def read(self, path: str, length: int, until_s: float) -> int:
+        """Read the first `length` bytes of a file; return fewer if the clock passes `until_s`.
 
         Raises:
             OSError: it cannot be read, or is shorter.
@@ -136,7 +137,7 @@ class _Reader:
         block = len(buffer)
         fd = os.open(path, self.flags)
         try:
-            if self.options.exact:
+            if self.options.exact and not self.options.direct:
                 os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
                 os.posix_fadvise(fd, 0, length, os.POSIX_FADV_WILLNEED)
             offset = 0
@@ -150,6 +151,9 @@ class _Reader:
                 if not got:
                     raise OSError(errno.EIO, f"ends after {offset} of {length} bytes")
                 offset += got
+                if offset < length and time.perf_counter() >= until_s:
+                    break
+            return min(offset, length)
         finally:
             os.close(fd)
 
@@ -168,7 +172,7 @@ class _Job:
     def work(self, reader: _Reader, start: float) -> None:
         extents, clock = self.extents, time.perf_counter
         size = len(extents)
-        before = start
+        before, until = start, start + self.limit_s
         for turn in self._count:
             elapsed = before - start
             if self.stopped or elapsed >= self.limit_s or (turn >= size and elapsed >= self.min_s):
@@ -177,13 +181,16 @@ class _Job:
             extent = extents[number]
             begin = clock()
             try:
-                reader.read(extent.path, extent.length)
+                got = reader.read(extent.path, extent.length, until)
             except OSError as error:
                 reason = error.strerror or str(error)
                 reader.failed[extent.path] = Skipped(extent.path, reason)
                 before = clock()
                 continue
             before = clock()
+            if got < extent.length:
+                reader.cut = Extent(extent.path, got, extent.images * got / extent.length)
+                return
             reader.latencies_s.append(before - begin)
             reader.numbers.append(number)
 

@@ -47,11 +47,11 @@ class Order(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """The first `length` bytes of a file, and how many images they hold."""
+    """The first `length` bytes of a file, and how many images they hold (a share of one counts)."""
 
     path: str
     length: int
-    images: int
+    images: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,7 +146,7 @@ class _Measurement:
                 extents = self._extents(kind, number)
             run = self._one(kind, extents, limit_s)
             if kind.access is Access.COLD:
-                cached = [extents[i] for i in run.done]
+                cached = list(run.done)
         yield len(rounds), ""
 
     def _extents(self, kind: _Kind, number: int) -> list[Extent]:
@@ -161,7 +161,7 @@ class _Measurement:
         """Return extents that were just read, where no cold run did that."""
         extents = self._extents(kind, number)
         run = read_extents(extents, self._options(kind), limit_s)
-        return [extents[i] for i in run.done] or extents
+        return list(run.done) or extents
 
     def _options(self, kind: _Kind) -> ReadOptions:
         return ReadOptions(
@@ -181,10 +181,10 @@ class _Measurement:
             extents, self._options(kind), limit_s, min(MIN_WARM_S, limit_s) if warm else 0.0
         )
         counters = IoCounters.now(self.device).difference(before)
-        self.touched.update(extents[i].path for i in run.done)
+        self.touched.update(extent.path for extent in run.done)
         for each in run.failed:
             self.skipped.add(each.path, each.reason)
-        if run.reads:
+        if run.bytes_read:
             self.results[kind].runs.append(run)
             self.results[kind].counters.append(counters)
         return run
@@ -215,6 +215,7 @@ class _Measurement:
 
     def _result(self, kind: _Kind, runs: _Runs) -> StorageResult:
         done = runs.runs
+        latencies = np.concatenate([run.latencies_s for run in done])
         return StorageResult(
             layout=self.dataset.layout,
             scans=kind.scans,
@@ -229,13 +230,11 @@ class _Measurement:
             ),
             rate_bytes_s=Spread.of(run.bytes_read / run.wall_s for run in done),
             rate_img_s=Spread.of(run.images / run.wall_s for run in done),
-            reads=sum(run.reads for run in done),
+            reads=len(latencies),
             bytes_read=sum(run.bytes_read for run in done),
-            images=sum(run.images for run in done),
+            images=round(sum(run.images for run in done)),
             wall_s=sum(run.wall_s for run in done),
-            latency_s=percentiles(
-                np.concatenate([run.latencies_s for run in done]), LATENCY_PERCENTS
-            ),
+            latency_s=percentiles(latencies, LATENCY_PERCENTS) if len(latencies) else None,
         )
 
 

@@ -116,11 +116,13 @@ class StorageResult:
         verdict: how they did read.
         rate_bytes_s: bytes over wall time of each run.
         rate_img_s: images over wall time of each run.
-        reads: files opened, read and closed, in all runs.
+        reads: files opened, read whole and closed, in all runs.
         bytes_read: in all runs.
         images: in all runs.
         wall_s: of all runs.
-        latency_s: percentiles `LATENCY_PERCENTS` of open, read and close of a file.
+        latency_s: percentiles `LATENCY_PERCENTS` of open, read and close of a file; None where no
+            file was read whole in the time. (A warm run reads what a cold one has read before it:
+            if that was cut short, the beginning of a file.)
     """
 
     layout: Layout
@@ -134,7 +136,7 @@ class StorageResult:
     bytes_read: int
     images: int
     wall_s: float
-    latency_s: tuple[float, ...]
+    latency_s: tuple[float, ...] | None
 
     @property
     def name(self) -> str:
