@@ -57,6 +57,7 @@ def make_model(
     loader: Loader,
     config: BenchConfig,
     subject: Reading,
+    *,
     warm: Sequence[LoadResult],
     trained: Sequence[LoadResult],
     compute: ComputeResult,
@@ -72,9 +73,7 @@ def make_model(
         compute: the step alone.
     """
     shape = epoch_shape(loader, config, subject)
-    costs = _costs(
-        bytes_per_image(loader, subject), [r for r in warm if _same(r.reading, subject)]
-    )
+    costs = _costs(bytes_per_image(loader, subject), [r for r in warm if _same(r.reading, subject)])
     model = Model(
         shape=shape,
         costs=costs,

@@ -179,6 +179,11 @@ class ComputeProbe:
         limit = Limit(run_s=self._config.run_s)
         self._runs.append(run(self._loader, self._step, limit, 0, self._config.data))
 
+    @property
+    def measured(self) -> bool:
+        """Whether there was a run."""
+        return bool(self._runs)
+
     def result(self) -> ComputeResult:
         """Return what was measured so far, at least one run."""
         cpu = Spread.of(times.cpu_s / times.images for times in self._runs)

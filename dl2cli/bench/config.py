@@ -10,6 +10,8 @@ from dl2cli.errors import UsageError
 
 CPU_ARCH = "small_cnn"
 GPU_ARCH = "resnet50"
+BATCH_SIZE = 64
+SLOW_BATCH_SIZE = 32  # of a model on a CPU, where a step takes a second
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class BenchConfig:
         scans: fidelities of a PCR dataset, the largest is the subject; () chooses.
         workers: threads or processes that decode, the largest is the subject; () is 1 and all
             cores.
-        batch_size: images a step.
+        batch_size: images a step; 0 chooses.
         image_size: pixels of a side.
         compute: what follows the loader.
         throttle: limits of reading, as `Throttle.parse` takes them; None reads as fast as it can,
@@ -63,7 +65,7 @@ class BenchConfig:
     loaders: tuple[str, ...] = ()
     scans: tuple[int, ...] = ()
     workers: tuple[int, ...] = ()
-    batch_size: int = 64
+    batch_size: int = 0
     image_size: int = 224
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     throttle: str | None = None
@@ -80,6 +82,8 @@ class BenchConfig:
             raise UsageError(f"A run is repeated 1 to 1000 times, not {self.repeat}.")
         if not 0.05 <= self.run_s <= 86400:
             raise UsageError(f"A run of {self.run_s:g} s is impossible: 0.05 to 86400.")
+        if not 0 <= self.batch_size <= 1 << 20:
+            raise UsageError(f"A batch of {self.batch_size} images is impossible.")
         for workers in self.workers:
             if not 1 <= workers <= 1024:
                 raise UsageError(f"There are 1 to 1024 workers, not {workers}.")

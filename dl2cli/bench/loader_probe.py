@@ -8,14 +8,15 @@ batches fit into the time that a run may take.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
 
+from dl2cli.bench.block_device import find_device
 from dl2cli.bench.config import BenchConfig
-from dl2cli.bench.counters import find_device
 from dl2cli.bench.reading import Reading
 from dl2cli.bench.statistics import Spread, percentiles
 from dl2cli.bench.timed_run import Limit, NoStep, RunTimes, Served, Step, make_cold, run
@@ -143,11 +144,11 @@ class LoaderProbe:
             rate_img_s=self.rates(condition),
             images=runs[-1].images,
             whole_epoch=all(times.whole_epoch for times in runs),
-            bytes_per_image=_median(runs, lambda t: t.batch_bytes / t.images) or 0.0,
-            fetch_s=_median(runs, lambda t: t.fetch_s and t.fetch_s / t.images),
-            decode_s=_median(runs, lambda t: t.decode_s and t.decode_s / t.images),
-            cpu_s=_median(runs, lambda t: t.cpu_s / t.images) or 0.0,
-            first_batch_s=_median(runs, lambda t: t.first_batch_s) or 0.0,
+            bytes_per_image=_median(runs, lambda t: t.batch_bytes / t.images),
+            fetch_s=_stage(runs, lambda t: t.fetch_s),
+            decode_s=_stage(runs, lambda t: t.decode_s),
+            cpu_s=_median(runs, lambda t: t.cpu_s / t.images),
+            first_batch_s=_median(runs, lambda t: t.first_batch_s),
             wait_s=percentiles(waits),
         )
 
@@ -170,8 +171,12 @@ class LoaderProbe:
         return [self._files[record] for record in np.unique(records[:ahead])]
 
 
-def _median(runs, value):  # type: ignore[no-untyped-def]
-    values = [value(times) for times in runs]
-    if any(each is None for each in values):
-        return None
-    return float(np.median(values))
+def _median(runs: Iterable[RunTimes], value: Callable[[RunTimes], float]) -> float:
+    return float(np.median([value(times) for times in runs]))
+
+
+def _stage(runs: Iterable[RunTimes], seconds: Callable[[RunTimes], float | None]) -> float | None:
+    """Return the median of a stage's seconds an image, None if a run does not know them."""
+    values = [(seconds(times), times.images) for times in runs]
+    known = [s / images for s, images in values if s is not None]
+    return float(np.median(known)) if len(known) == len(values) else None

@@ -11,7 +11,7 @@ add up; what both took together in the cached run says how well they share.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -92,7 +92,9 @@ class Scenario:
         return replace(now, name=text, **changes)  # type: ignore[arg-type]
 
 
-_PREFIXES: Final = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "m": 1e-3, "u": 1e-6}
+_PREFIXES: Final = {
+    "": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "m": 1e-3, "u": 1e-6,
+}  # fmt: skip
 
 
 def quantity(text: str, unit: str) -> float:
@@ -150,9 +152,7 @@ class Model:
     shares_cores: bool
     sharing: float = 1.0
 
-    def predict(
-        self, scans: int | None, scenario: Scenario, *, images: int | None = None
-    ) -> float:
+    def predict(self, scans: int | None, scenario: Scenario, *, images: int | None = None) -> float:
         """Return images/s at a fidelity, over an epoch or its first `images`."""
         shape = self.shape if images is None else self.shape.cut(images)
         return rate(shape, scans, self.service(scans, scenario))
@@ -337,7 +337,7 @@ def _crossover(model: Model, scans: int | None, full: int | None, now: Scenario)
     return Crossover(scans, bound or 0.0, pays)
 
 
-def _last(holds) -> float | None:  # type: ignore[no-untyped-def]
+def _last(holds: Callable[[float], bool]) -> float | None:
     """Return the largest bandwidth at which something holds that holds below and not above."""
     low, high = 1e3, 1e12
     if not holds(low):

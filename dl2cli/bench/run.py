@@ -1,0 +1,236 @@
+"""The whole measurement: what is run in which order, and what is made of it.
+
+Runs that are compared are measured in turn, round after round, so that a machine that grows slower
+or faster meanwhile does so for all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import psutil
+
+from dl2cli.bench import summary
+from dl2cli.bench.alternatives import Alternative, measure_alternatives
+from dl2cli.bench.compute_probe import ComputeProbe, EmulatedStep, ModelStep, make_step
+from dl2cli.bench.config import BATCH_SIZE, SLOW_BATCH_SIZE, BenchConfig, usable_cores
+from dl2cli.bench.counters import Sampler
+from dl2cli.bench.loader_probe import Condition, LoaderProbe
+from dl2cli.bench.reading import Plan, data_files, find_data, make_plan
+from dl2cli.bench.result import BenchInterrupted, BenchResult, Machine
+from dl2cli.bench.storage import measure_storage
+from dl2cli.bench.storage_report import (
+    StorageConfig,
+    StorageInterrupted,
+    StorageProgress,
+    StorageReport,
+)
+from dl2cli.bench.what_if import Check, Model
+from dl2cli.errors import Dl2Error
+from dl2cli.loaders.base import require_torch
+
+_STORAGE_S = 8.0
+_ALTERNATIVES_S = 15.0
+
+
+@dataclass(frozen=True)
+class BenchProgress:
+    """How far it is: seconds of measuring that are behind, and in all, by an estimate."""
+
+    done_s: float
+    total_s: float
+    doing: str
+
+
+OnProgress = Callable[[BenchProgress], None]
+
+
+def bench(config: BenchConfig, on_progress: OnProgress | None = None) -> BenchResult:
+    """Find the bottleneck of loading a dataset, and what to do about it.
+
+    Raises:
+        UsageError: there is no dataset, or an option makes no sense.
+        DataError: the dataset is damaged.
+        StorageError: a temporary folder cannot be written.
+        MissingDependency: torch, or a part of a loader, is not installed.
+        BenchInterrupted: Ctrl-C; it carries what is known.
+    """
+    require_torch()
+    config = with_defaults(config)
+    measurement = Measurement(config, on_progress or (lambda _: None))
+    try:
+        with Sampler(config.data) as sampler:
+            measurement.sampler = sampler
+            measurement.run()
+    except KeyboardInterrupt:
+        raise BenchInterrupted(summary.make_result(measurement, complete=False)) from None
+    return summary.make_result(measurement, complete=True)
+
+
+class Measurement:
+    """The state of a measurement: probes with their runs, and what is known already."""
+
+    def __init__(self, config: BenchConfig, on_progress: OnProgress) -> None:
+        """Make what can be made without measuring. Raises as `bench` does."""
+        self.config = config
+        self.started = time.perf_counter()
+        self.plan: Plan = make_plan(config)
+        self.files = data_files(config.data)
+        loader = self.plan.subject.create(config, normalized=False)
+        self.loader = loader
+        self.images = loader.image_count
+        self.step: EmulatedStep | ModelStep = make_step(config, len(loader.classes))
+        self.compute = ComputeProbe(config, self.step)
+        self.loading: dict[str, LoaderProbe] = {}
+        self.training: dict[str, LoaderProbe] = {}
+        self.storage: StorageReport | None = None
+        self.alternatives: tuple[Alternative, ...] = ()
+        self.model: Model | None = None
+        self.checks: list[Check] = []
+        self.notes: list[str] = []
+        self.sampler: Sampler | None = None
+        self.machine = _machine()
+        self._progress = _Progress(on_progress)
+
+    @property
+    def cold(self) -> Condition:
+        """The condition of runs from storage."""
+        return "throttled" if self.config.throttle else "cold"
+
+    def run(self) -> None:
+        """Measure everything."""
+        config = self.config
+        self._progress.plan(storage=_STORAGE_S * config.storage)
+        self._progress.plan(alternatives=_ALTERNATIVES_S * bool(config.sample_images))
+        runs = len(self.plan.readings) + 2 * len(self.plan.trained) + 1
+        self._progress.plan(runs=config.run_s * runs * (config.repeat + 1))
+        self._progress.plan(checks=2 * config.run_s * config.checks)
+        if config.storage:
+            self._measure_storage()
+        self._make_probes()
+        self._rounds()
+        self.model = summary.calibrate(self)
+        if config.sample_images:
+            self._measure_alternatives()
+        self._check_predictions()
+
+    def _measure_storage(self) -> None:
+        report = self._progress.report
+        ks = tuple(sorted({r.scans for r in self.plan.readings if r.scans is not None}))
+        storage = StorageConfig(
+            self.config.data, ks=ks, repeat=self.config.repeat, seconds=_STORAGE_S
+        )
+
+        def tell(state: StorageProgress) -> None:
+            share = state.done / max(state.total, 1)
+            report("storage", share, f"storage: {state.next_run}")
+
+        try:
+            self.storage = measure_storage(storage, tell)
+        except StorageInterrupted as interrupted:
+            self.storage = interrupted.report
+            raise KeyboardInterrupt from None
+
+    def _make_probes(self) -> None:
+        """Make the probes, and run each once, uncounted."""
+        config, plan = self.config, self.plan
+        self._progress.report("runs", 0.0, "the model's step")
+        self.compute.warm_up()
+        total = (config.repeat + 1) * (len(plan.readings) + 2 * len(plan.trained) + 1)
+        for done, reading in enumerate(plan.readings):
+            self._progress.report("runs", done / total, f"{reading.name}, first run")
+            try:
+                probe = LoaderProbe(config, reading, self.files)
+                probe.warm_up()
+            except Dl2Error as error:
+                if reading.loader == plan.subject.loader:
+                    raise
+                self.notes.append(f"{reading.name} was left out: {error}")
+                continue
+            self.loading[reading.name] = probe
+        for done, reading in enumerate(plan.trained):
+            self._progress.report("runs", done / total, f"{reading.name}, first run with the model")
+            probe = LoaderProbe(
+                config,
+                reading.throttled(config.throttle),
+                self.files,
+                self.step,
+                normalized=self.step.normalized,
+            )
+            probe.warm_up()
+            self.training[reading.name] = probe
+
+    def _rounds(self) -> None:
+        """Measure each run once a round."""
+        runs: list[tuple[str, Callable[[], object]]] = [("the model's step", self.compute.measure)]
+        for name, probe in self.loading.items():
+            runs.append((f"{name}, loading alone", _measuring(probe, "warm")))
+        for name, probe in self.training.items():
+            runs.append((f"{name}, cached", _measuring(probe, "warm")))
+            runs.append((f"{name}, {self.cold}", _measuring(probe, self.cold)))
+        before = 1 / (self.config.repeat + 1)
+        for turn in range(self.config.repeat):
+            for number, (name, measure) in enumerate(runs):
+                share = (turn + number / len(runs)) / self.config.repeat
+                doing = f"round {turn + 1} of {self.config.repeat}: {name}"
+                self._progress.report("runs", before + (1 - before) * share, doing)
+                measure()
+
+    def _measure_alternatives(self) -> None:
+        self._progress.report("alternatives", 0.0, "a sample in other formats")
+        try:
+            self.alternatives = measure_alternatives(self.config, self.plan.subject)
+        except Dl2Error as error:
+            self.notes.append(f"Other formats were not tried: {error}")
+
+    def _check_predictions(self) -> None:
+        """Compare predictions with throttled runs."""
+        wanted = summary.wanted_checks(self)
+        for number, (probe, throttle) in enumerate(wanted):
+            doing = f"checking: {probe.reading.name} at {throttle}"
+            self._progress.report("checks", number / len(wanted), doing)
+            probe.measure_throttled(throttle, throttle)
+            self.checks.append(summary.check(self, probe, throttle))
+        self._progress.report("checks", 1.0, "done")
+
+
+def with_defaults(config: BenchConfig) -> BenchConfig:
+    """Choose the split, and the batch size, where the user has not. Raises UsageError."""
+    torch = require_torch()
+    slow = config.compute.rate_img_s is None and not torch.cuda.is_available()
+    size = config.batch_size or (SLOW_BATCH_SIZE if slow else BATCH_SIZE)
+    return replace(config, data=find_data(config.data), batch_size=size)
+
+
+def _measuring(probe: LoaderProbe, condition: Condition) -> Callable[[], object]:
+    return lambda: probe.measure(condition)
+
+
+class _Progress:
+    """Adds up the parts of the work by the seconds that each is expected to take."""
+
+    def __init__(self, on_progress: OnProgress) -> None:
+        self._on_progress = on_progress
+        self._parts: dict[str, float] = {}
+        self._shares: dict[str, float] = {}
+
+    def plan(self, **seconds: float) -> None:
+        self._parts.update(seconds)
+
+    def report(self, part: str, share: float, doing: str) -> None:
+        for earlier in self._parts:
+            if earlier == part:
+                break
+            self._shares[earlier] = 1.0
+        self._shares[part] = share
+        done = sum(self._parts[name] * share for name, share in self._shares.items())
+        self._on_progress(BenchProgress(done, sum(self._parts.values()), doing))
+
+
+def _machine() -> Machine:
+    torch = require_torch()
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return Machine(usable_cores(), psutil.virtual_memory().total, gpu, os.getloadavg()[0])
