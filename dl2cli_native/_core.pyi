@@ -185,10 +185,27 @@ class Record(Buffer):
     @property
     def orientations(self) -> NDArray[np.uint8]: ...
 
+class Throttle:
+    """Slows the readers that share it: 0 bytes a second is no limit; latency is of each range.
+
+    Raises ValueError.
+    """
+
+    def __init__(self, bytes_per_s: float, latency_s: float) -> None: ...
+    @property
+    def bytes(self) -> int:
+        """Asked for so far."""
+
+    @property
+    def ranges(self) -> int:
+        """Opened so far."""
+
 class RecordReader:
     """Reads the records of a folder. Thread-safe."""
 
-    def __init__(self, folder: bytes, keep_buffers: int = 2) -> None: ...
+    def __init__(
+        self, folder: bytes, keep_buffers: int = 2, throttle: Throttle | None = None
+    ) -> None: ...
     def read(
         self, name: str, lengths: Sequence[int], metadata_crc32c: int | None, groups: int
     ) -> Record:
@@ -198,6 +215,9 @@ class RecordReader:
         self, name: str, lengths: Sequence[int], metadata_crc32c: int | None
     ) -> NDArray[np.int32]:
         """Raises DataError, OSError."""
+
+    def hurry(self) -> None:
+        """Wait for no throttle any more."""
 
 class RecordStore:
     """The records of a dataset, for batch loaders."""
@@ -209,6 +229,7 @@ class RecordStore:
         lengths: Sequence[Sequence[int]],
         crc32c: Sequence[int | None],
         keep_buffers: int,
+        throttle: Throttle | None = None,
     ) -> None: ...
 
 class BatchResult:

@@ -3,6 +3,8 @@
 
 #include "bindings.hpp"
 
+#include <atomic>
+#include <memory>
 #include <optional>
 
 #include <pybind11/stl.h>
@@ -12,6 +14,7 @@
 #include "dl2/jpeg_codec.hpp"
 #include "dl2/jpeg_header.hpp"
 #include "dl2/record_jpegs.hpp"
+#include "dl2/throttle.hpp"
 
 using namespace pybind11::literals;
 using namespace dl2_python;
@@ -44,13 +47,16 @@ dl2::TranscodeOptions to_options(const std::vector<PythonScan>& script, const st
 
 class RecordReader {
   public:
-    RecordReader(std::string folder, std::size_t keep_buffers)
-        : storage_(std::move(folder)), pool_(keep_buffers) {}
+    RecordReader(std::string folder, std::size_t keep_buffers,
+                 std::shared_ptr<dl2::Throttle> throttle)
+        : local_(std::move(folder)), pool_(keep_buffers) {
+        if (throttle != nullptr) throttled_.emplace(local_, std::move(throttle), hurry_);
+    }
 
     dl2::RecordJpegs read(const std::string& name, std::vector<std::uint64_t> lengths,
                           std::optional<std::uint32_t> metadata_crc32c, std::size_t groups) {
         const dl2::RecordLocation location{name, std::move(lengths), metadata_crc32c};
-        return dl2::read_jpegs(storage_, location, groups, pool_);
+        return dl2::read_jpegs(storage(), location, groups, pool_);
     }
 
     py::array_t<std::int32_t> read_labels(const std::string& name,
@@ -59,14 +65,23 @@ class RecordReader {
         dl2::Metadata metadata;
         {
             const py::gil_scoped_release release;
-            metadata = dl2::read_metadata(storage_, {name, std::move(lengths), metadata_crc32c});
+            metadata = dl2::read_metadata(storage(), {name, std::move(lengths), metadata_crc32c});
         }
         return to_array(metadata.labels);
     }
 
+    void hurry() { hurry_ = true; }
+
   private:
-    dl2::LocalStorage storage_;
+    const dl2::Storage& storage() const {
+        if (throttled_) return *throttled_;
+        return local_;
+    }
+
+    dl2::LocalStorage local_;
     dl2::BufferPool pool_;
+    std::atomic<bool> hurry_{false};
+    std::optional<dl2::ThrottledStorage> throttled_;
 };
 
 void bind_errors(py::module_& m) {
@@ -271,6 +286,15 @@ void bind_converter(py::module_& m) {
 }
 
 void bind_reader(py::module_& m) {
+    py::class_<dl2::Throttle, std::shared_ptr<dl2::Throttle>>(m, "Throttle")
+        .def(py::init([](double bytes_per_s, double latency_s) {
+                 return std::make_shared<dl2::Throttle>(
+                     dl2::ThrottleOptions{bytes_per_s, latency_s});
+             }),
+             "bytes_per_s"_a, "latency_s"_a)
+        .def_property_readonly("bytes", &dl2::Throttle::bytes)
+        .def_property_readonly("ranges", &dl2::Throttle::ranges);
+
     // Whole JPEGs side by side in one buffer, which Python sees through the buffer protocol.
     using dl2::RecordJpegs;
     py::class_<RecordJpegs>(m, "Record", py::buffer_protocol())
@@ -294,10 +318,12 @@ void bind_reader(py::module_& m) {
         });
 
     py::class_<RecordReader>(m, "RecordReader")
-        .def(py::init([](const py::bytes& folder, std::size_t keep_buffers) {
-                 return std::make_unique<RecordReader>(folder, keep_buffers);
+        .def(py::init([](const py::bytes& folder, std::size_t keep_buffers,
+                         std::shared_ptr<dl2::Throttle> throttle) {
+                 return std::make_unique<RecordReader>(folder, keep_buffers, std::move(throttle));
              }),
-             "folder"_a, "keep_buffers"_a = 2)
+             "folder"_a, "keep_buffers"_a = 2, "throttle"_a = nullptr)
+        .def("hurry", &RecordReader::hurry)
         .def("read", &RecordReader::read, "name"_a, "lengths"_a, "metadata_crc32c"_a, "groups"_a,
              ReleaseGil())
         .def("read_labels", &RecordReader::read_labels, "name"_a, "lengths"_a, "metadata_crc32c"_a);

@@ -192,15 +192,16 @@ void bind_loader(py::module_& m) {
         .def(py::init([](const py::bytes& folder, const std::vector<std::string>& names,
                          const std::vector<std::vector<std::uint64_t>>& lengths,
                          const std::vector<std::optional<std::uint32_t>>& crc32c,
-                         std::size_t keep_buffers) {
+                         std::size_t keep_buffers, std::shared_ptr<dl2::Throttle> throttle) {
                  std::vector<dl2::RecordLocation> records;
                  for (std::size_t i = 0; i < names.size(); ++i) {
                      records.push_back({names[i], lengths.at(i), crc32c.at(i)});
                  }
-                 return std::make_shared<dl2::RecordStore>(folder, std::move(records),
-                                                           keep_buffers);
+                 return std::make_shared<dl2::RecordStore>(folder, std::move(records), keep_buffers,
+                                                           std::move(throttle));
              }),
-             "folder"_a, "names"_a, "lengths"_a, "crc32c"_a, "keep_buffers"_a);
+             "folder"_a, "names"_a, "lengths"_a, "crc32c"_a, "keep_buffers"_a,
+             "throttle"_a = nullptr);
 
     py::class_<dl2::BatchResult>(m, "BatchResult")
         .def_property_readonly("kept",

@@ -2,6 +2,7 @@
 
 from dl2cli.loaders.base import Batch, Loader, LoaderConfig, LoaderStats
 from dl2cli.loaders.factory import LOADERS, create_loader, create_validation_loader
+from dl2cli.loaders.throttle import Throttle
 from dl2cli.loaders.transform import OutputConfig, TransformConfig
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "LoaderConfig",
     "LoaderStats",
     "OutputConfig",
+    "Throttle",
     "TransformConfig",
     "create_loader",
     "create_validation_loader",

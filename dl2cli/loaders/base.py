@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from dl2cli.errors import MissingDependency, UsageError
 from dl2cli.loaders.order import Order
+from dl2cli.loaders.throttle import Throttle
 from dl2cli.loaders.transform import OutputConfig, TransformConfig
 
 if TYPE_CHECKING:
@@ -68,7 +69,11 @@ class LoaderConfig:
         auto_augment: of the pytorch loader: AutoAugment's ImageNet policy after the crop.
         multiprocessing_context: how the pytorch loader starts workers: "fork", "spawn" or
             "forkserver"; None is Python's default.
+        persistent_workers: of the pytorch loader: keep the workers from one epoch to the next.
         device_id: the GPU of the loaders that need one.
+        throttle: read as slowly as from a slower storage; not for DALI's own file reader.
+        synthetic_images: of the synthetic loader: images in an epoch; then it looks at no `data`,
+            and has the `classes` that are given, or 1,000.
     """
 
     data: Path
@@ -94,7 +99,10 @@ class LoaderConfig:
     cache_bytes: int = 0
     auto_augment: bool = False
     multiprocessing_context: str | None = None
+    persistent_workers: bool = False
     device_id: int = 0
+    throttle: Throttle | None = None
+    synthetic_images: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "workers", "prefetch", "shuffle_window", "fetch_threads"):
@@ -102,6 +110,8 @@ class LoaderConfig:
                 raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}.")
         if self.on_damage not in ("fail", "degrade", "skip"):
             raise UsageError(f"on_damage must be fail, degrade or skip, not {self.on_damage!r}.")
+        if self.synthetic_images is not None and self.synthetic_images < 1:
+            raise UsageError(f"{self.synthetic_images} synthetic images are none to load.")
 
     def for_validation(self, data: Path) -> Self:
         """Return the same for validation data: in order, all of it, the centre of each image."""

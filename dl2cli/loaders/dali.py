@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from dl2cli.errors import UsageError
 from dl2cli.loaders.base import Batch, Loader, LoaderConfig
 from dl2cli.loaders.dali_pipeline import BatchSource, Decoding, check_config
 from dl2cli.loaders.files import file_order, list_files
@@ -28,10 +29,15 @@ class DaliLoader(Loader):
         """List the folder.
 
         Raises:
-            UsageError: there is no ImageFolder, or an option makes no sense.
+            UsageError: there is no ImageFolder, or an option makes no sense here.
             DataError: there are no images.
             MissingDependency: torch or DALI is not installed.
         """
+        if config.throttle is not None:
+            raise UsageError(
+                f"{self.name} leaves the reading of files to DALI, which cannot be throttled: "
+                "choose pcr, pcr-dali, pcr-dali-gpu or pytorch."
+            )
         check_config(config, gpu=self.gpu)
         self.files = list_files(config)
         super().__init__(config, file_order(self.files, config), self.files.classes)

@@ -81,10 +81,13 @@ def create_loader(name: str, config: LoaderConfig) -> Loader:
 def create_validation_loader(config: LoaderConfig, data: Path) -> Loader:
     """Make a loader of validation data, an ImageFolder or a PCR dataset, for a training `config`.
 
-    It gives each image once, in order, the centre of it, whatever loads the training data. Raises
-    as `create_loader` does.
+    It gives each image once, in order, the centre of it, whatever loads the training data. With
+    `config.synthetic_images` it is synthetic, and `data` need not be there. Raises as
+    `create_loader` does.
     """
     validation = config.for_validation(data)
+    if config.synthetic_images is not None:
+        return create_loader("synthetic", validation)
     if is_pcr_dataset(data):
         return create_loader("pcr", validation)
     return create_loader("pytorch", replace(validation, dataset_class="ImageFolder"))

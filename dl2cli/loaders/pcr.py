@@ -65,6 +65,7 @@ class PcrLoader(Loader):
             [list(record.lengths) for record in records],
             [record.crc32c for record in records],
             self.order.max_records,
+            config.throttle.native() if config.throttle else None,
         )
         self._ready_sum = 0
 

@@ -33,6 +33,7 @@ class PcrDaliLoader(Loader):
         self.dataset = pcr.open(config.data)
         super().__init__(config, record_order(self.dataset, config), self.dataset.classes)
         self.set_scans(config.scans)
+        self._throttle = config.throttle.native() if config.throttle else None
 
     def set_scans(self, scans: int | None) -> None:
         """Change the fidelity from the next epoch on; None is full. Raises UsageError."""
@@ -46,7 +47,7 @@ class PcrDaliLoader(Loader):
         config = self.config
         order = self.order.epoch(epoch).tail(first * config.batch_size)
         with _Records(
-            self.dataset,
+            self.dataset if self._throttle is None else self.dataset.throttled(self._throttle),
             self.scans,
             order,
             max_records=self.order.max_records,
@@ -100,6 +101,7 @@ class _Records:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._dataset.hurry()
         self._pool.shutdown(cancel_futures=True)
 
     def load(self, places: NDArray[np.int64]) -> tuple[list[Any], NDArray[np.uint32]]:

@@ -2,48 +2,28 @@
 
 from __future__ import annotations
 
-import io
 import multiprocessing
 import signal
 import sys
 import time
-import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from multiprocessing.context import BaseContext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from dl2cli.errors import DataError, UsageError
 from dl2cli.loaders import transform
-from dl2cli.loaders.auto_augment import auto_augment
 from dl2cli.loaders.base import Batch, Loader, LoaderConfig, require_torch, should_pin
-from dl2cli.loaders.files import MAX_PIXELS, FileList, file_order, list_files, read_bytes
-from dl2cli.loaders.order import EpochOrder, mix64
+from dl2cli.loaders.files import FileList, file_order, list_files
+from dl2cli.loaders.order import EpochOrder
+from dl2cli.loaders.pytorch_worker import BatchMaker, Result, Wanted
 from dl2cli.loaders.shared_cache import SharedCache
+from dl2cli.loaders.throttle import SharedThrottle
 
 if TYPE_CHECKING:
-    import torch
-
-_AUGMENT = 0x4155474D454E54  # keeps these random numbers apart from those of the crops
-
-
-@dataclass(frozen=True)
-class _Result:
-    """What a worker sends back: a batch, or the sentence that stops the epoch."""
-
-    images: torch.Tensor
-    labels: torch.Tensor
-    ids: NDArray[np.int64]
-    bytes_read: int
-    fetch_s: float
-    decode_s: float
-    cache_hits: int
-    messages: tuple[str, ...]
-    failure: str | None
+    from torch.utils.data import DataLoader
 
 
 class PytorchLoader(Loader):
@@ -71,32 +51,30 @@ class PytorchLoader(Loader):
             raise UsageError(
                 f"dataset_class must be ImageFolder or MinIOFolder, not {config.dataset_class!r}."
             )
+        self._idle: list[_Workers] = []  # kept from one epoch to the next
 
     def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
-        from torch.utils.data import DataLoader
-
-        config = self.config
         order = self.order.epoch(epoch)
-        begins = range(first * config.batch_size, len(order), config.batch_size)
-        workers = min(config.workers, len(begins))
-        dataset: Any = _Batches(config, self.files, self.cache, order, epoch)
-        batches: DataLoader[_Result] = DataLoader(
-            dataset,
-            batch_size=None,
-            sampler=begins,
-            num_workers=workers,
-            prefetch_factor=max(-(-config.prefetch // workers), 1) if workers else None,
-            worker_init_fn=_start_worker,
-            multiprocessing_context=self._context if workers else None,
-            pin_memory=False,
-        )
-        iterator = iter(batches)
-        for begin in begins:
-            start = time.perf_counter()
-            result = next(iterator)
-            yield self._finish(result, order, begin, time.perf_counter() - start)
+        workers = self._idle.pop() if self._idle else self._start(len(self) - first)
+        try:
+            workers.begin(order, epoch, first)
+            for step in range(first, len(self)):
+                start = time.perf_counter()
+                result = workers.next()
+                waited = time.perf_counter() - start
+                yield self._finish(result, order, step * self.config.batch_size, waited)
+        finally:
+            if self.config.persistent_workers and workers.healthy:
+                self._idle.append(workers)
+            else:
+                workers.close()
 
-    def _finish(self, result: _Result, order: EpochOrder, begin: int, waited: float) -> Batch:
+    def _start(self, batches: int) -> _Workers:
+        if self.config.persistent_workers:
+            batches = len(self)
+        return _Workers(self.config, self.files, self.cache, self._context, batches)
+
+    def _finish(self, result: Result, order: EpochOrder, begin: int, waited: float) -> Batch:
         if result.failure is not None:
             raise DataError(result.failure)
         planned = min(self.config.batch_size, len(order) - begin)
@@ -118,105 +96,81 @@ class PytorchLoader(Loader):
         return Batch(images, labels, result.bytes_read, result.ids, padding)
 
 
-class _Batches:
-    """A map-style dataset whose items are whole batches, by the number of their first sample."""
+class _Plan:
+    """A sampler: the batches that are left of the epoch."""
+
+    def __init__(self, batch_size: int) -> None:
+        self._batch_size = batch_size
+        self._order: EpochOrder | None = None
+        self._epoch = self._first = 0
+
+    def set(self, order: EpochOrder, epoch: int, first: int) -> None:
+        self._order, self._epoch, self._first = order, epoch, first
+
+    def __iter__(self) -> Iterator[Wanted]:
+        if self._order is None:
+            return
+        numbers = self._order.record.astype(np.int64)
+        for begin in range(self._first * self._batch_size, len(numbers), self._batch_size):
+            yield Wanted(self._epoch, numbers[begin : begin + self._batch_size])
+
+
+class _Workers:
+    """Processes that make the batches of one epoch after the other."""
 
     def __init__(
         self,
         config: LoaderConfig,
         files: FileList,
         cache: SharedCache | None,
-        order: EpochOrder,
-        epoch: int,
+        context: BaseContext,
+        batches: int,
     ) -> None:
-        self.config = config
-        self.files = files
-        self.cache = cache
-        self.order = order
-        self.epoch = epoch
+        from torch.utils.data import DataLoader
 
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def __getitem__(self, begin: int) -> _Result:
-        import torch
-
-        numbers = self.order.record[begin : begin + self.config.batch_size]
-        size = self.config.transform.size
-        pixels = np.empty((len(numbers), size, size, 3), dtype=np.uint8)
-        kept: list[int] = []
-        messages: list[str] = []
-        failure = None
-        fetch_s = decode_s = 0.0
-        bytes_read = hits = 0
-        for number in numbers.tolist():
-            try:
-                start = time.perf_counter()
-                content, cached = self._fetch(number)
-                fetched = time.perf_counter()
-                fetch_s += fetched - start
-                hits += cached
-                bytes_read += 0 if cached else len(content)
-                pixels[len(kept)] = self._decode(number, content)
-                decode_s += time.perf_counter() - fetched
-                kept.append(number)
-            except DataError as error:
-                messages.append(str(error))
-                if self.config.on_damage == "fail":
-                    failure = str(error)
-                    break
-        images = transform.to_tensor(pixels[: len(kept)], self.config.output)
-        labels = torch.from_numpy(self.files.labels[kept])
-        ids = np.stack([np.asarray(kept, np.int64), np.zeros(len(kept), np.int64)], axis=1)
-        return _Result(
-            images, labels, ids, bytes_read, fetch_s, decode_s, hits, tuple(messages), failure
+        self.healthy = True  # none has failed
+        self._plan = _Plan(config.batch_size)
+        self._throttle = SharedThrottle(config.throttle, context) if config.throttle else None
+        count = min(config.workers, batches)
+        dataset: Any = BatchMaker(config, files, cache, self._throttle)
+        plan: Any = self._plan
+        self._loader: DataLoader[Result] = DataLoader(
+            dataset,
+            batch_size=None,
+            sampler=plan,
+            num_workers=count,
+            prefetch_factor=max(-(-config.prefetch // count), 1),
+            worker_init_fn=_start_worker,
+            multiprocessing_context=context,
+            pin_memory=False,
+            persistent_workers=config.persistent_workers,
         )
+        self._results: Iterator[Result] = iter(())
 
-    def _fetch(self, number: int) -> tuple[bytes, bool]:
-        path = self.files.paths[number]
-        if self.cache is None:
-            return read_bytes(path), False
-        return self.cache.get(number, lambda: read_bytes(path))
+    def begin(self, order: EpochOrder, epoch: int, first: int) -> None:
+        """Start with a batch of an epoch."""
+        self._plan.set(order, epoch, first)
+        self.healthy = False
+        self._results = iter(self._loader)
+        self.healthy = True
 
-    def _decode(self, number: int, content: bytes) -> NDArray[np.uint8]:
-        config = self.config
-        try:
-            with Image.open(io.BytesIO(content)) as image:
-                _check_size(image)
-                placements = transform.place(
-                    config.transform,
-                    seed=config.seed,
-                    epoch=self.epoch,
-                    samples=[number],
-                    widths=[image.width],
-                    heights=[image.height],
-                )
-                cut = transform.cut_out(_to_rgb(image), config.transform, placements)
-            if config.auto_augment:
-                cut = auto_augment(cut, augment_uniforms(config.seed, self.epoch, number))
-            return np.asarray(cut)
-        except Exception as error:  # Pillow raises whatever its many readers raise
-            raise DataError(f"{self.files.paths[number]} cannot be decoded: {error}.") from error
+    def next(self) -> Result:
+        """Return the next batch."""
+        self.healthy = False
+        result = next(self._results)
+        self.healthy = True
+        return result
 
+    def close(self) -> None:
+        """End the processes, without waiting for what they are slowed by."""
+        if self._throttle is not None:
+            self._throttle.hurry()
+        del self._results, self._loader
 
-def augment_uniforms(seed: int, epoch: int, sample: int) -> NDArray[np.float64]:
-    """Return the 5 random numbers in [0, 1) that AutoAugment takes for a sample."""
-    key = np.asarray(_AUGMENT, dtype=np.uint64)
-    for number in (seed, epoch, sample):
-        key = mix64(mix64(key) ^ np.uint64(number % (1 << 64)))
-    numbers = mix64(np.arange(5, dtype=np.uint64) ^ key)
-    return (numbers >> np.uint64(11)).astype(np.float64) * 2.0**-53
-
-
-def _check_size(image: Image.Image) -> None:
-    if image.width * image.height > MAX_PIXELS:
-        raise DataError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of palettes with transparency: there is none in RGB
-        return image.convert("RGB")
+    def __del__(self) -> None:
+        throttle = getattr(self, "_throttle", None)
+        if throttle is not None:
+            throttle.hurry()
 
 
 def _start_worker(worker: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -14,9 +14,14 @@ from dl2cli.loaders.base import Batch, Loader, LoaderConfig, require_torch
 from dl2cli.loaders.order import Order
 from dl2cli.pcr import index
 
+DEFAULT_CLASSES: Final = 1000
+
 
 class SyntheticLoader(Loader):
-    """Gives as many batches as the dataset has, all with the same random pixels and labels."""
+    """Gives as many batches as the dataset has, all with the same random pixels and labels.
+
+    With `synthetic_images` there need be no dataset.
+    """
 
     name = "synthetic"
 
@@ -24,13 +29,14 @@ class SyntheticLoader(Loader):
         """Count the dataset's images and make the batch.
 
         Raises:
-            UsageError: there is no dataset, or an option makes no sense.
+            UsageError: there is no dataset where one is to be counted, or an option makes no
+                sense.
             DataError: the dataset is damaged or empty.
             MissingDependency: torch is not installed.
         """
         torch = require_torch()
         transform.check(config.transform)
-        images, classes = _count(config.data)
+        images, classes = _count(config)
         order = Order(
             [1] * images,
             batch_size=config.batch_size,
@@ -60,7 +66,10 @@ class SyntheticLoader(Loader):
             )
 
 
-def _count(data: Path) -> tuple[int, tuple[str, ...]]:
+def _count(config: LoaderConfig) -> tuple[int, tuple[str, ...]]:
+    if config.synthetic_images is not None:
+        return config.synthetic_images, tuple(str(label) for label in range(DEFAULT_CLASSES))
+    data = config.data
     if (data / index.INDEX).is_file():
         dataset = pcr.open(data)
         return dataset.image_count, dataset.classes

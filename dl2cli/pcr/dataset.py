@@ -61,12 +61,13 @@ class Dataset:
         records: tuple[RecordInfo, ...],
         classes: tuple[str, ...],
         properties: dict[str, Any],
+        throttle: _core.Throttle | None = None,
     ) -> None:
         self.path = path
         self.records = records
         self.classes = classes
         self.properties = properties
-        self._reader = _core.RecordReader(os.fsencode(path))
+        self._reader = _core.RecordReader(os.fsencode(path), throttle=throttle)
 
     @cached_property
     def groups(self) -> int:
@@ -82,6 +83,14 @@ class Dataset:
     def is_published_format(self) -> bool:
         """Whether the published converter wrote it (no checksums, no sizes, no class names)."""
         return "format_version" not in self.properties
+
+    def throttled(self, throttle: _core.Throttle) -> Dataset:
+        """Return the dataset with a reader of its own, which `throttle` slows."""
+        return Dataset(self.path, self.records, self.classes, self.properties, throttle)
+
+    def hurry(self) -> None:
+        """Wait for no throttle any more, in reads that go on or begin."""
+        self._reader.hurry()
 
     def prefix_bytes(self, scans: int) -> int:
         """Return how many bytes of record files a reader at fidelity `scans` takes in all."""

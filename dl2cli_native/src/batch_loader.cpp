@@ -1,6 +1,7 @@
 #include "dl2/batch_loader.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <condition_variable>
@@ -8,6 +9,7 @@
 #include <deque>
 #include <exception>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "dl2/error.hpp"
@@ -95,6 +97,7 @@ class BatchLoader::Impl {
         : store_(std::move(store)), plan_(std::move(plan)), options_(options) {
         check_options(options_, plan_);
         visits_ = make_visits(*store_, plan_, options_.max_records);
+        if (store_->throttle) throttled_.emplace(store_->storage, store_->throttle, stop_);
         try {
             for (unsigned i = 0; i < options_.fetch_threads; ++i) {
                 threads_.emplace_back([this] { fetch_records(); });
@@ -213,12 +216,17 @@ class BatchLoader::Impl {
         }
     }
 
+    const Storage& storage() const {
+        if (throttled_) return *throttled_;
+        return store_->storage;
+    }
+
     void fetch(Visit& visit) {
         const RecordLocation& location = store_->records[visit.record];
         const std::size_t groups = std::min(options_.groups, location.lengths.size() - 1);
         std::string* damage = options_.on_damage == DamagePolicy::degrade ? &visit.damage : nullptr;
         try {
-            visit.prefix = read_prefix(store_->storage, location, groups, store_->pool, damage);
+            visit.prefix = read_prefix(storage(), location, groups, store_->pool, damage);
         } catch (const Error& error) {
             const std::string reason = "record " + location.name + ": " + error.what();
             visit.error = std::make_exception_ptr(Error(error.kind(), reason, error.code()));
@@ -355,13 +363,14 @@ class BatchLoader::Impl {
     std::shared_ptr<const RecordStore> store_;
     const EpochPlan plan_;
     const LoaderOptions options_;
+    std::atomic<bool> stop_{false};  // set with the mutex held, so that no waiter misses it
+    std::optional<ThrottledStorage> throttled_;
 
     mutable std::mutex mutex_;         // guards all below
     std::condition_variable work_;     // a batch was given
     std::condition_variable room_;     // a record was done with
     std::condition_variable fetched_;  // a record was read
     std::condition_variable ready_;    // a batch is done
-    bool stop_ = false;
     std::vector<Visit> visits_;
     std::size_t next_visit_ = 0;
     std::size_t alive_ = 0;  // visits being read, or read and still of use

@@ -13,10 +13,13 @@ from PIL import Image
 
 torch = pytest.importorskip("torch")
 
+from loader_children import fill  # noqa: E402
+
 from dl2cli.errors import DataError, UsageError  # noqa: E402
 from dl2cli.loaders import LoaderConfig  # noqa: E402
 from dl2cli.loaders.auto_augment import POLICY, auto_augment  # noqa: E402
-from dl2cli.loaders.pytorch import PytorchLoader, augment_uniforms  # noqa: E402
+from dl2cli.loaders.pytorch import PytorchLoader  # noqa: E402
+from dl2cli.loaders.pytorch_worker import augment_uniforms  # noqa: E402
 from dl2cli.loaders.shared_cache import SharedCache  # noqa: E402
 
 
@@ -59,18 +62,11 @@ def test_a_small_cache_keeps_what_it_has(config):
     assert 0 < loader.cache.used_bytes <= capacity
 
 
-def _fill(cache, numbers):
-    for number in numbers:
-        content = bytes([number]) * (100 + number)
-        got, _ = cache.get(number, lambda content=content: content)
-        assert got == content
-
-
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_processes_share_a_cache(method):
     context = multiprocessing.get_context(method)
     cache = SharedCache(50, 1 << 20, context)
-    children = [context.Process(target=_fill, args=(cache, range(50))) for _ in range(3)]
+    children = [context.Process(target=fill, args=(cache, range(50))) for _ in range(3)]
     for child in children:
         child.start()
     for child in children:
@@ -124,6 +120,47 @@ def test_no_worker_is_left(config):
     for worker in workers:
         worker.join(20)
         assert not worker.is_alive()
+
+
+def test_persistent_workers_live_on_and_change_nothing(config):
+    loader = PytorchLoader(replace(config, persistent_workers=True))
+    plain = PytorchLoader(config)
+    list(loader)
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
+    for epoch in (1, 2, 3):
+        loader.set_epoch(epoch)
+        plain.set_epoch(epoch)
+        iterator = iter(loader)
+        next(iterator)
+        if epoch == 1:  # left in the middle, and taken up by other workers at the same time
+            assert torch.equal(pixels(loader._batches(1, 0)), pixels(plain))
+        iterator.close()
+        loader.set_epoch(epoch)
+        assert torch.equal(pixels(loader), pixels(plain))
+    assert {worker.pid for worker in workers} <= {
+        worker.pid for worker in multiprocessing.active_children()
+    }
+    children = multiprocessing.active_children()
+    del loader, iterator
+    for child in children:
+        child.join(20)
+        assert not child.is_alive()
+
+
+def test_persistent_workers_outlive_a_damaged_file(config, tmp_path):
+    copy = shutil.copytree(config.data, tmp_path / "copy")
+    victim = sorted(copy.glob("*/*.jpg"))[0]
+    content = victim.read_bytes()
+    victim.write_bytes(b"no photo")
+    loader = PytorchLoader(replace(config, data=copy, persistent_workers=True, shuffle=False))
+    with pytest.raises(DataError, match=victim.name):
+        list(loader)
+    workers = {worker.pid for worker in multiprocessing.active_children()}
+    victim.write_bytes(content)
+    loader.set_epoch(0)
+    assert len(list(loader)) == len(loader)
+    assert {worker.pid for worker in multiprocessing.active_children()} == workers
 
 
 def test_ctrl_c_ends_it_without_a_word_of_the_workers(folder):

@@ -102,14 +102,14 @@ struct Loaded {
 
 // Runs an epoch with `prefetch` batches in flight; ends after `limit` batches.
 Loaded load(const DataSet& data, const dl2::LoaderOptions& options, std::size_t prefetch = 2,
-            std::size_t limit = 1000) {
+            std::size_t limit = 1000, std::shared_ptr<dl2::Throttle> throttle = nullptr) {
     // The loader goes first, and then the memory that it writes to.
     const std::size_t batches = (kRecords * kImages + kBatch - 1) / kBatch;
     const std::size_t image_bytes = options.output.image_bytes(kSize);
     std::vector<std::vector<std::uint8_t>> images(batches);
     for (auto& each : images) each.resize(kBatch * image_bytes);
     std::vector<std::vector<std::int64_t>> labels(batches, std::vector<std::int64_t>(kBatch));
-    auto store = std::make_shared<dl2::RecordStore>(data.path.string(), data.records, 4);
+    auto store = std::make_shared<dl2::RecordStore>(data.path.string(), data.records, 4, throttle);
     dl2::BatchLoader loader(store, make_plan(), options);
     CHECK(loader.batches() == batches);
     Loaded loaded;
@@ -169,6 +169,16 @@ TEST_CASE("labels come in the plan's order, and bytes are those of the prefixes"
 TEST_CASE("a loader may end at any moment") {
     const DataSet data;
     for (std::size_t limit = 0; limit < 6; ++limit) load(data, make_options(3), 4, limit);
+}
+
+TEST_CASE("a throttle counts every byte and changes none, and does not keep an end waiting") {
+    const DataSet data;
+    const auto fast = std::make_shared<dl2::Throttle>(dl2::ThrottleOptions{1e12, 0});
+    const Loaded loaded = load(data, make_options(3), 2, 1000, fast);
+    CHECK(loaded.images == load(data, make_options(3)).images);
+    CHECK(fast->bytes() == loaded.bytes_read);
+    CHECK(fast->ranges() == kRecords);
+    load(data, make_options(3), 2, 0, std::make_shared<dl2::Throttle>(dl2::ThrottleOptions{1, 60}));
 }
 
 TEST_CASE("normalised output is the bytes, scaled; channels last is a permutation") {

@@ -13,6 +13,7 @@
 
 #include "dl2/augment.hpp"
 #include "dl2/record_reader.hpp"
+#include "dl2/throttle.hpp"
 
 namespace dl2 {
 
@@ -52,11 +53,16 @@ struct LoaderOptions {
 
 // The records of a dataset, for as many loaders as there are epochs.
 struct RecordStore {
-    RecordStore(std::string folder, std::vector<RecordLocation> records_, std::size_t keep_buffers)
-        : storage(std::move(folder)), records(std::move(records_)), pool(keep_buffers) {}
+    RecordStore(std::string folder, std::vector<RecordLocation> records_, std::size_t keep_buffers,
+                std::shared_ptr<Throttle> throttle_ = nullptr)
+        : storage(std::move(folder)),
+          records(std::move(records_)),
+          throttle(std::move(throttle_)),
+          pool(keep_buffers) {}
 
     LocalStorage storage;
     std::vector<RecordLocation> records;
+    std::shared_ptr<Throttle> throttle;  // none: as fast as the storage is
     mutable BufferPool pool;
 };
 
