@@ -258,7 +258,8 @@ class _Training:
         observers = group.gather({type(o).__name__: o.state() for o in self.observers})
         recorders = group.gather(self.recorder.state_dict())
         path = self.config.folder / name
-        self.checkpoint = path
+        if name == self.config.checkpoint.filename:
+            self.checkpoint = path
         if group.rank > 0:
             return
         save_checkpoint(

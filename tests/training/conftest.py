@@ -5,9 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert, split_configs
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """The nets are too small for threads, and other tests run beside these."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

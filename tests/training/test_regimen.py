@@ -62,9 +62,7 @@ def test_stages_of_the_same_data_are_one_training(variants: dict[str, Path], tmp
     assert sorted(both[0] + both[1], key=str) == sorted(curve(straight.log), key=str)
 
 
-def test_a_regimen_that_is_stopped_goes_on_in_its_stage(
-    variants: dict[str, Path], tmp_path: Path
-):
+def test_a_regimen_that_is_stopped_goes_on_in_its_stage(variants: dict[str, Path], tmp_path: Path):
     stages = _stages(variants)
     straight = train_regimen(_config(variants, tmp_path / "straight"), stages)
     config = _config(variants, tmp_path / "stopped")

@@ -38,7 +38,9 @@ def small_config(data: Path, folder: Path, **changes: Any) -> TrainConfig:
         device="cpu",
     )
     for part in ("data", "checkpoint", "model"):
-        own = {k.removeprefix(f"{part}_"): v for k, v in changes.items() if k.startswith(f"{part}_")}
+        own = {
+            k.removeprefix(f"{part}_"): v for k, v in changes.items() if k.startswith(f"{part}_")
+        }
         config = replace(config, **{part: replace(getattr(config, part), **own)})
         changes = {k: v for k, v in changes.items() if not k.startswith(f"{part}_")}
     return replace(config, **changes)
