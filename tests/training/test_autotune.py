@@ -168,7 +168,10 @@ def test_the_mean_gradient_is_that_of_backward():
 )
 def test_mixed_precision_gives_the_same_direction(config):
     exact = mean_gradient(net(), Criterion(LossConfig()), FLOAT32, batches(8))
-    precision = Precision(config, CPU)
+    try:
+        precision = Precision(config, CPU)
+    except UsageError as error:  # before torch 2.3
+        pytest.skip(str(error))
     rough = mean_gradient(net(), Criterion(LossConfig()), precision, batches(8))
     assert rough.dtype == torch.float32
     assert cosine_similarity(exact, rough) > 0.99

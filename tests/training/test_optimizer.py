@@ -108,6 +108,35 @@ def test_rmsprop_divides_by_the_running_root_mean_square():
         torch.testing.assert_close(p.detach(), expected)
 
 
+def test_channels_last_makes_no_difference():
+    """Fused kernels see memory, not indices."""
+
+    def weights(memory_format: torch.memory_format) -> list[torch.Tensor]:
+        model = small_net().to(memory_format=memory_format)
+        optimizer = create_optimizer(model, OptimizerConfig(), 0.1)
+        for i in range(3):
+            images = torch.arange(2 * 3 * 4 * 4.0).sin().view(2, 3, 4, 4) + i
+            model(images.to(memory_format=memory_format)).square().sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        return [p.detach().contiguous() for p in model.parameters()]
+
+    torch.testing.assert_close(weights(torch.channels_last), weights(torch.contiguous_format))
+
+
+def test_a_state_without_fused_kernels_leaves_them_on():
+    """With them off, the scaler would take it that the kernels leave out an overflow."""
+    optimizer = create_optimizer(small_net(), OptimizerConfig(), 0.1)
+    state = optimizer.state_dict()
+    fused = [group.get("fused") for group in state["param_groups"]]
+    for group in state["param_groups"]:
+        group["fused"] = None
+        group["lr"] = 0.05
+    optimizer.load_state_dict(state)
+    assert [group.get("fused") for group in optimizer.param_groups] == fused
+    assert [group["lr"] for group in optimizer.param_groups] == [0.05, 0.05]
+
+
 @pytest.mark.parametrize(
     "options",
     [

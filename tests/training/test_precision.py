@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import json
+import warnings
 from typing import Any
 
 import pytest
@@ -12,6 +13,9 @@ from torch import nn
 from dl2cli.errors import UsageError
 from dl2cli.training.precision import Precision, PrecisionConfig
 
+pytestmark = pytest.mark.skipif(
+    not hasattr(torch.amp, "GradScaler"), reason="before torch 2.3 GPUs alone have all of this"
+)
 CPU = torch.device("cpu")
 CONFIGS = {
     "off": PrecisionConfig(),
@@ -192,6 +196,19 @@ def test_any_state_can_be_taken_up_by_any_other_precision(config):
         precision.backward(model.loss(0.5))
         precision.step(torch.optim.SGD(model.parameters(), lr=1.0))
         assert model.weight.item() == 0.5
+
+
+def test_a_torch_without_it_is_told_by_name(monkeypatch):
+    monkeypatch.delattr(torch.amp, "GradScaler")
+    with pytest.raises(UsageError, match=r"torch \S+ scales the loss on GPUs alone"):
+        Precision(CONFIGS["float16 static"], CPU)
+
+    def autocast(device, dtype):
+        warnings.warn("not in this type", stacklevel=2)
+
+    monkeypatch.setattr(torch, "autocast", autocast)
+    with pytest.raises(UsageError, match="no mixed precision in bfloat16 on this cpu"):
+        Precision(CONFIGS["bfloat16"], CPU)
 
 
 @pytest.mark.parametrize(
