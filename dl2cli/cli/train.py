@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import sys
 import time
@@ -11,19 +10,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
+from dl2cli.cli import train_folder
 from dl2cli.cli import train_settings as settings
-from dl2cli.cli.options import help_text
+from dl2cli.cli.options import help_text, image_progress
 from dl2cli.cli.output import Output
-from dl2cli.cli.train_options import TrainOptions, command
+from dl2cli.cli.train_options import ALIASES, TrainOptions, command
 from dl2cli.errors import Dl2Error, UsageError
 
 if TYPE_CHECKING:
     from dl2cli.training.config import TrainConfig
-    from dl2cli.training.events import TrainResult
+    from dl2cli.training.data_source import DataChoice
+    from dl2cli.training.events import Observer, TrainResult
+    from dl2cli.training.regimen import Stage
 
 _HELP = """\
 Train a model, and know what every step waited for.
@@ -44,71 +46,108 @@ _OTHER_RANKS_WAIT_S = 5.0
 def register(app: typer.Typer) -> None:
     """Add `dl2 train` to the program."""
     entry = command(train, settings.shown_defaults())
-    app.command("train", help=help_text(_HELP))(entry)
+    # Other names of the same options; in the help, they would crowd out its words.
+    settings_ = {"token_normalize_func": lambda name: ALIASES.get(name, name)}
+    app.command("train", help=help_text(_HELP), context_settings=settings_)(entry)
 
 
 def train(options: TrainOptions) -> None:
     """Find the data, train, and show the result (the help text is `_HELP`)."""
     output = Output(json_mode=options.json)
     with _told_once():
-        config = _prepare(options, output)
-        from dl2cli.training.trainer import train as run
+        config, stages = _prepare(options, output)
+    if stages:
+        _train_stages(options, config, stages, output)
+        return
+    from dl2cli.cli.train_view import result_tables
+    from dl2cli.training.trainer import train as run
 
-    from dl2cli.cli.train_view import TrainView, result_tables
-
-    observers = _observers(options, config, TrainView(output.err) if _is_first() else None)
-    result = run(config, observers)
+    result = run(config, _observers(options, config.folder, output))
     if _is_first():
         output.result(result, *result_tables(result))
-        if result.stopped_by is not None:
-            output.message(_how_to_resume(result))
-    _exit(result.stopped_by)
+    _end(result, output)
 
 
-def _prepare(options: TrainOptions, output: Output) -> TrainConfig:
+def _train_stages(
+    options: TrainOptions, config: TrainConfig, stages: list[Stage], output: Output
+) -> None:
+    from dl2cli.cli.train_view import result_tables
+    from dl2cli.training.regimen import train_regimen
+
+    result = train_regimen(config, stages, lambda _: _observers(options, config.folder, output))
+    if _is_first():
+        output.result(result, *(table for each in result.stages for table in result_tables(each)))
+        output.message(f"The wall time of each stage: {result.log}")
+    if result.stages:
+        _end(result.stages[-1], output)
+
+
+def _prepare(options: TrainOptions, output: Output) -> tuple[TrainConfig, list[Stage]]:
     """Decide everything, say what was decided for the user, and refuse what cannot be."""
     from dl2cli.cli.train_parameters import parameters
-    from dl2cli.training.data_source import find_data
+    from dl2cli.training.models import canonical_arch
 
-    choice = find_data(
-        options.data,
-        options.loader,
-        val_data=options.val_data,
-        synthetic_images=settings.positive(options.synth_train_samples),
-    )
+    choices = _find(options, output)
+    choice = next(iter(choices))
     basics, sentence = settings.choose_basics(options, sample=choice.sample)
-    folder = settings.run_folder(options, choice, basics)
+    basics = replace(basics, arch=canonical_arch(basics.arch))
+    folder = train_folder.choose(options, choice, basics)
     config = settings.train_config(options, choice, basics, folder)
     if _is_first():
-        _check_is_new(config, options)
-        output.message(choice.why)
+        train_folder.make_ready(config, overwrite=options.overwrite)
+        for each in choices:
+            output.message(each.why)
         if sentence:
             output.message(sentence)
-    return replace(config, parameters=parameters(options, choice, basics, config))
+    config = replace(config, parameters=parameters(options, choice, basics, config))
+    return config, _stages(options, choices)
 
 
-def _check_is_new(config: TrainConfig, options: TrainOptions) -> None:
-    """Refuse to write over an earlier run's log, unless asked."""
-    log = config.folder / config.report_file
-    if config.checkpoint.resume is not None or not log.exists():
-        return
-    if not options.overwrite:
-        folder = shlex.quote(str(config.folder))
-        raise UsageError(
-            f"{config.folder} holds a run already. Go on with it: --resume {folder}; replace it: "
-            "--overwrite; or give this one another --name."
-        )
-    log.unlink()
+def _find(options: TrainOptions, output: Output) -> list[DataChoice]:
+    """Find the data: one choice, or one for each stage."""
+    from dl2cli.training.data_source import find_data
+
+    stages = settings.stages(options)
+    if stages and options.data is not None:
+        raise UsageError("--stage names the data of each stage; leave out --data.")
+    with image_progress(output, "Making the sample set") as tell:
+        return [
+            find_data(
+                data,
+                options.loader,
+                val_data=options.val_data,
+                synthetic_images=settings.positive(options.synth_train_samples),
+                on_image=tell if _is_first() else None,
+            )
+            for data in ([path for path, _ in stages] if stages else [options.data])
+        ]
 
 
-def _observers(options: TrainOptions, config: TrainConfig, view: Any) -> list[Any]:  # noqa: ANN401
-    if view is None:
+def _stages(options: TrainOptions, choices: list[DataChoice]) -> list[Stage]:
+    if not options.stage:
         return []
+    from dl2cli.training.regimen import Stage
+
+    if len({choice.loader for choice in choices}) > 1:
+        raise UsageError("The stages have datasets of different kinds; --loader reads one kind.")
+    skip = options.skip_validation
+    return [
+        Stage(epoch, choice.train, None if skip else choice.val)
+        for (_, epoch), choice in zip(settings.stages(options), choices, strict=True)
+    ]
+
+
+def _observers(options: TrainOptions, folder: Path, output: Output) -> list[Observer]:
+    if not _is_first():
+        return []
+    from dl2cli.cli.train_view import TrainView
+
+    view = TrainView(output.err)
     if not options.track:
         return [view]
     from dl2cli.training.sinks import create_sinks
 
-    return [view, *create_sinks(options.track, config.folder)]
+    return [view, *create_sinks(options.track, folder)]
 
 
 def _is_first() -> bool:
@@ -131,27 +170,16 @@ def _told_once() -> Iterator[None]:
         raise
 
 
-def _how_to_resume(result: TrainResult) -> str:
-    if result.checkpoint is None:
-        return f"Stopped by {result.stopped_by}, before there was anything to save."
-    return f"Stopped by {result.stopped_by}. To go on:\n{resume_command(result.checkpoint)}"
-
-
-def resume_command(checkpoint: Path) -> str:
-    """Return this process's command line, so that it goes on from a checkpoint."""
-    arguments = sys.argv[1:]
-    kept: list[str] = []
-    skip = False
-    for argument in arguments:
-        if not skip and argument != "--overwrite" and not argument.startswith("--resume"):
-            kept.append(argument)
-        skip = argument == "--resume"
-    world = os.environ.get("LOCAL_WORLD_SIZE")
-    program = f"torchrun --nproc-per-node {world} -m dl2cli" if world else "dl2"
-    return f"{program} {shlex.join([*kept, '--resume', str(checkpoint)])}"
-
-
-def _exit(stopped_by: str | None) -> None:
-    """End with the exit code of the signal that stopped the run, if one did."""
-    if stopped_by is not None and stopped_by.startswith("SIG"):
+def _end(result: TrainResult, output: Output) -> None:
+    """Say how to go on with a run that was stopped, and end with its signal's exit code."""
+    stopped_by = result.stopped_by
+    if stopped_by is None:
+        return
+    if _is_first():
+        if result.checkpoint is None:
+            output.message(f"Stopped by {stopped_by}, before there was anything to save.")
+        else:
+            output.message(f"Stopped by {stopped_by}. To go on:")
+            output.message(train_folder.resume_command(sys.argv[1:], result.checkpoint))
+    if stopped_by.startswith("SIG"):
         raise typer.Exit(128 + signal.Signals[stopped_by])

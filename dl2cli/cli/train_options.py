@@ -7,17 +7,50 @@ counterpart there. An option that is None takes its value from `train_settings`.
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_type_hints
+from typing import Annotated, Any, ClassVar, Final, Literal, get_args, get_type_hints
 
 import typer
 
+from dl2cli.errors import UsageError
+
 MEAN = "122.655,116.535,104.04"
 STD = "59.415,58.395,58.65"
+
+# Other names of options: those of the published program that have two.
+ALIASES: Final = {
+    "data-loader": "loader",
+    "experiment-name": "name",
+    "momentum": "mom",
+    "weight-decay": "wd",
+    "no-checkpoints": "no-save-checkpoints",
+}
+
+
+@dataclass(frozen=True)
+class Declared:
+    """An option: what Typer is told of it, its default and its bounds.
+
+    The bounds are ours to check: Typer would print each of them in the help, where they take the
+    place of words.
+    """
+
+    info: Any
+    default: Any
+    least: float | None
+    most: float | None
+
+    def check(self, name: str, value: Any) -> None:  # noqa: ANN401
+        """Refuse a number out of bounds. Raises UsageError."""
+        if value is None:
+            return
+        if self.least is not None and not value >= self.least:  # a NaN, too
+            raise UsageError(f"{name} must be at least {self.least:g}, not {value}.")
+        if self.most is not None and value > self.most:
+            raise UsageError(f"{name} must be at most {self.most:g}, not {value}.")
 
 
 def option(
@@ -28,15 +61,13 @@ def option(
     metavar: str | None = None,
     least: float | None = None,
     most: float | None = None,
+    hidden: bool = False,
 ) -> Any:  # noqa: ANN401
-    """Declare an option: its help, names (else the field's), default and bounds."""
-    info = typer.Option(
-        *names, help=text, show_default=shown, metavar=metavar, min=least, max=most
-    )
-    return dataclasses.field(default=default, metadata={"option": info})
+    """Declare an option: its help, names (else the attribute's), default and bounds."""
+    info = typer.Option(*names, help=text, show_default=shown, metavar=metavar, hidden=hidden)
+    return Declared(info, default, least, most)
 
 
-@dataclass(frozen=True, kw_only=True)
 class DataOptions:
     """Which images, and how they are loaded."""
 
@@ -44,14 +75,15 @@ class DataOptions:
 
     data: Path | None = option(
         "An ImageFolder, a PCR dataset, or a folder with train/ and val/ of either kind.",
-        "--data", "-d", metavar="PATH", shown="$DL2_HOME/data or ./data, else the sample set",
+        "--data", "-d", shown="$DL2_HOME/data or ./data, else the sample set",
     )  # fmt: skip
     val_data: Path | None = option(
-        "Validation images that lie elsewhere.", metavar="PATH", shown="val/ beside train/"
+        "Validation images that lie elsewhere.", shown="val/ beside train/"
     )
     loader: str | None = option(
-        "pcr, pcr-dali, pcr-dali-gpu; dali-cpu, dali-gpu, pytorch; synthetic.",
-        "--loader", "--data-loader", "-l", metavar="NAME", shown="what reads the data fastest",
+        "Of PCR datasets: pcr, pcr-dali, pcr-dali-gpu; of ImageFolders: dali-cpu, dali-gpu, "
+        "pytorch; of nothing: synthetic. (Also --data-loader.)",
+        "--loader", "-l", shown="what fits the data",
     )  # fmt: skip
     batch_size: int | None = option("Images a step on each rank.", "--batch-size", "-b", least=1)
     workers: int | None = option(
@@ -61,26 +93,26 @@ class DataOptions:
     image_size: int | None = option("Width and height that the model sees.", least=1)
     skip_validation: bool = option("Only train.", "--skip-validation", default=False)
     augmentation: Literal["null", "none", "autoaugment"] = option(
-        "Beside crop and flip; of the pytorch loader.", default="null"
+        "Beside crop and flip: null, or autoaugment (pytorch loader).", default="null"
     )
-    interpolation: str = option(
-        "Of resizing: bilinear, with antialiasing.", default="bilinear", metavar="NAME"
-    )
+    interpolation: str = option("Of resizing: bilinear, with antialiasing.", default="bilinear")
     data_mean: str = option(
         "Of the channels, in 0..255 or in 0..1; dl2 analyze-images prints yours.",
         default=MEAN, metavar="R,G,B",
     )  # fmt: skip
     data_std: str = option("Likewise, the standard deviations.", default=STD, metavar="R,G,B")
     dataset_class: Literal["ImageFolder", "MinIOFolder"] = option(
-        "Of the pytorch loader: MinIOFolder keeps files in memory that all workers share.",
+        "Of the pytorch loader: ImageFolder, or MinIOFolder, which keeps files in memory that all "
+        "workers share.",
         default="ImageFolder",
     )
     cache_size: int = option(
         "Bytes of that memory.", default=1_073_742_000, metavar="BYTES", least=0
     )
     persistent_workers: bool = option(
-        "The pytorch loader keeps its workers from epoch to epoch.", default=True
-    )
+        "The pytorch loader keeps its workers from epoch to epoch.",
+        "--persistent-workers", default=False,
+    )  # fmt: skip
     prefetch: int = option("Batches that are prepared ahead.", default=3, least=1)
     shuffle_window: int = option(
         "Records whose images are mixed, of a PCR dataset.", default=2, least=1
@@ -91,23 +123,22 @@ class DataOptions:
         least=1, shown="the number of ranks",
     )  # fmt: skip
     tail: Literal["drop", "pad"] = option(
-        "Images left over by full batches: drop them (others each epoch), or pad the last batch.",
+        "Images that fill no batch: drop them (others each epoch), or pad to a smaller batch.",
         default="drop",
     )
     on_damage: Literal["fail", "degrade", "skip"] = option(
-        "At a damaged image: fail, use its intact scans, or leave it out.", default="fail"
+        "At a damaged image: fail; degrade, to its intact scans; or skip it.", default="fail"
     )
     smoothing: bool = option(
         "libjpeg's smoothing of blocks at few scans.", "--smoothing", default=False
     )
     synth_train_samples: int = option(
         "Images an epoch of the synthetic loader without a dataset; -1 takes the dataset's number.",
-        default=-1, metavar="N",
+        default=-1,
     )  # fmt: skip
-    synth_val_samples: int = option("Likewise of validation.", default=-1, metavar="N")
+    synth_val_samples: int = option("Likewise of validation.", default=-1)
 
 
-@dataclass(frozen=True, kw_only=True)
 class FidelityOptions:
     """How much of each image is loaded."""
 
@@ -128,9 +159,7 @@ class FidelityOptions:
     autotune_threshold: float = option(
         "Cosine similarity that is enough.", default=0.9, least=-1, most=1
     )
-    val_scans: int | None = option(
-        "Scans of validation images.", metavar="K", least=1, shown="all"
-    )
+    val_scans: int | None = option("Scans of validation images.", metavar="K", least=1, shown="all")
     stage: list[str] | None = option(
         "Train on the dataset PATH from EPOCH on; repeat it: a regimen over variants of a dataset, "
         "as in --stage jpeg-10@0 --stage raw@45.",
@@ -138,30 +167,30 @@ class FidelityOptions:
     )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
 class ModelOptions:
     """Which network, and what it minimises."""
 
     panel: ClassVar[str] = "Model and loss"
 
-    arch: str | None = option("The network; torchvision:NAME is any of its.", "--arch", "-a")
+    arch: str | None = option(
+        "alexnet, resnet18, 34, 50, 101 or 152, resnext101_32x4d, se_resnext101_32x4d, "
+        "shufflenet_v2_x1_0, mobilenet_v3_small or _large, small_cnn; or torchvision:NAME.",
+        "--arch", "-a",
+    )  # fmt: skip
     num_classes: int | None = option(
         "Outputs of the network.", least=1, shown="the dataset's classes"
     )
-    pretrained_weights: Path | None = option(
-        "A file of weights to begin with.", metavar="FILE", shown=False
-    )
+    pretrained_weights: Path | None = option("A file of weights to begin with.", shown=False)
     freeze_inner_layers: bool = option(
         "Train only the last layer.", "--freeze-inner-layers", default=False
     )
-    model_config: str = option("How weights are initialised.", default="classic", metavar="NAME")
+    model_config: str = option("How weights are initialised.", default="classic")
     label_smoothing: float = option(
         "Share of probability spread over all classes.", default=0.0, least=0, most=1
     )
     mixup: float = option("Alpha of mixup; 0 is off.", default=0.0, least=0)
 
 
-@dataclass(frozen=True, kw_only=True)
 class LearningOptions:
     """How parameters follow their gradients."""
 
@@ -169,14 +198,16 @@ class LearningOptions:
 
     epochs: int | None = option("Of the whole training.", "--epochs", "-e", least=1)
     lr: float | None = option("Learning rate after warm-up.", least=0)
-    lr_policy: Literal["step", "linear", "cosine", "exponential"] | None = option("Its decay.")
+    lr_policy: Literal["step", "linear", "cosine", "exponential"] | None = option(
+        "Its decay: step, linear, cosine or exponential."
+    )
     end_lr: float = option("Learning rate at the end.", default=0.0, least=0)
     warmup: int = option("Epochs in which it grows.", default=0, least=0)
-    optimizer: Literal["sgd", "rmsprop"] = option("Which.", default="sgd")
-    momentum: float = option("Of either.", "--mom", "--momentum", default=0.9, least=0)
+    optimizer: Literal["sgd", "rmsprop"] = option("sgd or rmsprop.", default="sgd")
+    momentum: float = option("Of either. (Also --momentum.)", "--mom", default=0.9, least=0)
     nesterov: bool = option("Nesterov's momentum.", "--nesterov", default=False)
     weight_decay: float = option(
-        "Of the parameters.", "--wd", "--weight-decay", default=1e-4, least=0
+        "Weight decay. (Also --weight-decay.)", "--wd", default=1e-4, least=0
     )
     bn_weight_decay: bool = option("Also of batch norm.", "--bn-weight-decay", default=False)
     rmsprop_alpha: float = option("Smoothing of RMSprop.", default=0.9)
@@ -184,37 +215,39 @@ class LearningOptions:
     optimizer_batch_size: int = option(
         "Images a step of the optimiser on all ranks, for which gradients of several batches are "
         "gathered; -1 is one batch a rank.",
-        default=-1, metavar="N",
+        default=-1,
     )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
 class DeviceOptions:
     """Where and in which numbers is computed."""
 
     panel: ClassVar[str] = "Device and numbers"
 
-    device: Literal["cpu", "cuda"] | None = option("Where to compute.", shown="a GPU if there is")
-    amp: bool = option("Mixed precision.", default=False)
-    amp_dtype: Literal["float16", "bfloat16"] = option("Its type.", default="float16")
+    device: Literal["cpu", "cuda"] | None = option("cpu or cuda.", shown="a GPU if there is")
+    amp: bool = option("Mixed precision.", "--amp", default=False)
+    amp_dtype: Literal["float16", "bfloat16"] = option(
+        "Of mixed precision: float16 or bfloat16.", default="float16"
+    )
     static_loss_scale: float = option("The loss is multiplied by it.", default=1.0)
     dynamic_loss_scale: bool = option(
         "A scale that follows overflows.", "--dynamic-loss-scale", default=False
     )
-    memory_format: Literal["nchw", "nhwc"] = option("Of images and weights.", default="nchw")
+    memory_format: Literal["nchw", "nhwc"] = option(
+        "Of images and weights: nchw or nhwc.", default="nchw"
+    )
     compile: bool = option("Use torch.compile.", "--compile", default=False)
-    seed: int | None = option("Of everything random.", shown="drawn, and logged", metavar="N")
+    seed: int | None = option("Of everything random.", shown="drawn, and logged")
 
 
-@dataclass(frozen=True, kw_only=True)
 class RunOptions:
     """The run: its folder, how long it goes, how it goes on."""
 
     panel: ClassVar[str] = "Run and checkpoints"
 
     name: str | None = option(
-        "The run, and its folder in the workspace.",
-        "--name", "--experiment-name", "-n", shown="model, data, loader, scans and time",
+        "The run, and its folder in the workspace. (Also --experiment-name.)",
+        "--name", "-n", shown="model, data, loader, scans and time",
     )  # fmt: skip
     workspace: Path | None = option(
         "Where runs have their folders.", metavar="DIR", shown="$DL2_HOME/logs, else ./logs"
@@ -227,15 +260,19 @@ class RunOptions:
     )  # fmt: skip
     run_epochs: int = option(
         "End after so many epochs in this process; -1 goes on to --epochs.",
-        default=-1, metavar="N",
+        default=-1,
     )  # fmt: skip
     time_budget: str | None = option(
         "Stop after 2h, 90m or 1h30m, with a checkpoint.", metavar="TIME", shown=False
     )
-    save_checkpoints: bool = option(
-        "Save after each epoch, and the best. On by default here; the published runs chose.",
-        "--save-checkpoints/--no-save-checkpoints", " /--no-checkpoints", default=True,
+    no_save_checkpoints: bool = option(
+        "Do not save after each epoch, nor the best; a stopped run saves all the same. (Saving, "
+        "the published --save-checkpoints, is the default here.)",
+        "--no-save-checkpoints", default=False,
     )  # fmt: skip
+    save_checkpoints: bool = option(
+        "The default.", "--save-checkpoints", default=False, hidden=True
+    )
     checkpoint_every: int = option(
         "Also after so many steps of an epoch; 0 does not.", default=0, least=0, metavar="STEPS"
     )
@@ -246,7 +283,6 @@ class RunOptions:
     skip_training: bool = option("Only validate.", "--skip-training", default=False)
 
 
-@dataclass(frozen=True, kw_only=True)
 class LogOptions:
     """What is written about the run."""
 
@@ -257,7 +293,7 @@ class LogOptions:
     )
     report_file: str = option("The run log, in the run's folder.", default="experiment_report.json")
     track: list[str] | None = option(
-        "Log to tensorboard, wandb or mlflow, too; repeatable.", metavar="NAME", shown=False
+        "Log to tensorboard, wandb or mlflow, too; repeatable.", shown=False
     )
     sync_every_step: bool = option(
         "Wait for the GPU in every step, as the published program does.",
@@ -265,11 +301,9 @@ class LogOptions:
     )  # fmt: skip
     profile_n: int = option(
         "Write a torch.profiler trace of the first N steps; -1 does not.",
-        default=-1, metavar="N",
+        default=-1,
     )  # fmt: skip
-    json: bool = option(
-        "Print the result as one JSON document on stdout.", "--json", default=False
-    )
+    json: bool = option("Print the result as one JSON document on stdout.", "--json", default=False)
 
 
 PANELS = (
@@ -278,12 +312,27 @@ PANELS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
 class TrainOptions(
-    LogOptions, RunOptions, DeviceOptions, LearningOptions, ModelOptions, FidelityOptions,
-    DataOptions,
+    DataOptions, FidelityOptions, ModelOptions, LearningOptions, DeviceOptions, RunOptions,
+    LogOptions,
 ):  # fmt: skip
-    """All options, as they were given."""
+    """All options, as they were given, with their defaults where they were not.
+
+    This is no dataclass because making one of so many fields costs more time than all of
+    `dl2 --help` may take.
+    """
+
+    def __init__(self, **given: Any) -> None:  # noqa: ANN401
+        for panel in PANELS:
+            for name, declared in _declared(panel):
+                value = given.pop(name, declared.default)
+                declared.check(f"--{name.replace('_', '-')}", value)
+                setattr(self, name, value)
+        assert not given, f"no options: {', '.join(given)}"
+
+
+def _declared(panel: type) -> list[tuple[str, Declared]]:
+    return [(name, value) for name, value in vars(panel).items() if isinstance(value, Declared)]
 
 
 def command(run: Callable[[TrainOptions], None], defaults: dict[str, str]) -> Callable[..., None]:
@@ -291,28 +340,34 @@ def command(run: Callable[[TrainOptions], None], defaults: dict[str, str]) -> Ca
 
     Args:
         run: gets the options.
-        defaults: text for the help, by field, of values that are decided later.
+        defaults: text for the help, by option, of values that are decided later.
     """
 
     def entry(**given: Any) -> None:  # noqa: ANN401
         run(TrainOptions(**given))
 
     entry.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [_parameter(panel, field, defaults) for panel in PANELS for field in dataclasses.fields(panel)]
+        [parameter for panel in PANELS for parameter in _parameters(panel, defaults)]
     )
     return entry
 
 
-def _parameter(
-    panel: type[Any], field: dataclasses.Field[Any], defaults: dict[str, str]
-) -> inspect.Parameter:
-    info = field.metadata["option"]
-    info.rich_help_panel = panel.panel
-    if field.name in defaults:
-        info.show_default = defaults[field.name]
-    return inspect.Parameter(
-        field.name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=field.default,
-        annotation=Annotated[get_type_hints(panel)[field.name], info],
-    )
+def _parameters(panel: Any, defaults: dict[str, str]) -> Iterator[inspect.Parameter]:  # noqa: ANN401
+    types = get_type_hints(panel)
+    for name, declared in _declared(panel):
+        declared.info.rich_help_panel = panel.panel
+        declared.info.metavar = declared.info.metavar or _metavar(types[name])
+        if name in defaults:
+            declared.info.show_default = defaults[name]
+        yield inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=declared.default,
+            annotation=Annotated[types[name], declared.info],
+        )
+
+
+def _metavar(kind: Any) -> str | None:  # noqa: ANN401
+    """Return what stands for a value in the help; a flag has none."""
+    kinds = [each for each in get_args(kind) if each is not type(None)] or [kind]
+    return {bool: " ", int: "N", float: "X", Path: "PATH"}.get(kinds[0], "NAME")

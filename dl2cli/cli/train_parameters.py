@@ -54,7 +54,7 @@ def parameters(
         "model_config": options.model_config,
         "momentum": options.momentum,
         "nesterov": options.nesterov,
-        "save_checkpoints": options.save_checkpoints,
+        "save_checkpoints": not options.no_save_checkpoints,
         "persistent_workers": options.persistent_workers,
         "num_classes": config.model.num_classes,
         "optimizer": options.optimizer,

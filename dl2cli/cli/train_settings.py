@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -111,7 +110,7 @@ def train_config(
         skip_training=options.skip_training,
         profile_steps=max(options.profile_n, 0),
         checkpoint=CheckpointConfig(
-            save=options.save_checkpoints,
+            save=not options.no_save_checkpoints,
             filename=options.checkpoint_filename,
             every_steps=options.checkpoint_every,
             backups=options.backup_checkpoints,
@@ -266,54 +265,3 @@ def stages(options: TrainOptions) -> list[tuple[Path, int]]:
             raise UsageError(f"--stage: {text!r} is not PATH@EPOCH, as in imagenet/jpeg-10@0.")
         found.append((Path(path), int(epoch)))
     return found
-
-
-def run_folder(options: TrainOptions, choice: DataChoice, basics: Basics) -> Path:
-    """Return the run's folder: that of --resume, else the run's name in the workspace.
-
-    Raises:
-        UsageError: the name leaves the workspace.
-    """
-    if options.name is None and options.resume:
-        path = Path(options.resume)
-        return path if path.is_dir() else path.parent
-    name = options.name or _new_name(options, choice, basics)
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise UsageError(f"--name: {name!r} is no name; --workspace says where runs lie.")
-    return workspace(options) / name
-
-
-def workspace(options: TrainOptions) -> Path:
-    """Return the folder that holds the runs' folders."""
-    if options.workspace is not None:
-        return options.workspace
-    home = os.environ.get("DL2_HOME")
-    return Path(home) / "logs" if home else Path("logs")
-
-
-def _new_name(options: TrainOptions, choice: DataChoice, basics: Basics) -> str:
-    scans = "auto" if options.autotune_scans else options.scans or options.scan_schedule
-    parts = [
-        basics.arch,
-        "sample" if choice.sample else choice.root.resolve().name,
-        choice.loader,
-        *([f"{scans}scans"] if scans else []),
-        time.strftime("%Y%m%d-%H%M%S", time.localtime(_run_start())),
-    ]
-    return re.sub(r"[^\w.@,+-]+", "-", "-".join(parts))
-
-
-def _run_start() -> float:
-    """Return a time that all ranks agree on: when torchrun, the parent of all, was started.
-
-    Raises:
-        UsageError: the ranks are on several machines, so that nothing is known to all.
-    """
-    world, local = (os.environ.get(name, "1") for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
-    if world == "1":
-        return time.time()
-    if world != local:
-        raise UsageError("On several machines, --name must say what the run is called.")
-    import psutil
-
-    return float(psutil.Process(os.getppid()).create_time())

@@ -13,7 +13,7 @@ import importlib.util
 import os
 import shlex
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -64,6 +64,7 @@ def find_data(
     *,
     val_data: Path | None = None,
     synthetic_images: int | None = None,
+    on_image: Callable[[int, int], None] | None = None,
 ) -> DataChoice:
     """Find the data of a training and a loader that reads it.
 
@@ -74,6 +75,7 @@ def find_data(
             dali-cpu where DALI is installed, else pytorch.
         val_data: validation images that lie elsewhere.
         synthetic_images: the synthetic loader is told how many, so that `data` need not exist.
+        on_image: called with the images done and all images, while the sample set is made.
 
     Raises:
         UsageError: there is nothing of the kind, or the loader cannot read it.
@@ -91,7 +93,7 @@ def find_data(
     for place in _usual_places():
         if place.is_dir():
             return _choose(place, loader, val_data, ", because --data names none")
-    return _choose_sample(loader, val_data)
+    return _choose_sample(loader, val_data, on_image or (lambda _done, _images: None))
 
 
 def _usual_places() -> Iterator[Path]:
@@ -121,12 +123,14 @@ def _choose(root: Path, loader: str | None, val_data: Path | None, reason: str) 
     return DataChoice(train, val, loader, False, why, _classes(train), root)
 
 
-def _choose_sample(loader: str | None, val_data: Path | None) -> DataChoice:
+def _choose_sample(
+    loader: str | None, val_data: Path | None, on_image: Callable[[int, int], None]
+) -> DataChoice:
     loader = loader or "pcr"
     with _one_at_a_time(cache_dir()):
-        root = ensure_sample_set()
+        root = ensure_sample_set(on_image=on_image)
         if loader in PCR_LOADERS:
-            root = ensure_sample_pcr(root)
+            root = ensure_sample_pcr(root, on_image)
     train, val = root / "train", val_data or root / "val"
     if val_data is not None:
         _check_is_dataset(val_data)
@@ -137,7 +141,7 @@ def _choose_sample(loader: str | None, val_data: Path | None) -> DataChoice:
     return DataChoice(train, val, loader, True, why, _classes(train), root)
 
 
-def ensure_sample_pcr(sample: Path) -> Path:
+def ensure_sample_pcr(sample: Path, on_image: Callable[[int, int], None]) -> Path:
     """Return the sample set as PCR datasets, train/ and val/, which are made first if need be.
 
     They lie beside the ImageFolder, appear in one step, complete, and two processes may do this at
@@ -157,7 +161,7 @@ def ensure_sample_pcr(sample: Path) -> Path:
             workers=len(os.sched_getaffinity(0)),
         )
         for split in split_configs(config):
-            convert(split)
+            convert(split, lambda state: on_image(state.done, state.images))
         try:
             out.rename(target)
         except OSError as error:

@@ -1,0 +1,119 @@
+"""The folder of a run of `dl2 train`: where it is, whether it is free, and how to go on with it."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import shlex
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from dl2cli.cli.train_options import TrainOptions
+from dl2cli.cli.train_settings import Basics
+from dl2cli.errors import StorageError, UsageError
+
+if TYPE_CHECKING:
+    from dl2cli.training.config import TrainConfig
+    from dl2cli.training.data_source import DataChoice
+
+# What a run leaves beside its logs: no more than this is ever removed.
+_FILES: Final = ("train_data_*.csv", "best.pth.tar", "best.safetensors", "regimen_log.json")
+
+
+def choose(options: TrainOptions, choice: DataChoice, basics: Basics) -> Path:
+    """Return the run's folder: that of --resume, else the run's name in the workspace.
+
+    Raises:
+        UsageError: the name leaves the workspace.
+    """
+    if options.name is None and options.resume:
+        path = Path(options.resume)
+        return path if path.is_dir() else path.parent
+    name = options.name or _new_name(options, choice, basics)
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise UsageError(f"--name: {name!r} is no name; --workspace says where runs lie.")
+    return workspace(options) / name
+
+
+def workspace(options: TrainOptions) -> Path:
+    """Return the folder that holds the runs' folders."""
+    if options.workspace is not None:
+        return options.workspace
+    home = os.environ.get("DL2_HOME")
+    return Path(home) / "logs" if home else Path("logs")
+
+
+def _new_name(options: TrainOptions, choice: DataChoice, basics: Basics) -> str:
+    scans = "auto" if options.autotune_scans else options.scans or options.scan_schedule
+    parts = [
+        basics.arch,
+        "sample" if choice.sample else choice.root.resolve().name,
+        choice.loader,
+        *([f"{scans}scans"] if scans else []),
+        time.strftime("%Y%m%d-%H%M%S", time.localtime(_run_start())),
+    ]
+    return re.sub(r"[^\w.@,+-]+", "-", "-".join(parts))
+
+
+def _run_start() -> float:
+    """Return a time that all ranks agree on: when torchrun, the parent of all, was started.
+
+    Raises:
+        UsageError: the ranks are on several machines, so that nothing is known to all.
+    """
+    world, local = (os.environ.get(name, "1") for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    if world == "1":
+        return time.time()
+    if world != local:
+        raise UsageError("On several machines, --name must say what the run is called.")
+    import psutil
+
+    return float(psutil.Process(os.getppid()).create_time())
+
+
+def make_ready(config: TrainConfig, *, overwrite: bool) -> None:
+    """Refuse to write over an earlier run, unless asked: then its files are removed.
+
+    Raises:
+        UsageError: there is one; the sentence names the ways out.
+        StorageError: the files cannot be removed.
+    """
+    if config.checkpoint.resume is not None or not (earlier := list(_logs(config))):
+        return
+    if not overwrite:
+        folder = shlex.quote(str(config.folder))
+        raise UsageError(
+            f"{config.folder} holds a run already. Go on with it: --resume {folder}; replace it: "
+            "--overwrite; or give this one another --name."
+        )
+    checkpoint = Path(config.checkpoint.filename)
+    stem = checkpoint.name.partition(".")[0]
+    patterns = (*_FILES, checkpoint.name, f"{stem}_[0-9]*.pth.tar", "checkpoint_epoch_*.pth.tar")
+    try:
+        for path in (*earlier, *(p for each in patterns for p in config.folder.glob(each))):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"{config.folder}: {error.strerror}.") from error
+
+
+def _logs(config: TrainConfig) -> Iterator[Path]:
+    """Yield the logs of an earlier run: the one, or one a stage."""
+    name = Path(config.report_file)
+    yield from config.folder.glob(glob.escape(name.name))
+    yield from config.folder.glob(f"{glob.escape(name.stem)}_stage_*{glob.escape(name.suffix)}")
+
+
+def resume_command(arguments: Sequence[str], checkpoint: Path) -> str:
+    """Return the command line of this process, so that it goes on from a checkpoint."""
+    kept: list[str] = []
+    is_value = False
+    for argument in arguments:
+        if not is_value and argument != "--overwrite" and not argument.startswith("--resume"):
+            kept.append(argument)
+        is_value = argument == "--resume"
+    ranks = os.environ.get("LOCAL_WORLD_SIZE")
+    program = f"torchrun --nproc-per-node {ranks} -m dl2cli" if ranks else "dl2"
+    return f"{program} {shlex.join([*kept, '--resume', str(checkpoint)])}"
