@@ -1,0 +1,307 @@
+"""What a training shows: a live view on a terminal, else a line a window and an epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from dl2cli.cli.options import size
+from dl2cli.cli.output import printable
+from dl2cli.cli.train_shares import ShareBar, Shares
+from dl2cli.report.values import clean_text
+from dl2cli.training.events import (
+    EpochReport,
+    Notice,
+    NoticeKind,
+    Observer,
+    Phase,
+    PhaseReport,
+    RunInfo,
+    StepReport,
+)
+
+if TYPE_CHECKING:
+    from dl2cli.training.events import TrainResult
+
+_REFRESH_HZ = 4
+_NOTICE_STYLES = {
+    NoticeKind.NAN_LOSS: "bold red",
+    NoticeKind.DAMAGE: "yellow",
+    NoticeKind.FIDELITY: "cyan",
+    NoticeKind.CHECKPOINT: "dim",
+    NoticeKind.INFO: "",
+}
+_MAX_NOTICE = 2000
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far a phase has come, as the host saw it.
+
+    `before_s` is the time of the epoch's earlier phase, `windows` are those of training so far.
+    """
+
+    phase: Phase
+    epoch: int
+    iteration: int = 0
+    before_s: float = 0.0
+    steps: int = 0
+    images: int = 0
+    wall_s: float = 0.0
+    data_s: float = 0.0
+    windows: list[PhaseReport] = field(default_factory=list)
+
+
+class TrainView(Observer):
+    """Shows where a training is and what it waits for; of rank 0."""
+
+    def __init__(self, console: Console) -> None:
+        """Show on a console, which should be that of stderr."""
+        self._console = console
+        self._live: Live | None = None
+        self._info: RunInfo | None = None
+        self._epochs: list[EpochReport] = []
+        self._window: PhaseReport | None = None  # the last one of training
+        self._best: tuple[float, int] | None = None
+        self._now = _Progress(Phase.TRAIN, 0)
+
+    def started(self, info: RunInfo) -> None:
+        """Begin to show, on a terminal."""
+        self._info = info
+        self._now = _Progress(Phase.TRAIN, info.first_epoch, info.first_iteration)
+        if self._console.is_terminal:
+            self._live = Live(
+                console=self._console,
+                get_renderable=self._render,
+                refresh_per_second=_REFRESH_HZ,
+                transient=True,
+                redirect_stdout=False,  # stdout is for results, and processes of loaders inherit it
+                redirect_stderr=False,
+            )
+            self._live.start()
+
+    def stepped(self, report: StepReport) -> None:
+        """Note an iteration; it is drawn by another thread, some times a second."""
+        now = self._now
+        if report.epoch != now.epoch or report.phase is not now.phase:
+            before_s = now.wall_s if report.epoch == now.epoch else 0.0
+            now = self._now = _Progress(report.phase, report.epoch, before_s=before_s)
+        now.iteration = report.iteration
+        now.steps += 1
+        now.images += report.images
+        now.wall_s += report.iteration_time_s
+        now.data_s += report.data_time_s
+
+    def window(self, report: PhaseReport) -> None:
+        """Take what only windows know; without a terminal, print it."""
+        if report.phase is Phase.TRAIN:
+            self._window = report
+            self._now.windows.append(report)
+        if self._live is None and self._info is not None:
+            self._print(_window_line(report, self._info))
+
+    def epoch_ended(self, report: EpochReport) -> None:
+        """Print a line that stays."""
+        self._epochs.append(report)
+        validation = report.validation
+        best = validation is not None and (self._best is None or validation.top1 > self._best[0])
+        if validation is not None and best:
+            self._best = (validation.top1, report.epoch)
+        if self._info is not None:
+            self._print(_epoch_line(report, self._info.epochs, best=best))
+
+    def noticed(self, notice: Notice) -> None:
+        """Print a notice above the view."""
+        text = clean_text(printable(notice.text), _MAX_NOTICE)
+        self._print(Text(text, _NOTICE_STYLES[notice.kind]))
+
+    def close(self) -> None:
+        """Take the view from the screen."""
+        live, self._live = self._live, None
+        if live is not None:
+            live.stop()
+
+    def _print(self, text: Text) -> None:
+        self._console.print(text, soft_wrap=True, highlight=False)
+
+    def _render(self) -> RenderableType:
+        """Draw the view; called by the thread that refreshes it."""
+        info, now = self._info, self._now
+        if info is None:
+            return Text()
+        lines: list[RenderableType] = [self._bars(info, now), self._figures(info, now)]
+        shares = self._shares(info, now)
+        if shares.parts():
+            line = Table.grid(padding=(0, 1))
+            line.add_row("time", ShareBar(shares, max(8, self._console.width - 64)), shares.text())
+            lines.append(line)
+        return Group(*lines)
+
+    def _bars(self, info: RunInfo, now: _Progress) -> Table:
+        """Return the bar of epochs above the bar of steps."""
+        training = now.phase is Phase.TRAIN
+        steps = info.steps_per_epoch if training else info.val_steps
+        bars = Table.grid(padding=(0, 1), expand=True)
+        bars.add_column(no_wrap=True)
+        bars.add_column(ratio=1)
+        bars.add_column(justify="right", no_wrap=True)
+        bars.add_column(justify="right", no_wrap=True, min_width=12)
+        bars.add_row(
+            "epoch",
+            ProgressBar(total=info.epochs, completed=_epochs_done(info, now)),
+            f"{min(now.epoch + 1, info.epochs)}/{info.epochs}",
+            _left(self._left_s(info, now)),
+        )
+        step_s = now.wall_s / now.steps if now.steps else None
+        bars.add_row(
+            "train" if training else "val",
+            ProgressBar(total=max(steps, 1), completed=now.iteration),
+            f"{now.iteration}/{steps}",
+            _left(None if step_s is None else step_s * (steps - now.iteration)),
+        )
+        return bars
+
+    def _left_s(self, info: RunInfo, now: _Progress) -> float | None:
+        """Return the seconds to the end if epochs go on as those that warmed up, or as this one."""
+        known = [epoch.total_s for epoch in self._epochs[1:] or self._epochs]
+        if known:
+            whole_s = (info.epochs - now.epoch) * sum(known) / len(known)
+            return max(0.0, whole_s - now.before_s - now.wall_s)
+        if not now.steps or now.phase is Phase.VALIDATION:
+            return None
+        epoch_s = now.wall_s / now.steps * info.steps_per_epoch
+        return (info.epochs - _epochs_done(info, now)) * epoch_s
+
+    def _figures(self, info: RunInfo, now: _Progress) -> Text:
+        """Return loss, accuracy, speed and fidelity."""
+        window = self._window
+        words: list[str] = []
+        if window is not None:
+            words += [f"loss {window.loss:.3f}", f"top-1 {window.top1:.1f} %"]
+        if now.wall_s > 0:
+            words.append(f"{_rate(now.images * info.world_size, now.wall_s)} img/s")
+        if window is not None:
+            words += _fidelity(window)
+        if self._best is not None:
+            words.append(f"best {self._best[0]:.1f} % @ {self._best[1] + 1}")
+        return Text("  ".join(words), no_wrap=True, overflow="ellipsis")
+
+    def _shares(self, info: RunInfo, now: _Progress) -> Shares:
+        """Return where the time of this epoch went.
+
+        A GPU's times are known at the end of a window; what the host sees in between misleads.
+        """
+        known = Shares.of(now.windows or ([self._window] if self._window else []))
+        if info.device != "cpu":
+            return known
+        return Shares(now.data_s, now.wall_s - now.data_s, known.fetch_part)
+
+
+def _epochs_done(info: RunInfo, now: _Progress) -> float:
+    """Return how many epochs are over; validation belongs to the end of one."""
+    part = 1.0 if now.phase is Phase.VALIDATION else now.iteration / max(info.steps_per_epoch, 1)
+    return min(now.epoch + part, info.epochs)
+
+
+def _window_line(report: PhaseReport, info: RunInfo) -> Text:
+    training = report.phase is Phase.TRAIN
+    steps = info.steps_per_epoch if training else info.val_steps
+    words = [
+        f"epoch {report.epoch + 1}/{info.epochs} {'train' if training else 'val'} "
+        f"{report.iteration}/{steps}",
+        f"loss {report.loss:.3f}",
+        f"top-1 {report.top1:.1f} %",
+        f"{_rate(report.images, report.wall_s)} img/s",
+        *_fidelity(report),
+    ]
+    return Text("  ".join([*words, Shares.of([report]).text().plain]))
+
+
+def _epoch_line(report: EpochReport, epochs: int, *, best: bool) -> Text:
+    line = Text(f"epoch {report.epoch + 1:>{len(str(epochs))}}/{epochs}")
+    train, validation = report.train, report.validation
+    if train is not None:
+        line.append(f"  loss {train.loss:.3f}  top-1 {train.top1:.1f} %")
+    if validation is not None:
+        line.append(f"  val {validation.top1:.1f} %", "bold" if best else "")
+    if train is not None:
+        line.append(f"  {_rate(train.images, train.wall_s)} img/s")
+        stall = Shares.of([train])
+        if stall.parts():
+            line.append(f"  stall {1 - stall.parts()[-1][1]:.0%}")
+    return line.append(f"  {_duration(report.total_s)}")
+
+
+def _fidelity(report: PhaseReport) -> list[str]:
+    words = [] if report.scans is None else [f"k={report.scans}"]
+    if report.wall_s > 0:
+        words.append(f"{size(report.bytes_read / report.wall_s)}/s")
+    return words
+
+
+def _rate(count: float, seconds: float) -> str:
+    return f"{count / seconds:,.0f}" if seconds > 0 else "–"
+
+
+def _left(seconds: float | None) -> str:
+    if seconds is None or not math.isfinite(seconds):
+        return ""
+    return f"{seconds:.0f} s left" if seconds < 60 else f"{_duration(seconds)} left"
+
+
+def _duration(seconds: float) -> str:
+    """Return `3:05`, or `2:03:05` from an hour on; a short time with tenths (`4.2 s`)."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def result_tables(result: TrainResult) -> list[RenderableType]:
+    """Return the table that stands at the end."""
+    phases = [epoch.train for epoch in result.history if epoch.train is not None]
+    shares = Shares.of(phases)
+    table = Table(title=printable(str(result.folder)), show_header=False)
+    for name, value in _rows(result, phases):
+        table.add_row(name, value)
+    if shares.parts():
+        table.add_row("where time went", Group(ShareBar(shares, 40), shares.text()))
+    table.add_row("log", Text(printable(str(result.log)), overflow="fold"))
+    return [table]
+
+
+def _rows(result: TrainResult, phases: Sequence[PhaseReport]) -> list[tuple[str, str]]:
+    ended = f", stopped by {result.stopped_by}" if result.stopped_by else ""
+    rows = [("epochs", f"{result.epochs_done} of {result.epochs}{ended}")]
+    if result.best_top1 is not None and result.best_epoch is not None:
+        rows.append(("best top-1", f"{result.best_top1:.2f} % @ epoch {result.best_epoch + 1}"))
+    if result.final is not None and result.final.train is not None:
+        train = result.final.train
+        rows.append(("last epoch", f"loss {train.loss:.3f}, top-1 {train.top1:.2f} %"))
+    train_s = sum(phase.wall_s for phase in phases)
+    if train_s > 0:
+        images = sum(phase.images for phase in phases)
+        rate = f"{_rate(images, train_s)} images/s ({images:,} images in {_duration(train_s)})"
+        rows.append(("training", rate))
+        rows.append(("bytes read", _bytes(result.bytes_read, images)))
+    if result.final is not None and (result.final.degraded or result.final.skipped):
+        damage = f"{result.final.degraded:,} degraded, {result.final.skipped:,} left out"
+        rows.append(("damaged images", damage))
+    start = _duration(result.startup_s)
+    rows.append(("wall time", f"{_duration(result.wall_s)}, after a start of {start}"))
+    if result.checkpoint is not None:
+        rows.append(("checkpoint", printable(str(result.checkpoint))))
+    return rows
+
+
+def _bytes(count: int, images: int) -> str:
+    return f"{size(count)} ({size(count / images)} an image)" if images else size(count)
