@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -36,13 +37,15 @@ class IoCounters:
     device_missing: str | None
 
     @classmethod
-    def now(cls, path: str | Path | BlockDevice) -> IoCounters:
-        """Read the counters, with those of the device that `path` lies on.
+    def now(
+        cls, path: str | Path | BlockDevice, tree: Iterable[psutil.Process] | None = None
+    ) -> IoCounters:
+        """Read the counters of a process tree, and of the device that `path` lies on.
 
         Children that ended and were waited for are counted by the kernel in their parent.
         """
         device = path if isinstance(path, BlockDevice) else find_device(path)
-        read, rchar = _process_tree_io()
+        read, rchar = _process_tree_io(process_tree() if tree is None else tree)
         return cls(read, rchar, device.read_bytes(), device.name, device.missing)
 
     def difference(self, before: IoCounters) -> IoCounters:
@@ -60,7 +63,8 @@ def _since(now: int | None, before: int | None) -> int | None:
     return None if now is None or before is None else max(now - before, 0)
 
 
-def _process_tree() -> list[psutil.Process]:
+def process_tree() -> list[psutil.Process]:
+    """Return this process and everything below it; finding them costs milliseconds."""
     own = psutil.Process()
     try:
         return [own, *own.children(recursive=True)]
@@ -68,9 +72,9 @@ def _process_tree() -> list[psutil.Process]:
         return [own]
 
 
-def _process_tree_io() -> tuple[int | None, int | None]:
+def _process_tree_io(tree: Iterable[psutil.Process]) -> tuple[int | None, int | None]:
     read, rchar, found = 0, 0, False
-    for process in _process_tree():
+    for process in tree:
         try:
             counters = process.io_counters()
         except (psutil.Error, AttributeError, OSError, NotImplementedError):
@@ -81,10 +85,10 @@ def _process_tree_io() -> tuple[int | None, int | None]:
     return (read, rchar) if found else (None, None)
 
 
-def process_tree_cpu_s() -> float:
+def process_tree_cpu_s(tree: Iterable[psutil.Process] | None = None) -> float:
     """Return the CPU seconds of this process and its children, the ended ones included."""
     total = 0.0
-    for process in _process_tree():
+    for process in process_tree() if tree is None else tree:
         try:
             times = process.cpu_times()
         except psutil.Error:
@@ -153,12 +157,17 @@ class _Reading:
 
     @classmethod
     def now(cls, device: BlockDevice) -> _Reading:
+        tree = process_tree()
         times = psutil.cpu_times()
         # Guest time is within user time already. Time stolen by a hypervisor counts as busy.
         total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
         idle = times.idle + getattr(times, "iowait", 0.0)
         return cls(
-            time.perf_counter(), process_tree_cpu_s(), total - idle, total, IoCounters.now(device)
+            time.perf_counter(),
+            process_tree_cpu_s(tree),
+            total - idle,
+            total,
+            IoCounters.now(device, tree),
         )
 
     def since(self, before: _Reading, start_s: float) -> Sample:

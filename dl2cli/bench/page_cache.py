@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,24 +22,30 @@ import numpy as np
 PAGE: Final = mmap.PAGESIZE
 _WINDOW: Final = 1 << 30  # mincore answers with a byte a page: 256 KiB for a window
 _BLOCK: Final = 1 << 20
+_SAMPLE: Final = 256
+_PATIENCE_S: Final = 3.0
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def drop(paths: Iterable[str | Path]) -> None:
-    """Ask the kernel to forget the cached pages of files; those that cannot be opened are skipped.
+    """Ask the kernel to forget the cached pages of files; what is no readable file is passed over.
 
-    Pages that wait to be written are not dropped, they are only sent on their way; so files that
-    were just made are synced once, which changes nothing in them, and dropped again.
+    Pages that wait to be written, as of a dataset that was just unpacked, are not dropped, they are
+    only sent on their way. So this asks again, for `_PATIENCE_S` at most, while a sample of the
+    files has pages left. (Syncing each file would do, too, at the price of a disk flush a file.)
     """
-    for path in paths:
-        with _opened(path) as fd:
-            if fd is None:
-                continue
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-            if _resident(fd):
-                os.fdatasync(fd)
-                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    files = list(paths)
+    sample = files[:: len(files) // _SAMPLE + 1]
+    end = time.monotonic() + _PATIENCE_S
+    while True:
+        for file in files:
+            with _opened(file) as fd:
+                if fd is not None:
+                    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        if not resident_bytes(sample) or time.monotonic() > end:
+            return
+        time.sleep(0.02)
 
 
 def warm(paths: Iterable[str | Path]) -> None:

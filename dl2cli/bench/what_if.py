@@ -22,7 +22,7 @@ from dl2cli.bench.statistics import Spread
 from dl2cli.errors import UsageError
 
 PAYS: Final = 1.05  # fewer scans pay where they give 5 % more
-_POINTS: Final = 13  # of a curve, each at twice the bandwidth of the one before
+_POINTS: Final = 11  # of a curve, each at twice the bandwidth of the one before
 
 
 @dataclass(frozen=True)

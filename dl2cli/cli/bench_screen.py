@@ -1,0 +1,298 @@
+"""The result of `dl2 bench-io` on a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from dl2cli.cli.bench_chart import Line, chart
+from dl2cli.cli.options import size
+from dl2cli.cli.output import printable
+
+if TYPE_CHECKING:
+    from dl2cli.bench.compare import Comparison
+    from dl2cli.bench.loader_probe import LoadResult
+    from dl2cli.bench.recommend import Recommendation
+    from dl2cli.bench.result import BenchResult
+    from dl2cli.bench.statistics import Spread
+    from dl2cli.bench.storage_report import StorageReport
+    from dl2cli.bench.what_if import WhatIf
+
+_BOUNDS = {"storage": "storage", "prep": "decoding", "compute": "compute"}
+
+
+def render(result: BenchResult, width: int) -> list[RenderableType]:
+    """Return what is shown, in order, for a terminal of so many columns."""
+    parts: list[RenderableType] = [_overview(result)]
+    if result.storage is not None and result.storage.results:
+        parts.append(_storage(result.storage))
+    if result.loading:
+        parts.append(_loading(result.loading))
+    if result.runs:
+        parts.append(_runs(result))
+    if result.what_if is not None:
+        parts += _what_if(result.what_if, width)
+    if result.verdict is not None:
+        parts.append(Text(f"\n{result.verdict.sentence}\n", style="bold"))
+    if result.recommendations:
+        parts.append(_recommendations(result.recommendations))
+    elif result.verdict is not None:
+        parts.append(Text("Nothing in the data path would gain 5 % or more."))
+    parts += [Text(f"• {printable(note)}", style="dim") for note in result.notes]
+    return parts
+
+
+def _table(title: str, *columns: str, left: int = 1) -> Table:
+    """Return a table whose first `left` columns hold words, the others numbers."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(
+            column, justify="left" if index < left else "right", overflow="fold",
+            no_wrap=index >= left,
+        )  # fmt: skip
+    return table
+
+
+def _rate(spread: Spread) -> str:
+    """Return a median with its spread: "812 ±4%", half of what the runs differ by."""
+    mark = "!" if spread.noisy else ""
+    return f"{spread.median:,.0f} ±{spread.relative / 2:.0%}{mark}"
+
+
+def _ms(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    return f"{1000 * seconds:.3g}" if seconds else "0"
+
+
+def _bytes(count: float) -> str:
+    return size(count) if count else "0"
+
+
+def _bandwidth(bytes_s: float) -> str:
+    return "memory" if math.isinf(bytes_s) else f"{size(bytes_s)}/s"
+
+
+def _overview(result: BenchResult) -> Table:
+    table = Table(title=printable(str(result.data)), show_header=False)
+    table.add_row("images", f"{result.images:,}, {result.image_size} pixels a side")
+    machine = result.machine
+    table.add_row(
+        "machine",
+        f"{machine.cores} cores, {size(machine.memory_bytes)} of memory"
+        + (f", {machine.gpu}" if machine.gpu else ""),
+    )
+    if result.compute is not None:
+        compute = result.compute
+        what = "a sleep in the place of an accelerator"
+        if not compute.emulated:
+            what = f"{compute.arch} on the {compute.device.upper()}"
+        rate = _rate(compute.rate_img_s)
+        table.add_row("compute", f"{what}: {rate} images/s, batches of {compute.batch_size}")
+    table.add_row("storage", _where(result))
+    counters = result.counters
+    if counters is not None:
+        device = counters.device_read_bytes_s
+        disk = "" if device is None else f", {counters.device} read {_bandwidth(device)}"
+        table.add_row(
+            "meanwhile",
+            f"this program used {counters.process_cpu_pct / 100:.1f} cores, all programs "
+            f"{counters.machine_cpu_pct / 100 * machine.cores:.1f}{disk}",
+        )
+    table.add_row("measured", f"{result.repeat} times each, {result.wall_s:.0f} s in all")
+    return table
+
+
+def _where(result: BenchResult) -> str:
+    storage = result.storage
+    place = f"{storage.file_system} on {storage.device}" if storage and storage.device else "local"
+    return f"{place}, throttled to {result.throttle}" if result.throttle else place
+
+
+def _storage(report: StorageReport) -> Table:
+    """Show a line for each fidelity and order: cold, direct and warm beside each other."""
+    table = Table(
+        title="The files alone, read as fast as possible", title_justify="left",
+        box=box.SIMPLE_HEAD, pad_edge=False,
+    )  # fmt: skip
+    accesses = tuple(dict.fromkeys(result.access for result in report.results))
+    headings = [f"{access} MB/s" for access in accesses]
+    first = accesses[0]
+    headings += [f"{first} images/s", f"{first} ms", "p99 ms", "from cache"]
+    for index, heading in enumerate(("", "order", *headings)):
+        table.add_column(heading, justify="right" if index > 1 else "left", no_wrap=True)
+    rows = {(result.scans, result.order): result for result in report.results[::-1]}
+    for scans, order in reversed(rows):
+        found = {r.access: r for r in report.results if (r.scans, r.order) == (scans, order)}
+        if first not in found:
+            continue
+        cold = found[first]
+        share = cold.verdict.cache_share
+        rates = (found[a].rate_bytes_s if a in found else None for a in accesses)
+        table.add_row(
+            _scans(scans),
+            str(order),
+            *("–" if rate is None else _rate_of(rate, 1e-6) for rate in rates),
+            f"{cold.rate_img_s.median:,.0f}",
+            _ms(cold.latency_s[0] if cold.latency_s else None),
+            _ms(cold.latency_s[2] if cold.latency_s else None),
+            "?" if share is None else f"{share:.0%}",
+            style="yellow" if cold.served_from_cache else None,
+        )
+    return table
+
+
+def _rate_of(spread: Spread, unit: float) -> str:
+    mark = "!" if spread.noisy else ""
+    return f"{spread.median * unit:,.0f} ±{spread.relative / 2:.0%}{mark}"
+
+
+def _loading(results: Sequence[LoadResult]) -> Table:
+    table = _table("Loaders alone, from the page cache; ms an image", "loader")
+    for column in ("workers", "images/s", "bytes", "fetch", "decode", "CPU", "slowest batch"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for result in results:
+        table.add_row(
+            _loader(result.reading.loader, result.reading.scans),
+            str(result.reading.workers),
+            _rate(result.rate_img_s),
+            _bytes(result.bytes_per_image),
+            _ms(result.fetch_s),
+            _ms(result.decode_s),
+            _ms(result.cpu_s),
+            f"{_ms(result.wait_s[-1])} ms",
+        )
+    return table
+
+
+def _loader(name: str, scans: int | None) -> str:
+    return name if scans is None else f"{name} k={scans}"
+
+
+def _runs(result: BenchResult) -> Table:
+    workers = result.runs[0].workers
+    plural = "s" if workers > 1 else ""
+    table = _table(f"Loader, {workers} worker{plural}, and training step; ms an image", "data")
+    for column in ("images/s", "compute", "prep stall", "fetch stall", "AU", "bound by"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for run in result.runs:
+        condition = "cached" if run.condition == "warm" else run.condition
+        if run.condition == "cold" and run.served == "page cache":
+            condition = "not cold: cached"
+        name = f"{_loader(run.loader, run.scans)} {condition}"
+        table.add_row(
+            run.loader if run.condition == run.loader else name,
+            _rate(run.rate),
+            _ms(run.compute),
+            _ms(run.prep_stall),
+            _ms(run.fetch_stall),
+            "–" if run.au is None else f"{run.au:.0%}",
+            _BOUNDS.get(run.bound or "", "–"),
+        )
+    return table
+
+
+def _recommendations(found: Sequence[Recommendation]) -> Table:
+    table = Table(
+        title="What to change, by predicted gain", title_justify="left", box=box.SIMPLE,
+        pad_edge=False, show_header=False,
+    )  # fmt: skip
+    justifies: tuple[Literal["left", "right"], ...] = ("right", "right", "left")
+    for justify in justifies:
+        table.add_column(justify=justify, no_wrap=justify == "right", overflow="fold")
+    for each in found:
+        text = Text(printable(each.change))
+        text.append(f" ({each.basis})", style="dim")
+        if each.command is not None:
+            text.append(f"\n$ {printable(each.command)}", style="cyan")
+        table.add_row(f"x {each.gain:.2f}", f"{each.rate_img_s:,.0f} images/s", text)
+    return table
+
+
+def _what_if(what_if: WhatIf, width: int) -> list[RenderableType]:
+    parts: list[RenderableType] = [_predictions(what_if), _crossovers(what_if)]
+    shown = [curve for curve, cost in zip(what_if.curves, what_if.costs, strict=True)
+             if cost.measured]  # fmt: skip
+    points = [_short(b) for b in shown[0].bandwidth_bytes_s]
+    lines = [Line(_scans(curve.scans), curve.rate_img_s) for curve in shown]
+    parts.append(Text("\nWhat if storage had this bandwidth? (predicted)", style="italic"))
+    parts.append(chart(lines, points, min(width, 100), "MB/s"))
+    if what_if.checks:
+        parts.append(_checks(what_if))
+    return parts
+
+
+def _scans(scans: int | None) -> str:
+    return "files" if scans is None else f"k={scans}"
+
+
+def _short(bytes_s: float) -> str:
+    return f"{bytes_s / 1e6:.3g}"
+
+
+def _predictions(what_if: WhatIf) -> Table:
+    measured = [i for i, cost in enumerate(what_if.costs) if cost.measured]
+    names = (_scans(what_if.scans[i]) for i in measured)
+    table = _table("What if? images/s, predicted", "situation", *names)
+    for prediction in what_if.predictions:
+        values = (f"{prediction.rate_img_s[i]:,.0f}" for i in measured)
+        table.add_row(printable(prediction.scenario.name), *values)
+    return table
+
+
+def _crossovers(what_if: WhatIf) -> Table:
+    table = _table("Where fewer scans begin to pay", "", left=1)
+    for column in ("bytes", "storage bounds below", "beats all scans below"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for crossover, cost in zip(what_if.crossovers, what_if.costs, strict=True):
+        pays = crossover.pays_below_bytes_s
+        text = "–" if pays is None else f"{size(pays)}/s" if math.isfinite(pays) else "any speed"
+        table.add_row(
+            _scans(crossover.scans),
+            _bytes(cost.bytes_per_image),
+            f"{size(crossover.fetch_bound_below_bytes_s)}/s",
+            text,
+            style=None if cost.measured else "dim",
+        )
+    return table
+
+
+def _checks(what_if: WhatIf) -> Table:
+    table = _table("Predictions against throttled runs, images/s", "run")
+    for column in ("predicted", "measured", "error"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for check in what_if.checks:
+        table.add_row(
+            f"{_scans(check.scans)}, {check.throttle}",
+            f"{check.predicted_img_s:,.0f}",
+            _rate(check.measured_img_s) if len(check.measured_img_s.runs) > 1
+            else f"{check.measured_img_s.median:,.0f}",
+            f"{check.error:.1%}",
+        )  # fmt: skip
+    table.caption = f"median error {what_if.median_error or 0:.1%}"
+    return table
+
+
+def render_comparison(result: Comparison) -> list[RenderableType]:
+    """Return a comparison as it is shown."""
+    where = "with the training step" if result.with_step else "loading alone"
+    limits = result.a.reading.throttle
+    how = f"throttled to {limits}" if limits else "from the page cache"
+    table = _table(f"In alternation, {where}, {how}", "", "images/s", "bytes", "CPU ms", left=1)
+    for mark, each in (("A", result.a), ("B", result.b)):
+        name = f"{mark}: {each.reading.name}, {each.reading.data}"
+        table.add_row(
+            printable(name), _rate(each.rate_img_s), _bytes(each.bytes_per_image), _ms(each.cpu_s)
+        )
+    ratio = result.ratio
+    sentence = f"A / B = {ratio.median:.2f} (from {ratio.low:.2f} to {ratio.high:.2f} over "
+    sentence += f"{len(ratio.runs)} rounds)"
+    if ratio.noisy:
+        sentence += "; the machine is noisy"
+    return [table, Text(sentence + ".", style="bold")]
