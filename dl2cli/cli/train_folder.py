@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dl2cli.training.data_source import DataChoice
 
 # What a run leaves beside its logs: no more than this is ever removed.
-_FILES: Final = ("train_data_*.csv", "best.pth.tar", "best.safetensors", "regimen_log.json")
+_FILES: Final = ("train_data_*.csv", "model_best.*", "regimen_log.json")
 
 
 def choose(options: TrainOptions, choice: DataChoice, basics: Basics) -> Path:

@@ -92,7 +92,7 @@ def find_data(
         return _choose(data, loader, val_data, "")
     for place in _usual_places():
         if place.is_dir():
-            return _choose(place, loader, val_data, ", because --data names none")
+            return _choose(place, loader, val_data, ", as there is no --data")
     return _choose_sample(loader, val_data, on_image or (lambda _done, _images: None))
 
 
@@ -108,7 +108,7 @@ def _choose(root: Path, loader: str | None, val_data: Path | None, reason: str) 
     except UsageError as error:
         if not reason:
             raise
-        raise UsageError(f"{error} It was looked at{reason}.") from None
+        raise UsageError(f"{error} (It was looked at{reason}.)") from None
     val = val_data or val
     if val_data is not None:
         _check_is_dataset(val_data)
@@ -134,10 +134,9 @@ def _choose_sample(
     train, val = root / "train", val_data or root / "val"
     if val_data is not None:
         _check_is_dataset(val_data)
-    why = (
-        f"Data: the built-in sample set {root}, because there is no --data and neither "
-        f"{' nor '.join(map(str, _usual_places()))}; loader {loader}."
-    ).replace("neither data", "no ./data")
+    places = " or ".join(f"{place}/" for place in _usual_places())
+    why = f"Data: the built-in sample set {root}, as there is no --data and no {places}; "
+    why += f"loader {loader}."
     return DataChoice(train, val, loader, True, why, _classes(train), root)
 
 
