@@ -20,9 +20,9 @@ class LrConfig:
     Attributes:
         lr: the rate after warm-up, before decay.
         policy: of the decay.
-        end_lr: the rate that linear, cosine and exponential approach; the published program takes
-            it for cosine alone and lets its default, 0, hold there too. Exponential cannot
-            approach 0: it takes lr / 1000 for it, as published.
+        end_lr: the rate that linear, cosine and exponential approach. The published program has the
+            option, but none of its policies heeds it: they end at its default, 0. Exponential
+            cannot approach 0 and ends at lr / 1000 instead, as published.
         warmup_epochs: epochs in which the rate grows to `lr`.
         epochs: of the whole training.
     """
@@ -70,10 +70,10 @@ def learning_rate(config: LrConfig, epoch: int) -> float:
         exponential  lr (end_lr / lr)^(e / E), with lr / 1000 for an end_lr of 0
 
     Source: the policies of the image classification program in NVIDIA's DeepLearningExamples
-    (PyTorch/Classification/ConvNets), which the published program takes over, with end_lr = 0 in
-    linear and exponential. The cosine is Loshchilov and Hutter, "SGDR", ICLR 2017, equation 5,
-    without restarts. The published logs agree. A warm-up longer than the training, which one
-    published run has, never reaches `lr`; after the last epoch the rate stays where it ends.
+    (PyTorch/Classification/ConvNets), which the published program takes over, and its logs. The
+    cosine is Loshchilov and Hutter, "SGDR", ICLR 2017, equation 5, without restarts. A warm-up
+    longer than the training, which one published run has, never reaches `lr`; after the last epoch
+    the rate stays where it ends.
     """
     if epoch < 0:
         raise ValueError(f"There is no epoch {epoch}.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from dl2cli.errors import UsageError
@@ -99,15 +98,18 @@ def create_optimizer(
 def _sgd(groups: list[dict[str, Any]], lr: float, config: OptimizerConfig) -> torch.optim.Optimizer:
     """Make SGD with fused kernels, if this torch has them for the device.
 
-    They go through memory once: a step of ResNet-18 on a CPU takes a third of the time. On a GPU
-    they leave out a step that overflowed by themselves, where others make the host wait for the
-    device in each step of mixed precision, to learn whether there was an overflow.
+    They go through memory once, not once for each operation. On a GPU they also leave out a step
+    that overflowed by themselves, where others make the host wait for the device in each step of
+    mixed precision, to learn whether there was an overflow.
     """
     import torch
 
-    make = partial(
-        torch.optim.SGD, groups, lr=lr, momentum=config.momentum, nesterov=config.nesterov
-    )
+    def make(**options: bool) -> torch.optim.Optimizer:
+        fresh = [dict(group) for group in groups]  # the optimiser writes its options into them
+        return torch.optim.SGD(
+            fresh, lr=lr, momentum=config.momentum, nesterov=config.nesterov, **options
+        )
+
     try:
         optimizer = make(fused=True)
     except (TypeError, RuntimeError):  # unknown before torch 2.3, refused for other devices

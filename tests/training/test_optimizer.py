@@ -124,6 +124,23 @@ def test_channels_last_makes_no_difference():
     torch.testing.assert_close(weights(torch.channels_last), weights(torch.contiguous_format))
 
 
+def test_where_torch_refuses_fused_kernels_nothing_of_them_remains(monkeypatch):
+    """As torch 2.3 on a CPU, which finds out when the groups are written already."""
+
+    class Refuses(torch.optim.SGD):
+        def __init__(self, groups, **options):
+            super().__init__(groups, **options)
+            if options.get("fused"):
+                raise RuntimeError("no kernels for cpu")
+
+    monkeypatch.setattr(torch.optim, "SGD", Refuses)
+    model = small_net()
+    optimizer = create_optimizer(model, OptimizerConfig(), 0.1)
+    assert not any(group.get("fused") for group in optimizer.param_groups)
+    give_gradients(model)
+    optimizer.step()
+
+
 def test_a_state_without_fused_kernels_leaves_them_on():
     """With them off, the scaler would take it that the kernels leave out an overflow."""
     optimizer = create_optimizer(small_net(), OptimizerConfig(), 0.1)
