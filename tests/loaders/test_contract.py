@@ -12,6 +12,7 @@ from PIL import Image
 
 torch = pytest.importorskip("torch")
 
+from loader_batches import same  # noqa: E402
 from loader_photos import IMAGES  # noqa: E402
 
 from dl2cli import pcr  # noqa: E402
@@ -59,16 +60,6 @@ def make(name, plain, **options):
     data = plain[1] if name.startswith("pcr") else plain[0]
     config = LoaderConfig(data, **{"batch_size": 4, **options}, transform=TransformConfig(size=40))
     return create_loader(name, config)
-
-
-def same(left, right):
-    return len(left) == len(right) and all(
-        torch.equal(a.images, b.images)
-        and torch.equal(a.labels, b.labels)
-        and np.array_equal(a.ids, b.ids)
-        and a.padding == b.padding
-        for a, b in zip(left, right, strict=True)
-    )
 
 
 @pytest.mark.parametrize("name", DECODING)
