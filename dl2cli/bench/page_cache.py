@@ -19,25 +19,29 @@ from typing import Final
 
 import numpy as np
 
+from dl2cli.bench.block_device import find_device
+
 PAGE: Final = mmap.PAGESIZE
 _WINDOW: Final = 1 << 30  # mincore answers with a byte a page: 256 KiB for a window
 _BLOCK: Final = 1 << 20
 _SAMPLE: Final = 256
-_PATIENCE_S: Final = 3.0
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def drop(paths: Iterable[str | Path]) -> None:
+def drop(paths: Iterable[str | Path], patience_s: float = 3.0) -> None:
     """Ask the kernel to forget the cached pages of files; what is no readable file is passed over.
 
     Pages that wait to be written, as of a dataset that was just unpacked, are not dropped, they are
-    only sent on their way. So this asks again, for `_PATIENCE_S` at most, while a sample of the
+    only sent on their way. So this asks again, for `patience_s` at most, while a sample of the
     files has pages left. (Syncing each file would do, too, at the price of a disk flush a file.)
+    Files of a file system that is nothing but memory stay where they are.
     """
     files = list(paths)
+    if not files or find_device(files[0]).in_memory:
+        return
     sample = files[:: len(files) // _SAMPLE + 1]
-    end = time.monotonic() + _PATIENCE_S
+    end = time.monotonic() + patience_s
     while True:
         for file in files:
             with _opened(file) as fd:

@@ -47,6 +47,8 @@ DEFAULT_KS: Final = (1, 2, 5, 10)
 MIN_WARM_S: Final = 0.1
 """A warm run of a small dataset goes over it again and again for so long."""
 
+PATIENCE_S: Final = 3.0
+
 Progress = Callable[[StorageProgress], None]
 
 
@@ -107,6 +109,7 @@ class _Measurement:
         self.total = len(self.kinds) * config.repeat
         self.results: dict[_Kind, _Runs] = {kind: _Runs() for kind in self.kinds}
         # What may be in the page cache: everything at first, later what was read.
+        self.untouched = True
         self.touched = {e.path for plan in self.plans.values() for e in plan.extents(None)}
 
     def _kinds(self) -> list[_Kind]:
@@ -173,8 +176,10 @@ class _Measurement:
 
     def _one(self, kind: _Kind, extents: list[Extent], limit_s: float) -> ReadRun:
         if kind.access is Access.COLD:
-            page_cache.drop(self.touched)
+            # New files can wait to be written. What stays after that is held by somebody.
+            page_cache.drop(self.touched, patience_s=PATIENCE_S if self.untouched else 0.1)
             self.touched.clear()
+            self.untouched = False
         before = IoCounters.now(self.device)
         warm = kind.access is Access.WARM
         run = read_extents(
