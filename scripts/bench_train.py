@@ -1,10 +1,14 @@
-"""What `dl2 train` costs beside a bare PyTorch loop on the same model and the same pixels.
+"""What `dl2 train` costs beside a bare PyTorch loop, and whether its account of stalls is right.
 
     scripts/bench_train.py [--arch resnet18] [--image-size 96] [--batch-size 32] [--steps 20]
+    scripts/bench_train.py --stalls DATASET [--rates 1MB/s,2MB/s]
 
 Each round times the same number of training steps in a bare loop and in `dl2cli.training` with the
-synthetic loader, in turn, in one process; and the time from nothing to the first step in a process
+synthetic loader, in turn, in one process; and the time from nothing to the first steps in a process
 of its own. The figures are medians over rounds of ratios within a round.
+
+With `--stalls` a PCR dataset is read as from slow storages: the share of stalls that the run log
+has, beside the difference between that run and the same run on the synthetic loader.
 """
 
 from __future__ import annotations
@@ -15,14 +19,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from dl2cli.loaders import TransformConfig
+from dl2cli.loaders.throttle import Throttle
 from dl2cli.training.config import CheckpointConfig, DataConfig, TrainConfig
-from dl2cli.training.events import Observer, StepReport
+from dl2cli.training.events import Observer, PhaseReport, StepReport
 from dl2cli.training.lr_schedule import LrConfig
 from dl2cli.training.models import ModelConfig, create_model
 from dl2cli.training.trainer import train
@@ -99,6 +104,44 @@ def dl2_loop(options: Options) -> float:
     return (watch.times[-1] - watch.times[WARM_UP - 1]) / options.steps
 
 
+def log_stalls(options: Options, data: Path, rates: list[str], rounds: int) -> None:
+    """Print the logged share of stalls beside the measured one, for each rate of a storage."""
+    print("storage  logged  against synthetic")
+    for rate in rates:
+        shares = [stall_shares(options, data, Throttle.parse(rate)) for _ in range(rounds)]
+        logged, measured = (statistics.median(column) for column in zip(*shares, strict=True))
+        print(f"{rate:>7}  {logged:6.1%}  {measured:6.1%}")
+
+
+def stall_shares(options: Options, data: Path, throttle: Throttle) -> tuple[float, float]:
+    """Return the share of an iteration that waited for data: as logged, and by difference."""
+    slow = epoch_times(options, "pcr", data, throttle)
+    free = epoch_times(options, "synthetic", data, None)
+    return slow.data_time_s / slow.iteration_time_s, 1 - free.iteration_time_s / (
+        slow.iteration_time_s
+    )
+
+
+def epoch_times(
+    options: Options, loader: str, data: Path, throttle: Throttle | None
+) -> PhaseReport:
+    """Return the account of an epoch."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = train_config(options, Path(folder))
+        real = replace(
+            config.data,
+            train=data,
+            loader=loader,
+            workers=1,
+            synthetic_train=None,
+            throttle=throttle,
+        )
+        result = train(replace(config, data=real))
+    assert result.final is not None
+    assert result.final.train is not None
+    return result.final.train
+
+
 def start_up(what: str, arguments: list[str]) -> float:
     """Return the seconds of a process that makes one step of one of the loops."""
     start = time.perf_counter()
@@ -114,9 +157,14 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--stalls", type=Path, metavar="DATASET")
+    parser.add_argument("--rates", default="500kB/s,1MB/s,2MB/s")
     parser.add_argument("--once", choices=["bare", "dl2"], help=argparse.SUPPRESS)
     given = parser.parse_args()
     options = Options(given.arch, given.image_size, given.batch_size, given.steps)
+    if given.stalls:
+        log_stalls(options, given.stalls, given.rates.split(","), given.rounds)
+        return
     loops = {"bare": bare_loop, "dl2": dl2_loop}
     if given.once:
         loops[given.once](Options(given.arch, given.image_size, given.batch_size, 1))

@@ -8,6 +8,7 @@ from typing import Literal
 
 from dl2cli.loaders import OutputConfig, TransformConfig
 from dl2cli.loaders.base import DamagePolicy
+from dl2cli.loaders.throttle import Throttle
 from dl2cli.training.autotune import AutotuneConfig
 from dl2cli.training.loss import LossConfig
 from dl2cli.training.lr_schedule import LrConfig
@@ -42,6 +43,7 @@ class DataConfig:
         synthetic_val: likewise of validation.
         lanes: see `LoaderConfig.lanes`.
         persistent_workers: the pytorch loader keeps its workers from epoch to epoch.
+        throttle: read training data as slowly as from a slower storage.
     """
 
     train: Path
@@ -64,6 +66,7 @@ class DataConfig:
     synthetic_val: int | None = None
     lanes: int | None = None
     persistent_workers: bool = False
+    throttle: Throttle | None = None
 
 
 @dataclass(frozen=True)

@@ -147,6 +147,7 @@ def loader_config(config: TrainConfig, group: Group, seed: int) -> LoaderConfig:
         cache_bytes=data.cache_bytes,
         auto_augment=data.auto_augment,
         persistent_workers=data.persistent_workers,
+        throttle=data.throttle,
         synthetic_images=data.synthetic_train,
         classes=_synthetic_classes(config),
         device_id=group.device.index or 0,
@@ -175,6 +176,7 @@ def _validation(config: TrainConfig, loaders: LoaderConfig, loader: Loader) -> L
         loaders,
         classes=loader.classes,
         scans=data.val_scans,
+        throttle=None,
         synthetic_images=data.synthetic_val,
     )
     validation = create_validation_loader(wanted, data.val or data.train)

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from dl2cli.errors import StorageError
 from dl2cli.training.checkpoint import load_checkpoint, save_checkpoint, save_weights
@@ -40,11 +40,10 @@ from dl2cli.training.stopping import StopAgreement, StopRequest
 from dl2cli.training.train_data import TrainData
 
 if TYPE_CHECKING:
-    import torch
-
     from dl2cli.loaders import Loader
 
-BEST = "model_best"
+BEST: Final = "model_best"
+LAST: Final = "model_last"
 
 
 def train(config: TrainConfig, observers: Sequence[Observer] = ()) -> TrainResult:
@@ -130,6 +129,8 @@ class _Training:
             else:
                 self._finish_epoch(report)
         self.profiler.close()
+        if self.config.checkpoint.save and self.history and not self.config.skip_training:
+            self._save_weights(LAST)
         result = self._result(time.perf_counter() - began)
         self._tell("ended", result)
         return result
@@ -185,10 +186,14 @@ class _Training:
             images, labels = parts.inputs(batch)
             outcome = parts.step(images, labels, last=recorder.iteration == steps)
             self._tell("stepped", recorder.add(outcome))
-            self._check_loss(outcome.loss, lr)
+            if outcome.images and outcome.loss.device.type == "cpu":
+                self._check_loss(outcome.loss.item(), lr)
             self.profiler.step()
             if recorder.iteration % config.print_freq == 0:
-                self._tell("window", recorder.end_window(lr, self.fidelity.scans))
+                window = recorder.end_window(lr, self.fidelity.scans)
+                self._tell("window", window)
+                if window.images:
+                    self._check_loss(window.loss, lr)  # on a GPU, each step's would wait for it
                 self._tell_trouble(parts.loader)
             if parts.step.pending:
                 continue  # gradients that wait for more batches are in no checkpoint
@@ -241,14 +246,15 @@ class _Training:
         self.history.append(report)
         self._tell("epoch_ended", report)
         self.epoch += 1
+        if self.config.skip_training:
+            return  # what was read is all there is to keep
         self.epochs_done = self.epoch
         self.recorder = self._start_epoch({})
         if checkpoint.save:
             self._save(checkpoint.filename)
         if checkpoint.save and best:
             self._save(f"{BEST}.pth.tar")
-            if self.group.rank == 0:
-                save_weights(self.config.folder / f"{BEST}.safetensors", self.parts.model)
+            self._save_weights(BEST)
         if checkpoint.backups:
             self._save(f"checkpoint_epoch_{report.epoch}.pth.tar")
 
@@ -285,20 +291,20 @@ class _Training:
             },
         )
 
-    def _check_loss(self, loss: torch.Tensor, lr: float) -> None:
-        """Report the first loss of an epoch that is no number.
+    def _save_weights(self, name: str) -> None:
+        if self.group.rank == 0:
+            save_weights(self.config.folder / f"{name}.safetensors", self.parts.model)
 
-        On a GPU, looking at it would wait for the step: there the windows' means tell.
-        """
-        if loss.device.type != "cpu" or math.isfinite(loss.item()):
+    def _check_loss(self, loss: float, lr: float) -> None:
+        """Report the first loss of an epoch that is no number."""
+        key = f"loss of epoch {self.epoch}"
+        if math.isfinite(loss) or key in self.told:
             return
-        if f"loss {self.epoch}" in self.told:
-            return
-        self.told.add(f"loss {self.epoch}")
+        self.told.add(key)
         iteration = self.recorder.iteration
         text = (
-            f"The loss is {loss.item()} in epoch {self.epoch}, step {iteration}, at the learning "
-            f"rate {lr:g}. A smaller rate, warm-up, or another loss scale may help."
+            f"The loss is {loss} in epoch {self.epoch}, step {iteration}, at the learning rate "
+            f"{lr:g}. A smaller rate, warm-up, or another loss scale may help."
         )
         self._notice(Notice(NoticeKind.NAN_LOSS, text, self.epoch, iteration, {"lr": lr}))
 

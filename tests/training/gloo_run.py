@@ -1,4 +1,4 @@
-"""A rank of a training, started by torchrun: gloo_run.py OPTIONS (JSON) as in `small_config`."""
+"""A training, alone or as a rank of torchrun: gloo_run.py OPTIONS (JSON) as in `small_config`."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class _Trouble(Observer):
         if self.steps == self.stop_after:
             os.kill(os.getpid(), signal.SIGTERM)
         if self.steps == self.die_after:
-            os._exit(9)
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def main() -> None:
     torch.set_num_threads(1)
     options = json.loads(sys.argv[1])
-    rank = int(os.environ["RANK"])
+    rank = int(os.environ.get("RANK", "0"))
     own = options.pop("rank_only", 0) == rank
     stop_after, die_after = options.pop("stop_after", None), options.pop("die_after", None)
     if options.get("checkpoint_resume"):

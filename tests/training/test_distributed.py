@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from train_runs import records
+from train_runs import curve, records
 
 SCRIPT = Path(__file__).with_name("gloo_run.py")
 TESTS = Path(__file__).parent.parent
 
 
 def torchrun(ranks: int, *, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Train with so many ranks; options as in `small_config`."""
-    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={ranks}"]
-    command += ["--master-addr=127.0.0.1", "--master-port=0", str(SCRIPT)]
+    """Train in processes of their own; options as in `small_config`."""
+    command = [sys.executable]
     if ranks > 1:
-        command[4:6] = ["--standalone"]
+        command += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    command.append(str(SCRIPT))
     paths = os.pathsep.join([str(TESTS), str(TESTS / "training")])
     result = subprocess.run(
         [*command, json.dumps(options, default=str)],
@@ -86,6 +86,20 @@ def test_two_ranks_stop_and_three_go_on(straight: Path, sample_pcr: Path, tmp_pa
     for one, many in zip(_losses(straight), _losses(tmp_path), strict=True):
         assert one[:2] == many[:2]
         assert many[2] == pytest.approx(one[2], rel=1e-4)
+
+
+def test_a_killed_process_goes_on_as_if_nothing_had_happened(
+    straight: Path, sample_pcr: Path, tmp_path: Path
+):
+    """SIGKILL in the middle of the second epoch, some steps behind the last checkpoint."""
+    common = {"data": sample_pcr, "folder": tmp_path, "data_batch_size": 12, "print_freq": 1}
+    common |= {"data_lanes": 6, "checkpoint_every_steps": 1}
+    killed = torchrun(1, check=False, **common, die_after=6)
+    assert killed.returncode == -9
+    log = tmp_path / "experiment_report.json"
+    assert len(curve(log)) < len(curve(straight / log.name))
+    torchrun(1, **common, checkpoint_resume=tmp_path)
+    assert curve(log) == curve(straight / log.name)
 
 
 def test_a_rank_that_dies_ends_the_job(sample_pcr: Path, tmp_path: Path):
