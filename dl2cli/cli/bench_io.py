@@ -83,7 +83,7 @@ def bench_io(
     size: Annotated[int, typer.Option(min=8, help="Side of the images that are computed.")] = 224,
     arch: Annotated[
         str | None,
-        typer.Option("--arch", "-a", help="The model.", show_default="small_cnn; resnet50 on a GPU"),
+        typer.Option("--arch", "-a", help="Model.", show_default="small_cnn; resnet50 on a GPU"),
     ] = None,
     compute_rate: Annotated[
         str | None,
