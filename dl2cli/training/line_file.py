@@ -32,7 +32,7 @@ class LineFile:
             StorageError: the file cannot be made.
         """
         try:
-            if self.path.exists():
+            if self.path.is_file():
                 self.path.rename(_free_name(self.path))
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
         except OSError as error:
