@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.measure import Measurement
 from rich.text import Text
 
 from dl2cli.training.events import PhaseReport
@@ -62,27 +61,42 @@ class Shares:
         return Text("  ").join(words)
 
 
-class ShareBar:
-    """The shares as a bar as wide as there is room; without colours, its texture tells."""
+def share_bar(shares: Shares, width: int, console: Console) -> Text:
+    """Return the shares as a bar of so many cells; without colours, its texture tells."""
+    glyphs = _SOLID if is_plain(console) else dict.fromkeys(_SOLID, "━")
+    if not console.encoding.startswith("utf"):
+        glyphs = _ASCII
+    bar = Text()
+    parts = shares.parts()
+    for (name, _), cells in zip(parts, _cells([s for _, s in parts], width), strict=True):
+        bar.append(glyphs[name] * cells, _STYLES[name])
+    return bar
 
-    def __init__(self, shares: Shares, width: int | None = None) -> None:
+
+class ShareBar:
+    """The bar of shares for a table, which is drawn when the console is known."""
+
+    def __init__(self, shares: Shares, width: int) -> None:
         self._shares = shares
         self._width = width
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width = min(self._width or options.max_width, options.max_width)
-        utf8 = console.encoding.startswith("utf")
-        plain = console.no_color or console.color_system is None
-        glyphs = (_SOLID if plain else dict.fromkeys(_SOLID, "━")) if utf8 else _ASCII
-        bar = Text()
-        parts = self._shares.parts()
-        for (name, _), cells in zip(parts, _cells([s for _, s in parts], width), strict=True):
-            bar.append(glyphs[name] * cells, _STYLES[name])
-        yield bar
+        yield share_bar(self._shares, min(self._width, options.max_width), console)
 
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        width = self._width or options.max_width
-        return Measurement(min(4, width), width)
+
+def progress_bar(done: float, width: int, console: Console) -> Text:
+    """Return a bar of so many cells, of which a part (0 to 1) is done."""
+    cells = round(max(0.0, min(1.0, done)) * width)
+    if not console.encoding.startswith("utf"):
+        return Text("#" * cells + "." * (width - cells))
+    rest = " " if is_plain(console) else "━"
+    style = "bar.finished" if cells == width else "bar.complete"
+    return Text("━" * cells, style).append(rest * (width - cells), "bar.back")
+
+
+def is_plain(console: Console) -> bool:
+    """Tell whether a console shows no colours."""
+    return console.no_color or console.color_system is None
 
 
 def _cells(shares: list[float], width: int) -> list[int]:

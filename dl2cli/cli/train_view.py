@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from dl2cli.cli.options import size
 from dl2cli.cli.output import printable
-from dl2cli.cli.train_shares import ShareBar, Shares
+from dl2cli.cli.train_shares import ShareBar, Shares, progress_bar, share_bar
 from dl2cli.report.values import clean_text
 from dl2cli.training.events import (
     EpochReport,
@@ -132,42 +131,49 @@ class TrainView(Observer):
     def _print(self, text: Text) -> None:
         self._console.print(text, soft_wrap=True, highlight=False)
 
-    def _render(self) -> RenderableType:
-        """Draw the view; called by the thread that refreshes it."""
+    def _render(self) -> Text:
+        """Draw the view; called by the thread that refreshes it, so it must be cheap."""
         info, now = self._info, self._now
         if info is None:
             return Text()
-        lines: list[RenderableType] = [self._bars(info, now), self._figures(info, now)]
+        width = self._console.width
+        lines = [*self._bars(info, now, width), self._figures(info, now)]
         shares = self._shares(info, now)
         if shares.parts():
-            line = Table.grid(padding=(0, 1))
-            line.add_row("time", ShareBar(shares, max(8, self._console.width - 64)), shares.text())
-            lines.append(line)
-        return Group(*lines)
+            words = shares.text()
+            bar = share_bar(shares, max(4, width - words.cell_len - 7), self._console)
+            lines.append(Text("time  ").append_text(bar).append(" ").append_text(words))
+        for line in lines:
+            line.truncate(width)
+        return Text("\n", no_wrap=True).join(lines)
 
-    def _bars(self, info: RunInfo, now: _Progress) -> Table:
+    def _bars(self, info: RunInfo, now: _Progress, width: int) -> list[Text]:
         """Return the bar of epochs above the bar of steps."""
         training = now.phase is Phase.TRAIN
         steps = info.steps_per_epoch if training else info.val_steps
-        bars = Table.grid(padding=(0, 1), expand=True)
-        bars.add_column(no_wrap=True)
-        bars.add_column(ratio=1)
-        bars.add_column(justify="right", no_wrap=True)
-        bars.add_column(justify="right", no_wrap=True, min_width=12)
-        bars.add_row(
-            "epoch",
-            ProgressBar(total=info.epochs, completed=_epochs_done(info, now)),
-            f"{min(now.epoch + 1, info.epochs)}/{info.epochs}",
-            _left(self._left_s(info, now)),
-        )
         step_s = now.wall_s / now.steps if now.steps else None
-        bars.add_row(
-            "train" if training else "val",
-            ProgressBar(total=max(steps, 1), completed=now.iteration),
-            f"{now.iteration}/{steps}",
-            _left(None if step_s is None else step_s * (steps - now.iteration)),
-        )
-        return bars
+        rows = [
+            (
+                "epoch",
+                _epochs_done(info, now) / max(info.epochs, 1),
+                f"{min(now.epoch + 1, info.epochs)}/{info.epochs}",
+                self._left_s(info, now),
+            ),
+            (
+                "train" if training else "val",
+                now.iteration / max(steps, 1),
+                f"{now.iteration}/{steps}",
+                None if step_s is None else step_s * (steps - now.iteration),
+            ),
+        ]
+        room = max(len(count) for _, _, count, _ in rows)
+        cells = max(4, width - room - 21)
+        return [
+            Text(f"{name:<5} ")
+            .append_text(progress_bar(done, cells, self._console))
+            .append(f" {count:>{room}}  {_left(left_s):>12}")
+            for name, done, count, left_s in rows
+        ]
 
     def _left_s(self, info: RunInfo, now: _Progress) -> float | None:
         """Return the seconds to the end if epochs go on as those that warmed up, or as this one."""

@@ -241,7 +241,7 @@ log.epoch_ended(epoch_report(0))
 log.window(phase_report(1, 100))
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    here = str(Path(__file__).parent)
+    here = str(Path(__file__).parent.parent)
     ended = subprocess.run([sys.executable, "-c", script, str(tmp_path), here], check=False)
     assert ended.returncode == -signal.SIGKILL
     [session] = read_sessions(tmp_path / "log.json")
