@@ -67,7 +67,7 @@ def test_it_shows_where_the_training_is_and_what_it_waits_for():
     epoch, train, figures, time = drawn(it)
     assert re.match(r"epoch .* 1/3 +4:40 left", epoch)  # 700 steps of 0.4 s
     assert re.match(r"train .* 50/250 +1:20 left", train)
-    assert figures == "loss 2.500  top-1 14.3 %  160 img/s  k=5  2.4 kB/s"
+    assert figures == "loss 2.500  top-1 14.3 %  160 img/s  k=5  2.3 kB/s"
     assert time.endswith("fetch stall 8.3%  prep stall 16.7%  compute 75.0%")
     it.close()
 
