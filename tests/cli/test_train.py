@@ -148,7 +148,7 @@ def test_parameters_agree_in_type_with_every_published_log(
 def test_every_published_parameter_is_an_option_with_the_published_value(sample_set: Path) -> None:
     """Given back as options, a run's parameters give the same parameters."""
     given = {
-        "cache_size": 43486543872, "checkpoint_filename": "checkpoint_1.pth.tar", "end_lr": 0.5,
+        "cache_size": 43486543872, "checkpoint_filename": "checkpoint_1.pth.tar", "end_lr": 0.001,
         "image_size": 64, "mixup": 0.2, "optimizer": "rmsprop", "optimizer_batch_size": 768,
         "print_freq": 7, "report_file": "report.json", "rmsprop_alpha": 0.5, "rmsprop_eps": 0.25,
         "run_epochs": 45, "seed": 3, "synth_train_samples": 100, "synth_val_samples": 50,
@@ -160,8 +160,8 @@ def test_every_published_parameter_is_an_option_with_the_published_value(sample_
         "augmentation": "autoaugment", "pretrained_weights": "w.pth",
     }  # fmt: skip
     flags = [
-        "amp", "backup_checkpoints", "bn_weight_decay", "dynamic_loss_scale", "skip_validation",
-        "freeze_inner_layers", "save_checkpoints", "persistent_workers", "skip_training",
+        "amp", "backup_checkpoints", "bn_weight_decay", "freeze_inner_layers",
+        "save_checkpoints", "persistent_workers", "skip_training", "skip_validation",
     ]  # fmt: skip
     options = [
         word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)
@@ -170,8 +170,11 @@ def test_every_published_parameter_is_an_option_with_the_published_value(sample_
     parameters = prepare("-d", sample_set, *options, *names).parameters
     assert {name: parameters[name] for name in given} == given
     assert all(parameters[name] is True for name in flags)
-    assert prepare("-d", sample_set, "--nesterov").parameters["nesterov"] is True  # of sgd
+    others = ["--nesterov", "--dynamic-loss-scale"]  # not with rmsprop, nor with a static one
+    parameters = prepare("-d", sample_set, *others).parameters
+    assert parameters["nesterov"] is parameters["dynamic_loss_scale"] is True
     decided = {"data", "data_mean", "data_std", "workspace", "resume", "distributed", "nesterov"}
+    decided.add("dynamic_loss_scale")
     machine = {"world_size", "gpu", "local_rank"}
     assert set(PUBLISHED_KEYS) - decided - machine == set(given) | set(flags)
 
