@@ -103,6 +103,8 @@ class Order:
             raise UsageError(f"tail must be drop or pad, not {tail!r}.")
         self.counts = np.asarray(counts, dtype=np.int64)
         self.images = int(self.counts.sum())
+        self._starts = np.cumsum(self.counts) - self.counts
+        self._record = np.repeat(np.arange(len(self.counts)), self.counts)  # of each sample
         self.seed = seed
         self.shuffle = shuffle
         self.window = shuffle_window or max(len(self.counts), 1)
@@ -146,7 +148,6 @@ class Order:
         """Return the samples of an epoch on this rank."""
         line = self._line(epoch)
         keys = self._hash(epoch, _WINDOWS, self.images)
-        starts = np.concatenate([[0], np.cumsum(self.counts)])
         lane_of, within = self.lanes.places()
         samples = np.empty(len(within), dtype=np.int64)
         visit = np.empty(len(within), dtype=np.int64)
@@ -154,30 +155,37 @@ class Order:
         for lane in self.lanes.used:
             begin, end = self.lanes.stretch(lane)
             stretch = line[begin:end]
-            record = np.searchsorted(starts, stretch, side="right") - 1
             # A visit is a run of samples of one record: the line lays each record's together.
-            runs = visits + np.concatenate([[0], np.cumsum(np.diff(record) != 0)])
+            runs = np.cumsum(np.diff(self._record[stretch], prepend=-1) != 0) - 1
             if self.shuffle:
-                mixed = np.lexsort((keys[stretch], (runs - visits) // self.window))
+                mixed = self._mix(keys[stretch], runs)
                 stretch, runs = stretch[mixed], runs[mixed]
             ours = lane_of == lane
-            samples[ours], visit[ours] = stretch[within[ours]], runs[within[ours]]
-            visits = int(runs.max()) + 1
-        return self._numbered(samples, visit, starts)
+            samples[ours], visit[ours] = stretch[within[ours]], visits + runs[within[ours]]
+            visits += int(runs.max()) + 1
+        return self._numbered(samples, visit, visits)
+
+    def _mix(self, keys: NDArray[np.uint64], runs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return a permutation that orders by key within each window of runs."""
+        if int(runs.max()) < self.window:
+            return np.argsort(keys, kind="stable")
+        return np.lexsort((keys, runs // self.window)).astype(np.int64)
 
     def _numbered(
-        self, samples: NDArray[np.int64], visit: NDArray[np.int64], starts: NDArray[np.int64]
+        self, samples: NDArray[np.int64], visit: NDArray[np.int64], visits: int
     ) -> EpochOrder:
-        """Number the visits by their first use."""
-        record = np.searchsorted(starts, samples, side="right") - 1
-        _, first, inverse = np.unique(visit, return_index=True, return_inverse=True)
-        by_use = np.argsort(first)
-        number = np.empty(len(first), dtype=np.uint32)
-        number[by_use] = np.arange(len(first), dtype=np.uint32)
+        """Number the visits, of which some are not ours, by their first use."""
+        count = len(samples)
+        first = np.full(visits, count)
+        first[visit[::-1]] = np.arange(count)[::-1]  # of repeated assignments the last one stays
+        used = np.sort(first[first < count])
+        number = np.empty(count, dtype=np.uint32)
+        number[used] = np.arange(len(used), dtype=np.uint32)
+        record = self._record[samples]
         return EpochOrder(
-            record[first[by_use]].astype(np.uint32),
-            number[inverse],
-            (samples - starts[record]).astype(np.uint32),
+            record[used].astype(np.uint32),
+            number[first[visit]],
+            (samples - self._starts[record]).astype(np.uint32),
             samples.astype(np.uint64),
             self.lanes.padding,
         )
@@ -188,7 +196,10 @@ class Order:
             return np.arange(self.images, dtype=np.int64)
         records = len(self.counts)
         place = np.empty(records, dtype=np.int64)
-        place[np.argsort(self._hash(epoch, _RECORDS, records))] = np.arange(records)
+        by_hash = np.argsort(self._hash(epoch, _RECORDS, records))
+        if records == self.images == np.count_nonzero(self.counts):
+            return by_hash  # plain files
+        place[by_hash] = np.arange(records)
         of_sample = np.repeat(place, self.counts)
         return np.lexsort((self._hash(epoch, _SLOTS, self.images), of_sample)).astype(np.int64)
 

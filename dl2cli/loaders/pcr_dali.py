@@ -61,7 +61,14 @@ class PcrDaliLoader(Loader):
                 images = decoding.next(end - at, str(self.dataset.path))
                 waited = time.perf_counter() - start
                 bytes_read, numbers = records.loaded.pop(at)
-                self._count(batches=1, images=end - at, bytes_read=bytes_read, wait_s=waited)
+                self._count(
+                    batches=1,
+                    images=end - at,
+                    bytes_read=bytes_read,
+                    wait_s=waited,
+                    messages=(),
+                    **records.take_times(),
+                )
                 ids = np.stack([order.record[at:end], order.slot[at:end]], axis=1)
                 labels = torch.from_numpy(numbers).to(images.device)
                 padding = order.padding_in(at, end)
@@ -91,6 +98,7 @@ class _Records:
         self._dataset, self._scans, self._order = dataset, scans, order
         self._max_records = max_records
         self.loaded: dict[int, tuple[int, NDArray[np.int64]]] = {}  # place: bytes read, labels
+        self._times = {"fetch_s": 0.0, "fetch_wait_s": 0.0, "records_read": 0}
         self._left = np.bincount(order.visit, minlength=len(order.visits))
         self._open: dict[int, Future[_Opened]] = {}
         self._next = 0
@@ -109,8 +117,13 @@ class _Records:
         jpegs, labels, sizes, bytes_read = [], [], [], 0
         for place in places.tolist():
             visit, slot = int(self._order.visit[place]), int(self._order.slot[place])
+            start = time.perf_counter()
             opened = self._open[visit].result()
-            bytes_read += opened.charge()
+            self._times["fetch_wait_s"] += time.perf_counter() - start
+            if (charged := opened.charge()) > 0:
+                bytes_read += charged
+                self._times["fetch_s"] += opened.fetch_s
+                self._times["records_read"] += 1
             jpegs.append(np.frombuffer(opened.record.image(slot), np.uint8))
             labels.append(opened.record.labels[slot])
             sizes.append(opened.sizes[slot])
@@ -120,6 +133,12 @@ class _Records:
                 self._read_ahead()
         self.loaded[int(places[0])] = bytes_read, np.asarray(labels, dtype=np.int64)
         return jpegs, np.asarray(sizes, dtype=np.uint32)
+
+    def take_times(self) -> dict[str, float]:
+        """Return what has been read since the last time, by the names of `LoaderStats`."""
+        times = dict(self._times)
+        self._times = dict.fromkeys(times, 0)
+        return times
 
     def _read_ahead(self) -> None:
         while self._next < len(self._left) and len(self._open) < self._max_records:
@@ -132,7 +151,9 @@ class _Opened:
     """A record in memory, and whether a batch accounts for its bytes."""
 
     def __init__(self, dataset: pcr.Dataset, number: int, scans: int) -> None:
+        start = time.perf_counter()
         self.record = dataset.read(number, scans)
+        self.fetch_s = time.perf_counter() - start
         self.sizes = image_sizes(self.record)
         self._charged = False
 

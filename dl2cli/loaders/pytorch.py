@@ -84,6 +84,7 @@ class PytorchLoader(Loader):
             bytes_read=result.bytes_read,
             fetch_s=result.fetch_s,
             decode_s=result.decode_s,
+            fetch_wait_s=result.fetch_s,  # who decodes reads, and waits for it
             wait_s=waited,
             skipped=planned - len(result.labels),
             cache_hits=result.cache_hits,

@@ -72,6 +72,13 @@ def test_every_image_once_and_exact_length(name, plain):
     ids = [tuple(pair) for batch in batches for pair in batch.ids]
     assert len(ids) == len(set(ids)) == count
     assert sum(batch.bytes_read for batch in batches) == loader.stats().bytes_read > 0
+    stats = loader.stats()
+    assert (stats.images, stats.batches) == (count, len(batches))
+    if name != "dali-cpu":  # which reads by itself
+        assert stats.fetch_s > 0
+        assert stats.fetch_wait_s >= 0
+    if name.startswith("pcr"):
+        assert stats.records_read == -(-count // 7)
     for batch in batches:
         assert batch.images.dtype == torch.uint8
         assert batch.images.shape == (len(batch), 3, 40, 40)
