@@ -1,11 +1,13 @@
 """Reads extents of files as fast as the system allows, and times each one.
 
 Every read goes by `preadv` into memory that is there already; Python lets other threads run while
-the kernel works. An extent costs open, read and close, as a loader pays them.
+the kernel works. An extent costs open, read and close, as a loader pays them. Python itself adds
+some 10 us an extent, which a warm run of small files shows, and nothing to the bytes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import mmap
@@ -25,6 +27,8 @@ from dl2cli.bench.read_plan import Extent, Skipped
 
 ALIGNMENT: Final = 4096
 """Of addresses, offsets and lengths for O_DIRECT: no common device asks for more."""
+
+_HUGE_PAGE: Final = 2 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +119,9 @@ class _Reader:
 
     def __init__(self, options: ReadOptions, longest: int) -> None:
         self.options = options
-        # Anonymous maps begin at a page. A block is no longer than what it is for.
+        # A block is no longer than what it is for.
         size = -(-min(options.block_bytes, longest) // ALIGNMENT) * ALIGNMENT
-        self.buffer = memoryview(mmap.mmap(-1, size))
-        self.buffer[:] = bytes(size)  # the pages are there before the clock runs
+        self.buffer = _aligned_buffer(size)
         self.numbers: list[int] = []
         self.latencies_s: list[float] = []
         self.cut: Extent | None = None
@@ -156,6 +159,24 @@ class _Reader:
             return min(offset, length)
         finally:
             os.close(fd)
+
+
+def _aligned_buffer(size: int) -> memoryview:
+    """Return memory that begins at a page, and is there before the clock runs.
+
+    A large buffer lies in huge pages if the system has some to give: disks take a limited number
+    of pieces a request, so that scattered small pages cut a direct read of 1 MiB in two (-30 %).
+    """
+    if size < _HUGE_PAGE // 8:
+        buffer = memoryview(mmap.mmap(-1, size))
+    else:
+        area = mmap.mmap(-1, size + _HUGE_PAGE)
+        with contextlib.suppress(OSError):  # a kernel without them
+            area.madvise(mmap.MADV_HUGEPAGE)
+        start = -np.frombuffer(area, np.uint8).ctypes.data % _HUGE_PAGE
+        buffer = memoryview(area)[start : start + size]
+    buffer[:] = bytes(size)
+    return buffer
 
 
 @dataclass(slots=True)

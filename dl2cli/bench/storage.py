@@ -47,7 +47,9 @@ DEFAULT_KS: Final = (1, 2, 5, 10)
 MIN_WARM_S: Final = 0.1
 """A warm run of a small dataset goes over it again and again for so long."""
 
-PATIENCE_S: Final = 3.0
+FIRST_PATIENCE_S: Final = 3.0
+PATIENCE_S: Final = 0.1
+"""For pages to go: new files may wait to be written first; what stays then is held by somebody."""
 
 Progress = Callable[[StorageProgress], None]
 
@@ -109,7 +111,7 @@ class _Measurement:
         self.total = len(self.kinds) * config.repeat
         self.results: dict[_Kind, _Runs] = {kind: _Runs() for kind in self.kinds}
         # What may be in the page cache: everything at first, later what was read.
-        self.untouched = True
+        self.patience_s = FIRST_PATIENCE_S
         self.touched = {e.path for plan in self.plans.values() for e in plan.extents(None)}
 
     def _kinds(self) -> list[_Kind]:
@@ -176,10 +178,9 @@ class _Measurement:
 
     def _one(self, kind: _Kind, extents: list[Extent], limit_s: float) -> ReadRun:
         if kind.access is Access.COLD:
-            # New files can wait to be written. What stays after that is held by somebody.
-            page_cache.drop(self.touched, patience_s=PATIENCE_S if self.untouched else 0.1)
+            page_cache.drop(self.touched, self.patience_s)
             self.touched.clear()
-            self.untouched = False
+            self.patience_s = PATIENCE_S
         before = IoCounters.now(self.device)
         warm = kind.access is Access.WARM
         run = read_extents(

@@ -3,8 +3,9 @@ import os
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dl2cli.bench import file_reader
@@ -60,10 +61,13 @@ def test_what_is_read_is_what_is_there(files, block, direct):
             assert bytes(reader.buffer[: length - last]) == content[last:length]
 
 
+@settings(max_examples=30)
 @given(st.integers(1, 1 << 22), st.integers(4096, 1 << 22))
 def test_buffers_are_aligned_and_no_longer_than_needed(longest, block):
-    size = len(file_reader._Reader(ReadOptions(block_bytes=block), longest).buffer)
+    buffer = file_reader._Reader(ReadOptions(block_bytes=block), longest).buffer
+    size = len(buffer)
     assert size % ALIGNMENT == 0
+    assert np.frombuffer(buffer, np.uint8).ctypes.data % ALIGNMENT == 0
     assert 0 < size < min(block, longest) + ALIGNMENT
 
 

@@ -20,7 +20,8 @@ def test_pages_come_and_go(file):
     content = file.read_bytes()
     page_cache.warm([file])
     assert 0 <= page_cache.resident_bytes([file]) <= 4 * page_cache.PAGE
-    page_cache.drop([file])  # just made: its pages must be written before they can be dropped
+    # Just made: its pages must be written before they can be dropped.
+    page_cache.drop([file], patience_s=60)
     if find_device(file).name:
         assert page_cache.resident_bytes([file]) == 0
     assert file.read_bytes() == content
