@@ -195,7 +195,7 @@ class TrainView(Observer):
         if now.wall_s > 0:
             words.append(f"{_rate(now.images * info.world_size, now.wall_s)} img/s")
         if window is not None:
-            words += _fidelity(window)
+            words += _fidelity(window, now.windows or [window])
         if self._best is not None:
             words.append(f"best {self._best[0]:.1f} % @ {self._best[1] + 1}")
         return Text("  ".join(words), no_wrap=True, overflow="ellipsis")
@@ -226,7 +226,7 @@ def _window_line(report: PhaseReport, info: RunInfo) -> Text:
         f"loss {report.loss:.3f}",
         f"top-1 {report.top1:.1f} %",
         f"{_rate(report.images, report.wall_s)} img/s",
-        *_fidelity(report),
+        *_fidelity(report, [report]),
     ]
     return Text("  ".join([*words, Shares.of([report]).text().plain]))
 
@@ -246,10 +246,12 @@ def _epoch_line(report: EpochReport, epochs: int, *, best: bool) -> Text:
     return line.append(f"  {_duration(report.total_s)}")
 
 
-def _fidelity(report: PhaseReport) -> list[str]:
-    words = [] if report.scans is None else [f"k={report.scans}"]
-    if report.wall_s > 0:
-        words.append(f"{size(report.bytes_read / report.wall_s)}/s")
+def _fidelity(last: PhaseReport, windows: Sequence[PhaseReport]) -> list[str]:
+    """Return k, and bytes a second over some windows: a single one may read nothing."""
+    words = [] if last.scans is None else [f"k={last.scans}"]
+    wall_s = sum(window.wall_s for window in windows)
+    if wall_s > 0:
+        words.append(f"{size(sum(window.bytes_read for window in windows) / wall_s)}/s")
     return words
 
 
