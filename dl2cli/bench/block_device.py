@@ -49,10 +49,9 @@ def find_device(path: str | Path) -> BlockDevice:
     """Find the device that holds `path`; it never fails, the answer may be that there is none."""
     try:
         number = Path(path).stat().st_dev
-        mount = _mount(number)
+        kind, source = _mount(Path(path).resolve())
     except OSError as error:
         return BlockDevice("unknown", None, None, f"{path}: {error.strerror}", False)
-    kind, source = mount or ("unknown", "")
     if os.major(number) == 0 and source.startswith("/dev/"):  # as btrfs, which numbers its own
         try:
             status = Path(source).stat()
@@ -71,14 +70,23 @@ def find_device(path: str | Path) -> BlockDevice:
     return BlockDevice(kind, None, None, reason, in_memory)
 
 
-def _mount(number: int) -> tuple[str, str] | None:
-    """Return the type and the source of the file system with a device number."""
-    wanted = f"{os.major(number)}:{os.minor(number)}"
+def _mount(path: Path) -> tuple[str, str]:
+    """Return the type and the source of the file system that is mounted above a real path.
+
+    Not by its device number: that of a btrfs subvolume is in no list.
+    """
+    best, kind, source = -1, "unknown", ""
     with Path("/proc/self/mountinfo").open(encoding="utf-8", errors="surrogateescape") as lines:
         for line in lines:
             # proc(5): id, parent, major:minor, root, mount point, options, [tags], -, type, source
             fields, _, rest = line.partition(" - ")
-            if fields.split(" ")[2] == wanted:
-                kind, source = rest.split(" ")[:2]
-                return kind, re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), source)
-    return None
+            point = Path(_unescaped(fields.split(" ")[4]))
+            # Of two mounts at one point the later one is seen.
+            if path.is_relative_to(point) and len(point.parts) >= best:
+                best = len(point.parts)
+                kind, source = (_unescaped(field) for field in rest.split(" ")[:2])
+    return kind, source
+
+
+def _unescaped(field: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)
