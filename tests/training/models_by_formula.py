@@ -1,0 +1,34 @@
+"""Weights and images that are the same on every machine and with every version of torch."""
+
+import torch
+from torch import nn
+
+
+def fill(model: nn.Module) -> None:
+    """Give each tensor of a state dict values that depend on its name's place and shape alone.
+
+    Weights look random enough, and have the deviation that keeps signals alive (He et al. 2015);
+    statistics of batch norms differ from channel to channel.
+    """
+    for place, (name, tensor) in enumerate(model.state_dict().items()):
+        if not tensor.is_floating_point():
+            continue
+        values = _noise(tensor.numel(), place).reshape(tensor.shape)
+        if name.endswith("running_var"):
+            values = 1 + 0.5 * values
+        elif tensor.dim() == 1:
+            values = 0.1 * values + (0.5 if name.endswith("weight") else 0)
+        else:
+            values *= (6 / tensor[0].numel()) ** 0.5
+        tensor.copy_(values)
+
+
+def picture(px: int) -> torch.Tensor:
+    """An image (1, 3, px, px) of values from -1 to 1."""
+    return _noise(3 * px * px, 1000).reshape(1, 3, px, px).float()
+
+
+def _noise(count: int, seed: int) -> torch.Tensor:
+    """Numbers from -1 to 1: a multiplicative congruential sequence, in exact integers."""
+    index = torch.arange(1, count + 1, dtype=torch.int64) + 7919 * seed
+    return (index * 48271 % 2147483647 * 16807 % 2147483647 % 65536).double() / 32768 - 1
