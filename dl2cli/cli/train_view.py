@@ -141,7 +141,8 @@ class TrainView(Observer):
         shares = self._shares(info, now)
         if shares.parts():
             words = shares.text()
-            bar = share_bar(shares, max(4, width - words.cell_len - 7), self._console)
+            # There is room behind the last line for the ^C that a terminal echoes.
+            bar = share_bar(shares, max(4, width - words.cell_len - 10), self._console)
             lines.append(Text("time  ").append_text(bar).append(" ").append_text(words))
         for line in lines:
             line.truncate(width)
