@@ -17,9 +17,9 @@ import typer
 from dl2cli.cli import train_folder
 from dl2cli.cli import train_settings as settings
 from dl2cli.cli.options import help_text, image_progress
-from dl2cli.cli.output import Output
+from dl2cli.cli.output import Output, printable
 from dl2cli.cli.train_options import ALIASES, TrainOptions, command
-from dl2cli.errors import Dl2Error, UsageError
+from dl2cli.errors import Dl2Error, MissingDependency, UsageError
 
 if TYPE_CHECKING:
     from dl2cli.training.config import TrainConfig
@@ -54,7 +54,7 @@ def register(app: typer.Typer) -> None:
 def train(options: TrainOptions) -> None:
     """Find the data, train, and show the result (the help text is `_HELP`)."""
     output = Output(json_mode=options.json)
-    with _told_once():
+    with _told_once(Dl2Error):
         config, stages = _prepare(options, output)
     if stages:
         _train_stages(options, config, stages, output)
@@ -62,7 +62,8 @@ def train(options: TrainOptions) -> None:
     from dl2cli.cli.train_view import result_tables
     from dl2cli.training.trainer import train as run
 
-    result = run(config, _observers(options, config.folder, output))
+    with _told_once(UsageError, MissingDependency):
+        result = run(config, _observers(options, config.folder, output))
     if _is_first():
         output.result(result, *result_tables(result))
     _end(result, output)
@@ -74,10 +75,11 @@ def _train_stages(
     from dl2cli.cli.train_view import result_tables
     from dl2cli.training.regimen import train_regimen
 
-    result = train_regimen(config, stages, lambda _: _observers(options, config.folder, output))
+    with _told_once(UsageError, MissingDependency):
+        result = train_regimen(config, stages, lambda _: _observers(options, config.folder, output))
     if _is_first():
         output.result(result, *(table for each in result.stages for table in result_tables(each)))
-        output.message(f"The wall time of each stage: {result.log}")
+        _say(output, f"The wall time of each stage: {result.log}")
     if result.stages:
         _end(result.stages[-1], output)
 
@@ -85,6 +87,7 @@ def _train_stages(
 def _prepare(options: TrainOptions, output: Output) -> tuple[TrainConfig, list[Stage]]:
     """Decide everything, say what was decided for the user, and refuse what cannot be."""
     from dl2cli.cli.train_parameters import parameters
+    from dl2cli.loaders.base import require_torch
     from dl2cli.training.models import canonical_arch
 
     choices = _find(options, output)
@@ -95,10 +98,9 @@ def _prepare(options: TrainOptions, output: Output) -> tuple[TrainConfig, list[S
     config = settings.train_config(options, choice, basics, folder)
     if _is_first():
         train_folder.make_ready(config, overwrite=options.overwrite)
-        for each in choices:
-            output.message(each.why)
-        if sentence:
-            output.message(sentence)
+        for text in (*(each.why for each in choices), sentence):
+            _say(output, text)
+    require_torch()  # last: all that can be refused without it is refused at once
     config = replace(config, parameters=parameters(options, choice, basics, config))
     return config, _stages(options, choices)
 
@@ -150,21 +152,28 @@ def _observers(options: TrainOptions, folder: Path, output: Output) -> list[Obse
     return [view, *create_sinks(options.track, folder)]
 
 
+def _say(output: Output, text: str | None) -> None:
+    """Print a sentence for the user, broken between words where there is a terminal."""
+    if text:
+        terminal = output.err.is_terminal
+        output.err.print(printable(text), markup=False, highlight=False, soft_wrap=not terminal)
+
+
 def _is_first() -> bool:
     """Tell whether this is rank 0, the only one that prints and writes the run log."""
     return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
-def _told_once() -> Iterator[None]:
-    """Let rank 0 tell an error that all ranks meet alike.
+def _told_once(*kinds: type[Dl2Error]) -> Iterator[None]:
+    """Let rank 0 tell an error of such a kind, which all ranks meet alike.
 
     The others wait for torchrun to end them, which it does when rank 0 has left; one that is still
     there afterwards has met an error of its own, and tells it.
     """
     try:
         yield
-    except Dl2Error:
+    except kinds:
         if not _is_first():
             time.sleep(_OTHER_RANKS_WAIT_S)
         raise

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dl2cli.training.data_source import DataChoice
 
 # What a run leaves beside its logs: no more than this is ever removed.
-_FILES: Final = ("train_data_*.csv", "model_best.*", "regimen_log.json")
+_FILES: Final = ("train_data_*.csv", "model_best.*", "model_last.*", "regimen_log.json")
 
 
 def choose(options: TrainOptions, choice: DataChoice, basics: Basics) -> Path:
@@ -30,12 +30,15 @@ def choose(options: TrainOptions, choice: DataChoice, basics: Basics) -> Path:
         UsageError: the name leaves the workspace.
     """
     if options.name is None and options.resume:
-        path = Path(options.resume)
-        return path if path.is_dir() else path.parent
+        return _of_checkpoint(Path(options.resume))
     name = options.name or _new_name(options, choice, basics)
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise UsageError(f"--name: {name!r} is no name; --workspace says where runs lie.")
     return workspace(options) / name
+
+
+def _of_checkpoint(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
 
 
 def workspace(options: TrainOptions) -> Path:
@@ -81,7 +84,10 @@ def make_ready(config: TrainConfig, *, overwrite: bool) -> None:
         UsageError: there is one; the sentence names the ways out.
         StorageError: the files cannot be removed.
     """
-    if config.checkpoint.resume is not None or not (earlier := list(_logs(config))):
+    earlier = list(_logs(config))
+    resume = config.checkpoint.resume
+    goes_on = resume is not None and _of_checkpoint(resume).resolve() == config.folder.resolve()
+    if goes_on or not earlier:
         return
     if not overwrite:
         folder = shlex.quote(str(config.folder))

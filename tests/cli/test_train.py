@@ -352,11 +352,16 @@ def test_a_run_is_never_overwritten_unasked(pcr_set: Path) -> None:
     for way_out in ("--resume logs/first", "--overwrite", "--name"):
         assert way_out in str(refused.exception)
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    other = dl2(*run[:-1], "second", "--resume", "logs/first", "--run-epochs", 1, code=0)
+    assert "1 of 1" in other.stdout
+    refused = dl2(*run[:-1], "second", "--resume", "logs/first", code=1)  # not second's own
+    assert "logs/second holds a run already" in str(refused.exception)
     (folder / "notes.txt").write_text("mine")
     dl2(*run, "--overwrite", "--seed", 2, "--no-save-checkpoints")
     assert first_record(log)["seed"] == 2
     names = {path.name for path in folder.iterdir()}
-    assert names == {"experiment_report.json", "train_data_0.csv", "notes.txt"}
+    assert {"experiment_report.json", "train_data_0.csv", "notes.txt"} <= names
+    assert not any(name.startswith(("checkpoint", "model_best")) for name in names)
 
 
 def test_json_is_one_document_and_report_reads_the_log(pcr_set: Path) -> None:
