@@ -13,7 +13,7 @@ behind the published ones of the same line, where readers that do not know them 
   rank), `e.loader_fetch`, `e.loader_decode`, `e.loader_fetch_wait`, `e.loader_wait` (s of this
   rank's training loader, summed over its threads).
 * S, second line: `s.epochs`, `s.wall` (s), `s.images`, `s.bytes_read`, `s.val_images`,
-  `s.val_bytes_read`: totals over all epochs, also those before a resume.
+  `s.val_bytes_read`: totals over the epochs of the file, also those before a resume.
 * N, a record of its own: `["N", epoch, iteration]` with `n.kind`, `n.text` and `n.values`: a loss
   that is NaN, a choice of fidelity with its scores, a checkpoint, damage.
 
@@ -64,9 +64,9 @@ class RunLog(Observer):
     def started(self, info: RunInfo) -> None:
         """Begin the log, or go on with that of the interrupted run. Raises StorageError."""
         state = info.log_state.get(type(self).__name__, {})
-        self._epochs = list(state.get("epochs", ()))
         if self._file.go_on(state):
             self._began = time.perf_counter() - float(state["elapsed_s"])
+            self._epochs = list(state["epochs"])
             return
         self._file.begin()
         self._log(["P"], _parameters(info))

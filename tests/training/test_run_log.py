@@ -221,8 +221,10 @@ def test_a_log_that_cannot_go_on_is_begun_anew_and_the_old_one_kept(tmp_path: Pa
     resumed = RunLog(path)
     resumed.started(run_info(tmp_path, log_state=state))
     resumed.epoch_ended(epoch_report(1))
+    resumed.ended(train_result(tmp_path))
     resumed.close()
     assert lines(path)[0]["step"] == ["P"]
+    assert lines(path)[-1]["data"]["s.epochs"] == 1  # of this file
     assert sum(r.get("step") == ["P"] for r in lines(path)) == 1
     kept = tmp_path / "log_old_1.json"
     assert (kept.read_bytes() if kept.exists() else None) == old
