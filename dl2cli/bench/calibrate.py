@@ -32,7 +32,7 @@ def epoch_shape(loader: Loader, config: BenchConfig, reading: Reading) -> EpochS
             sizes[scans] = [float(sum(dataset.records[v].lengths[: scans + 1])) for v in visits]
     return EpochShape(
         batch_size=config.batch_size,
-        visit=order.visit[:count].tolist(),
+        visit=order.visit[:count].astype(np.int64),
         visit_bytes=sizes,
         max_visits=loader.order.max_records,
         prefetch=loader.config.prefetch,

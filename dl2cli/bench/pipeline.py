@@ -12,10 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-MAX_IMAGES = 20_000  # of an epoch that is simulated; a longer one goes on as it began
+MAX_IMAGES: Final = 65_536  # of an epoch that is simulated; a longer one goes on as it began
+_STEPS: Final = 1024  # that an epoch is simulated in, about
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class EpochShape:
 
     Attributes:
         batch_size: images a batch.
-        visit: for each image, which fetch brings it (n,), non-decreasing but for the mixing.
+        visit: for each image, which fetch brings it: int64 (n,), in the order of decoding.
         visit_bytes: bytes of each fetch at each fidelity: {scans: (v,)}; None for plain files.
         max_visits: fetches that may be in memory at a time.
         prefetch: batches that may be ready ahead.
@@ -55,7 +58,7 @@ class EpochShape:
     """
 
     batch_size: int
-    visit: Sequence[int]
+    visit: NDArray[np.int64]
     visit_bytes: dict[int | None, Sequence[float]]
     max_visits: int
     prefetch: int
@@ -112,30 +115,45 @@ class _Fetches:
 
 
 def _records(shape: EpochShape, scans: int | None, service: Service) -> float:
-    """Records are fetched by threads of their own, ahead of the decoders."""
-    visit, size = shape.visit, shape.batch_size
-    last_use = np.zeros(max(visit) + 1, np.int64)
-    last_use[np.asarray(visit)] = np.arange(len(visit))  # of repeated numbers, the last one counts
+    """Records are fetched by threads of their own, ahead of the decoders.
+
+    Images are taken in portions of a batch, so that a long epoch costs no more than a short one.
+    """
+    portion = _portion(shape)
+    batch_portions = shape.batch_size // portion
+    begins = np.arange(0, len(shape.visit), portion)
+    counts = np.diff(begins, append=len(shape.visit)).tolist()
+    last_use = np.zeros(int(shape.visit.max()) + 1, np.int64)
+    last_use[shape.visit] = np.arange(len(shape.visit)) // portion  # the last one counts
     fetches = _Fetches(shape, scans, service)
     ready: list[float] = []  # when each visit is in memory
-    done: list[float] = []  # when each image is decoded
+    done: list[float] = []  # when each portion is decoded
     taken = [0.0] * (shape.prefetch + 1)  # when a batch was asked for, before the first ones: 0
     decoded = computed = 0.0
-    for image, needed in enumerate(visit):
+    images = 0
+    for number, needed in enumerate(np.maximum.reduceat(shape.visit, begins).tolist()):
         while len(ready) <= needed:
             # Room comes when the images of the visit that is `max_visits` earlier are all decoded.
-            # Visits end about in order, so its last image is decoded before this one is needed.
             earlier = len(ready) - shape.max_visits
-            room = done[min(int(last_use[earlier]), len(done) - 1)] if earlier >= 0 else 0.0
+            room = (
+                done[min(int(last_use[earlier]), len(done) - 1)] if earlier >= 0 and done else 0.0
+            )
             ready.append(fetches.fetch(len(ready), room))
-        batch = image // size
-        decoded = max(decoded, ready[needed], taken[batch]) + service.decode_s
+        decoded = max(decoded, ready[needed], taken[number // batch_portions])
+        decoded += counts[number] * service.decode_s
         done.append(decoded)
-        if (image + 1) % size == 0 or image + 1 == len(visit):
-            images = image + 1 - batch * size
+        images += counts[number]
+        if (number + 1) % batch_portions == 0 or number + 1 == len(counts):
             computed = max(decoded, computed) + images * service.compute_s
             taken.append(computed)
+            images = 0
     return computed
+
+
+def _portion(shape: EpochShape) -> int:
+    """Return how many images are taken together: a divisor of the batch, 1 in a short epoch."""
+    most = max(len(shape.visit) // _STEPS, 1)
+    return max(d for d in range(1, shape.batch_size + 1) if shape.batch_size % d == 0 and d <= most)
 
 
 def _files(shape: EpochShape, scans: int | None, service: Service) -> float:
@@ -148,7 +166,7 @@ def _files(shape: EpochShape, scans: int | None, service: Service) -> float:
     asked: list[float] = [0.0] * ahead
     for batch, begin in enumerate(range(0, len(shape.visit), shape.batch_size)):
         files = shape.visit[begin : begin + shape.batch_size]
-        wanted = sum(sizes[file] for file in files) * service.missed
+        wanted = sum(sizes[int(file)] for file in files) * service.missed
         alone = len(files) * (
             service.missed * service.latency_s + workers * service.decode_s
         ) + wanted * (1 / service.bandwidth_bytes_s + service.fetch_s_per_byte)

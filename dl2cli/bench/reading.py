@@ -102,8 +102,9 @@ def find_data(path: Path) -> Path:
     Raises:
         UsageError: there is no such folder.
     """
-    if is_pcr_dataset(path):
-        return path
+    for found in (path, path / "train"):
+        if is_pcr_dataset(found):
+            return found
     return next(iter(find_splits(path).values()))
 
 
@@ -151,6 +152,11 @@ def data_files(data: Path) -> list[Path]:
         return [data / record.file for record in pcr.open(data).records]
     folder = discover(data)
     return [folder.root / file.path for file in folder.files]
+
+
+def count_images(data: Path) -> int:
+    """Return the number of images in a dataset. Raises as `data_files` does."""
+    return pcr.open(data).image_count if is_pcr_dataset(data) else len(discover(data).files)
 
 
 def dataset_name(data: Path) -> str:

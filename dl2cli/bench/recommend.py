@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from dl2cli import pcr
 from dl2cli.bench.alternatives import Alternative
 from dl2cli.bench.config import usable_cores
@@ -168,20 +170,20 @@ def _records(advice: Advice) -> Iterator[Recommendation]:
     """Predict smaller records, where an epoch is too few of them to overlap anything."""
     subject, model = advice.subject, advice.model
     shape = model.shape
-    if shape.in_worker or max(shape.visit) + 1 >= _LONG_EPOCH:
+    if shape.in_worker or len(shape.visit_bytes[subject.scans]) >= _LONG_EPOCH:
         return
     visits = -(-len(shape.visit) // SMALL_RECORD)
     whole = sum(shape.visit_bytes[subject.scans])
-    if visits <= max(shape.visit) + 1:
+    if visits <= len(shape.visit_bytes[subject.scans]):
         return
     smaller = replace(
         shape,
-        visit=[image // SMALL_RECORD for image in range(len(shape.visit))],
+        visit=np.arange(len(shape.visit)) // SMALL_RECORD,
         visit_bytes={subject.scans: [whole / visits] * visits},
     )
     predicted = rate(smaller, subject.scans, model.service(subject.scans, advice.now))
     change = f"convert to records of {SMALL_RECORD} images: this epoch has only "
-    change += f"{max(shape.visit) + 1}, too few to read ahead while decoding"
+    change += f"{len(shape.visit_bytes[subject.scans])}, too few to read ahead while decoding"
     command = f"dl2 convert SOURCE OUT --images-per-record {SMALL_RECORD}"
     yield _make(advice, change, predicted, command, "pipeline model")
 

@@ -19,7 +19,7 @@ from dl2cli.bench.compute_probe import ComputeProbe, EmulatedStep, ModelStep, ma
 from dl2cli.bench.config import BATCH_SIZE, SLOW_BATCH_SIZE, BenchConfig, usable_cores
 from dl2cli.bench.counters import Sampler
 from dl2cli.bench.loader_probe import Condition, LoaderProbe
-from dl2cli.bench.reading import Plan, data_files, find_data, make_plan
+from dl2cli.bench.reading import Plan, count_images, data_files, find_data, make_plan
 from dl2cli.bench.result import BenchInterrupted, BenchResult, Machine
 from dl2cli.bench.storage import measure_storage
 from dl2cli.bench.storage_report import (
@@ -28,12 +28,13 @@ from dl2cli.bench.storage_report import (
     StorageProgress,
     StorageReport,
 )
-from dl2cli.bench.what_if import Check, Model
+from dl2cli.bench.what_if import Check, Model, Scenario
 from dl2cli.errors import Dl2Error
 from dl2cli.loaders.base import require_torch
 
 _STORAGE_S = 8.0
 _ALTERNATIVES_S = 15.0
+_FEWEST_STEPS = 4  # of an epoch, where the batch size is ours to choose
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,11 @@ class Measurement:
         """Make what can be made without measuring. Raises as `bench` does."""
         self.config = config
         self.started = time.perf_counter()
+        for text in config.scenarios:
+            Scenario.parse(text, Scenario("", 1.0))
         self.plan: Plan = make_plan(config)
         self.files = data_files(config.data)
-        loader = self.plan.subject.create(config, normalized=False)
+        loader = self.plan.subject.throttled(config.throttle).create(config, normalized=False)
         self.loader = loader
         self.images = loader.image_count
         self.step: EmulatedStep | ModelStep = make_step(config, len(loader.classes))
@@ -104,9 +107,9 @@ class Measurement:
         """Measure everything."""
         config = self.config
         self._progress.plan(storage=_STORAGE_S * config.storage)
-        self._progress.plan(alternatives=_ALTERNATIVES_S * bool(config.sample_images))
         runs = len(self.plan.readings) + 2 * len(self.plan.trained) + 1
         self._progress.plan(runs=config.run_s * runs * (config.repeat + 1))
+        self._progress.plan(alternatives=_ALTERNATIVES_S * bool(config.sample_images))
         self._progress.plan(checks=2 * config.run_s * config.checks)
         if config.storage:
             self._measure_storage()
@@ -151,7 +154,7 @@ class Measurement:
                 self.notes.append(f"{reading.name} was left out: {error}")
                 continue
             self.loading[reading.name] = probe
-        for done, reading in enumerate(plan.trained):
+        for done, reading in enumerate(plan.trained, start=len(plan.readings)):
             self._progress.report("runs", done / total, f"{reading.name}, first run with the model")
             probe = LoaderProbe(
                 config,
@@ -201,8 +204,10 @@ def with_defaults(config: BenchConfig) -> BenchConfig:
     """Choose the split, and the batch size, where the user has not. Raises UsageError."""
     torch = require_torch()
     slow = config.compute.rate_img_s is None and not torch.cuda.is_available()
-    size = config.batch_size or (SLOW_BATCH_SIZE if slow else BATCH_SIZE)
-    return replace(config, data=find_data(config.data), batch_size=size)
+    data = find_data(config.data)
+    usual = SLOW_BATCH_SIZE if slow else BATCH_SIZE
+    size = config.batch_size or max(min(usual, count_images(data) // _FEWEST_STEPS), 1)
+    return replace(config, data=data, batch_size=size)
 
 
 def _measuring(probe: LoaderProbe, condition: Condition) -> Callable[[], object]:

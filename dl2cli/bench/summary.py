@@ -183,7 +183,8 @@ def _gains(m: Measurement, scans: int | None, now: Scenario, trained: _Trained) 
     """Return the model's gains; that of storage as it was measured, if it was."""
     assert m.model is not None
     gains = m.model.gains(scans, now)
-    measured = trained.warm.rate_img_s.median / trained.cold.rate_img_s.median
+    pairs = zip(trained.warm.rate_img_s.runs, trained.cold.rate_img_s.runs, strict=False)
+    measured = Spread.of(warm / cold for warm, cold in pairs).median
     return replace(gains, storage=max(measured, 1.0))
 
 

@@ -3,9 +3,11 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pytest import MonkeyPatch as Patch
 
 from dl2cli.bench.pipeline import EpochShape, Service, epoch_seconds, long_run_rate, rate
 
@@ -16,7 +18,7 @@ def records(count: int, images: int, **changes: object) -> EpochShape:
     """An epoch of `count` records of `images` images, in batches of 8, in order."""
     shape = EpochShape(
         batch_size=8,
-        visit=[i // images for i in range(count * images)],
+        visit=np.arange(count * images) // images,
         visit_bytes={10: [BYTES * images] * count},
         max_visits=4,
         prefetch=3,
@@ -112,3 +114,11 @@ def test_nothing_gets_slower_with_faster_parts(
     )
     for each in faster:
         assert epoch_seconds(shape, 10, each) <= now * (1 + 1e-9)
+
+
+def test_a_long_epoch_in_portions_is_as_long_as_image_by_image(monkeypatch: Patch) -> None:
+    service = Service(2e6, 1e-3, 0.0, 0.004, 0.003)
+    shape = records(60, 100, batch_size=64)
+    in_portions = epoch_seconds(shape, 10, service)
+    monkeypatch.setattr("dl2cli.bench.pipeline._STEPS", len(shape.visit))
+    assert in_portions == pytest.approx(epoch_seconds(shape, 10, service), rel=0.01)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
 from pytest import MonkeyPatch as Patch
 
@@ -23,7 +24,7 @@ def model(decode_s: dict[int, float], compute_s: float = 1e-4, **changes: object
     """A long epoch of records of 8 images, at three fidelities."""
     shape = EpochShape(
         batch_size=8,
-        visit=[i // 8 for i in range(1600)],
+        visit=np.arange(1600) // 8,
         visit_bytes={k: [8 * size] * 200 for k, size in SIZES.items()},
         max_visits=4,
         prefetch=3,
@@ -93,8 +94,9 @@ def test_a_model_on_the_decoders_cores_adds_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bandwidth", "compute_s", "bound"), [(1e6, 1e-4, "storage"), (1e9, 1e-4, "prep"), (1e9, 0.1, "compute")]
-)  # fmt: skip
+    ("bandwidth", "compute_s", "bound"),
+    [(1e6, 1e-4, "storage"), (1e9, 1e-4, "prep"), (1e9, 0.1, "compute")],
+)
 def test_bounds(bandwidth: float, compute_s: float, bound: str) -> None:
     assert model(FALLING, compute_s).gains(10, Scenario("", bandwidth)).bound == bound
 
@@ -162,7 +164,9 @@ def test_more_workers_where_there_are_cores(monkeypatch: Patch) -> None:
 def test_smaller_records_where_an_epoch_is_a_few(monkeypatch: Patch) -> None:
     monkeypatch.setattr(pcr, "open", lambda path: Opened())
     m = model(EQUAL)
-    one = replace(m.shape, visit=[0] * 1600, visit_bytes={k: [1600 * SIZES[k]] for k in SIZES})
+    one = replace(
+        m.shape, visit=np.zeros(1600, np.int64), visit_bytes={k: [1600 * SIZES[k]] for k in SIZES}
+    )
     m = replace(m, shape=one)
     found = recommend(advice(m, Scenario("", 30e6)))  # fetching takes as long as decoding
     (smaller,) = (r for r in found if "records of 128" in r.change)
