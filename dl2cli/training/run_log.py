@@ -55,10 +55,10 @@ Values = dict[str, float | int | None]
 class RunLog(Observer):
     """Writes the run log, each line as soon as it is known."""
 
-    def __init__(self, path: Path) -> None:
-        """Name the file; the clock of `elapsedtime` begins here."""
+    def __init__(self, path: Path, began: float | None = None) -> None:
+        """Name the file; `elapsedtime` counts from `began` (`time.perf_counter`), or from now."""
         self._file = LineFile(path)
-        self._began = time.perf_counter()
+        self._began = time.perf_counter() if began is None else began
         self._epochs: list[list[Values]] = []  # what S is made of
 
     def started(self, info: RunInfo) -> None:
@@ -127,8 +127,9 @@ class RunLog(Observer):
 
     def _times(self) -> tuple[str, str, str]:
         """Return Unix seconds, the local date, and the seconds since the beginning, as text."""
-        now = datetime.now()
-        return str(now.timestamp()), str(now), str(round(self._elapsed(), 6))
+        unix_s = round(time.time(), 6)
+        local = str(datetime.fromtimestamp(unix_s))
+        return str(unix_s), local, str(round(self._elapsed(), 6))
 
     def _write(self, record: dict[str, Any]) -> None:
         # A path among the parameters becomes text; NaN and Infinity stand as published.

@@ -69,7 +69,7 @@ def train(config: TrainConfig, observers: Sequence[Observer] = ()) -> TrainResul
     started = time.perf_counter()
     with StopRequest(config.time_budget_s) as request, join_group(config.device) as group:
         training = _Training(config, group, request, started)
-        training.observers = _observers(config, group, observers)
+        training.observers = _observers(config, group, observers, started)
         try:
             return training.run()
         finally:
@@ -77,12 +77,14 @@ def train(config: TrainConfig, observers: Sequence[Observer] = ()) -> TrainResul
                 observer.close()
 
 
-def _observers(config: TrainConfig, group: Group, others: Sequence[Observer]) -> list[Observer]:
+def _observers(
+    config: TrainConfig, group: Group, others: Sequence[Observer], started: float
+) -> list[Observer]:
     try:
         config.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"{config.folder} cannot be made: {error.strerror}.") from error
-    log = [RunLog(config.folder / config.report_file)] if group.rank == 0 else []
+    log = [RunLog(config.folder / config.report_file, started)] if group.rank == 0 else []
     return [*log, TrainData(config.folder), *others]
 
 
@@ -342,7 +344,7 @@ class _Training:
         validation = parts.validation
         return RunInfo(
             folder=config.folder,
-            parameters=dict(config.parameters),
+            parameters={**config.parameters, "seed": parts.seed},
             rank=group.rank,
             world_size=group.world_size,
             device=str(group.device),
