@@ -76,7 +76,7 @@ class TrainView(Observer):
         """Begin to show, on a terminal."""
         self._info = info
         self._now = _Progress(Phase.TRAIN, info.first_epoch, info.first_iteration)
-        if self._console.is_terminal:
+        if self._console.is_terminal and not self._console.is_dumb_terminal:
             self._live = Live(
                 console=self._console,
                 get_renderable=self._render,

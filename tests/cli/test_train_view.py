@@ -150,6 +150,14 @@ def test_without_a_terminal_there_is_a_line_a_window_and_an_epoch():
     assert all("stall" in line for line in lines)
 
 
+def test_a_dumb_terminal_gets_lines(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TERM", "dumb")
+    it = view(console())
+    it.window(phase_report(0, 100))
+    it.close()
+    assert printed(it._console).startswith("epoch 1/3 train 100/250")
+
+
 def test_colours_can_be_turned_off(monkeypatch: pytest.MonkeyPatch):
     def bars(**options) -> str:
         it = console(120, **options)
