@@ -129,7 +129,8 @@ class TrainView(Observer):
             live.stop()
 
     def _print(self, text: Text) -> None:
-        self._console.print(text, soft_wrap=True, highlight=False)
+        # A line stays whole in a file; on a terminal, it breaks between words.
+        self._console.print(text, soft_wrap=not self._console.is_terminal, highlight=False)
 
     def _render(self) -> Text:
         """Draw the view; called by the thread that refreshes it, so it must be cheap."""
