@@ -28,8 +28,8 @@ ARCHITECTURES: Final = (
 )
 TORCHVISION: Final = "torchvision:"
 INITIALISATIONS: Final = ("classic", "fanin", "grp-fanin", "grp-fanout")
-# The first pooling layers of AlexNet have no padding; all others make do with a pixel.
-SMALLEST_IMAGE_PX: Final = {"alexnet": 63}
+# The pooling layers of these two have no padding; all others make do with a pixel.
+SMALLEST_IMAGE_PX: Final = {"alexnet": 63, "small_cnn": 15}
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class ModelConfig:
         freeze_inner_layers: train only the last layer.
         model_config: how convolutions are initialised, by NVIDIA's published names. "classic" is
             each network's own way: He's normal distribution by fan-out in ResNets and MobileNets,
-            PyTorch's default in AlexNet and ShuffleNet. "fanin" is He's by fan-in in all. The
-            published "grp-fanout" and "grp-fanin" are the same as these. None of them sets the
-            last batch norm of residual blocks to zero.
+            PyTorch's default in AlexNet and ShuffleNet. "fanin" is He's by fan-in in all, and what
+            small_cnn always has. The published "grp-fanout" and "grp-fanin" are the same as these.
+            None of them sets the last batch norm of residual blocks to zero.
     """
 
     arch: str = "resnet50"
