@@ -53,6 +53,9 @@ def register(app: typer.Typer) -> None:
 
 def train(options: TrainOptions) -> None:
     """Find the data, train, and show the result (the help text is `_HELP`)."""
+    # Threads of torch that wait would spin, on cores that the loader needs: 5 times slower where
+    # two cores are busy. This must be said before torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     output = Output(json_mode=options.json)
     with _told_once(Dl2Error):
         config, stages = _prepare(options, output)
