@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ _MAX_PARAMETER = 6000  # characters of a parameter in MLflow; it refuses more
 _logger = logging.getLogger(__name__)
 
 
-class Sink(Observer):
+class Sink(Observer, ABC):
     """Turns what a training tells into named numbers at steps."""
 
     def __init__(self, folder: Path) -> None:
@@ -53,6 +53,7 @@ class Sink(Observer):
         try:
             self._open(info, info.log_state.get(type(self).__name__, {}))
         except Exception as error:
+            self._alive = False
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise UsageError(f"--track: {type(self).__name__} cannot start: {reason}") from error
 

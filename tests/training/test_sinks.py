@@ -115,13 +115,14 @@ def test_an_unknown_tracker_is_refused(tmp_path: Path):
     assert create_sinks([], tmp_path) == []
 
 
-def test_a_tracker_that_cannot_start_is_told(tmp_path: Path):
+def test_a_tracker_that_cannot_start_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     pytest.importorskip("tensorboard")
     (tmp_path / "tensorboard").write_text("in the way")
     [sink] = create_sinks(["tensorboard"], tmp_path)
     with pytest.raises(UsageError, match="TensorBoard cannot start"):
         sink.started(run_info(tmp_path))
     sink.close()
+    assert caplog.records == []
 
 
 def test_a_tracker_that_fails_later_does_not_end_the_training(
