@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -70,7 +71,10 @@ def test_wandb_keeps_a_run_offline(
     assert caplog.records == []
     [file] = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
     assert state["WandB"]["run_id"] in file.name
-    written = file.read_bytes()
+    for _ in range(300):  # a process of its own writes it, also after `finish` has returned
+        if NOTICE.text.encode() in (written := file.read_bytes()):
+            break
+        time.sleep(0.1)
     assert b"epoch/v.top1" in written
     assert b"window/t.loss" in written
     assert NOTICE.text.encode() in written
