@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Raw sequential reads of one file: dl2's reader beside fio, on one thread, both orders, in turn.
 
     scripts/bench_storage.py FILE [--rounds 8] [--block 1048576] [--mode warm ...]
