@@ -56,7 +56,7 @@ class Fidelity:
         self._set(self._config.scans.scans_at(epoch))
         if self.scans == before or epoch == 0:
             return None
-        text = f"From epoch {epoch} on, {self.scans} scans are loaded, as the schedule says."
+        text = f"After {epoch} epochs: {self.scans} scans from here on, as the schedule says."
         return Notice(NoticeKind.FIDELITY, text, epoch, 0, {"scans": self.scans})
 
     def state_dict(self) -> dict[str, Any]:

@@ -305,7 +305,7 @@ class _Training:
         self.told.add(key)
         iteration = self.recorder.iteration
         text = (
-            f"The loss is {loss} in epoch {self.epoch}, step {iteration}, at the learning rate "
+            f"The loss is {loss} in epoch {self.epoch + 1}, step {iteration}, at the learning rate "
             f"{lr:g}. A smaller rate, warm-up, or another loss scale may help."
         )
         self._notice(Notice(NoticeKind.NAN_LOSS, text, self.epoch, iteration, {"lr": lr}))
