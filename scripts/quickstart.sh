@@ -65,7 +65,7 @@ step extract "$first" "$out/few-scans" --scans 2 --most 8
 step extract "$first" "$out/all-scans" --most 8
 step bench-io "$first"
 # A first run, short by the clock; --tail pad, so that the smallest folder has a batch, too.
-step train --data "$out/pcr" --arch small_cnn --image-size 64 --batch-size 16 --lr 0.05 --epochs 3 \
+step train --data "$out/pcr" --arch small_cnn --image-size 64 --batch-size 8 --lr 0.03 --epochs 3 \
     --time-budget 5m --tail pad --device cpu --workspace "$out/logs" --name first-run --overwrite
 if compgen -G "$out/logs/*" >/dev/null; then
     step report "$out/logs" --html "$out/report.html"

@@ -36,7 +36,7 @@ class Basics:
 
 USUAL: Final = Basics("resnet50", 224, 256, 90, 0.1, "step", 100)
 # What the sample set is learned with in about a minute on two cores.
-SAMPLE: Final = Basics("small_cnn", 64, 32, 15, 0.1, "cosine", 5)
+SAMPLE: Final = Basics("small_cnn", 64, 8, 30, 0.03, "cosine", 20)
 
 
 def shown_defaults() -> dict[str, str]:

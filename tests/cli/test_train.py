@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import typer
 from typer.testing import CliRunner
 
@@ -55,6 +56,12 @@ def pcr_set(sample_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for config in split_configs(ConvertConfig(sample_set, out, images_per_record=8)):
         convert(config)
     return out
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> None:
+    """The nets are too small for threads, and other tests run beside these."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
@@ -397,13 +404,13 @@ def test_stages_over_variants(sample_set: Path, pcr_set: Path, work: Path) -> No
     assert "different kinds" in str(refused.exception)
 
 
-def program(*arguments: object, **variables: str) -> subprocess.Popen[str]:
+def program(*arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, **variables},
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
 
 
@@ -452,7 +459,7 @@ def test_a_time_budget_is_no_failure(pcr_set: Path) -> None:
 def test_torchrun_gives_one_run_and_one_voice(pcr_set: Path, work: Path) -> None:
     process = program(
         "torch.distributed.run", "--nproc-per-node", 2, "-m", "dl2cli", "train",
-        "-d", pcr_set, *QUICK, "-e", 1, "--json", OMP_NUM_THREADS="1",
+        "-d", pcr_set, *QUICK, "-e", 1, "--json",
     )  # fmt: skip
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
@@ -469,7 +476,6 @@ def test_torchrun_gives_one_run_and_one_voice(pcr_set: Path, work: Path) -> None
 def test_torchrun_tells_an_error_once(work: Path) -> None:
     process = program(
         "torch.distributed.run", "--nproc-per-node", 2, "-m", "dl2cli", "train", "-d", "nowhere",
-        OMP_NUM_THREADS="1",
     )  # fmt: skip
     _, err = process.communicate(timeout=120)
     assert process.returncode != 0
