@@ -25,9 +25,9 @@ from dl2cli.bench.calibrate import make_model
 from dl2cli.bench.compute_probe import ComputeProbe, make_step
 from dl2cli.bench.config import BenchConfig, ComputeConfig, usable_cores
 from dl2cli.bench.loader_probe import LoaderProbe
+from dl2cli.bench.model import Model
 from dl2cli.bench.reading import Reading, data_files
-from dl2cli.bench.summary import throttled
-from dl2cli.bench.what_if import Model, Scenario
+from dl2cli.bench.scenario import Scenario, throttled
 from dl2cli.loaders.throttle import Throttle
 
 AIM_ERROR = 0.10

@@ -16,7 +16,7 @@ import numpy as np
 from dl2cli import pcr
 from dl2cli.bench.config import BenchConfig
 from dl2cli.bench.loader_probe import LoaderProbe
-from dl2cli.bench.reading import Reading, data_files
+from dl2cli.bench.reading import Reading, bytes_per_image, data_files
 from dl2cli.loaders.factory import is_pcr_dataset
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert
@@ -90,17 +90,17 @@ def _measure(
         for probe in probes:
             probe.measure("warm")
     at_hand, *others = (probe.result("warm") for probe in probes)
-    size = _mean_bytes(base)
+    size = bytes_per_image(base)[base.scans]
     return tuple(
         Alternative(
             script=reading.data.name,
             scans=reading.scans or 0,
             groups=pcr.open(reading.data).groups,
             images=images,
-            bytes_per_image=_mean_bytes(reading),
+            bytes_per_image=bytes_per_image(reading)[reading.scans],
             decode_s=1 / result.rate_img_s.median,
             relative_decode=_ratio(at_hand.rate_img_s.runs, result.rate_img_s.runs),
-            relative_bytes=_mean_bytes(reading) / size,
+            relative_bytes=bytes_per_image(reading)[reading.scans] / size,
         )
         for reading, result in zip(readings, others, strict=True)
     )
@@ -108,13 +108,6 @@ def _measure(
 
 def _ratio(above: tuple[float, ...], below: tuple[float, ...]) -> float:
     return float(np.median(np.asarray(above) / np.asarray(below)))
-
-
-def _mean_bytes(reading: Reading) -> float:
-    if reading.scans is None:
-        return float(np.mean([file.stat().st_size for file in data_files(reading.data)]))
-    dataset = pcr.open(reading.data)
-    return dataset.prefix_bytes(reading.scans) / dataset.image_count
 
 
 def _base(data: Path, datasets: dict[str, Path], folder: Path, subject: Reading) -> Reading:

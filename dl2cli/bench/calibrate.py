@@ -11,9 +11,9 @@ from dl2cli import pcr
 from dl2cli.bench.compute_probe import ComputeResult
 from dl2cli.bench.config import BenchConfig, usable_cores
 from dl2cli.bench.loader_probe import EPOCH, LoadResult
+from dl2cli.bench.model import Cost, Model
 from dl2cli.bench.pipeline import MAX_IMAGES, EpochShape
-from dl2cli.bench.reading import PCR_LOADERS, Reading, data_files
-from dl2cli.bench.what_if import Cost, Model
+from dl2cli.bench.reading import PCR_LOADERS, Reading, bytes_per_image
 from dl2cli.loaders import Loader
 
 
@@ -25,7 +25,7 @@ def epoch_shape(loader: Loader, config: BenchConfig, reading: Reading) -> EpochS
     visits = order.visits[: int(order.visit[:count].max()) + 1]
     sizes: dict[int | None, Sequence[float]] = {}
     if in_worker:
-        sizes[None] = [bytes_per_image(loader, reading)[None]] * len(visits)
+        sizes[None] = [bytes_per_image(reading)[None]] * len(visits)
     else:
         dataset = pcr.open(reading.data)
         for scans in range(1, dataset.groups + 1):
@@ -40,17 +40,6 @@ def epoch_shape(loader: Loader, config: BenchConfig, reading: Reading) -> EpochS
         in_worker=in_worker,
         workers=reading.workers,
     )
-
-
-def bytes_per_image(loader: Loader, reading: Reading) -> dict[int | None, float]:
-    """Return how many bytes an epoch reads for an image, at each fidelity; exactly, for records."""
-    if reading.loader in PCR_LOADERS:
-        dataset = pcr.open(reading.data)
-        count = max(dataset.image_count, 1)
-        return {k: dataset.prefix_bytes(k) / count for k in range(1, dataset.groups + 1)}
-    files = data_files(reading.data)
-    paths = files[:: max(len(files) // 1000, 1)]
-    return {None: float(np.mean([path.stat().st_size for path in paths]))}
 
 
 def make_model(
@@ -73,7 +62,7 @@ def make_model(
         compute: the step alone.
     """
     shape = epoch_shape(loader, config, subject)
-    costs = _costs(bytes_per_image(loader, subject), [r for r in warm if _same(r.reading, subject)])
+    costs = _costs(bytes_per_image(subject), [r for r in warm if _same(r.reading, subject)])
     model = Model(
         shape=shape,
         costs=costs,
@@ -109,6 +98,4 @@ def _costs(
 
 
 def _per_byte(result: LoadResult) -> float:
-    if result.fetch_s is None or not result.bytes_per_image:
-        return 0.0
-    return result.fetch_s / result.bytes_per_image
+    return 1 / result.fetch_bytes_s if result.fetch_bytes_s else 0.0

@@ -70,7 +70,7 @@ class BenchConfig:
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     throttle: str | None = None
     repeat: int = 3
-    run_s: float = 2.0
+    run_s: float = 3.0
     storage: bool = True
     sample_images: int = 200
     checks: int = 4

@@ -8,7 +8,7 @@ batches fit into the time that a run may take.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -17,7 +17,7 @@ import numpy as np
 
 from dl2cli.bench.block_device import find_device
 from dl2cli.bench.config import BenchConfig
-from dl2cli.bench.reading import Reading
+from dl2cli.bench.reading import Reading, bytes_per_image
 from dl2cli.bench.statistics import Spread, percentiles
 from dl2cli.bench.timed_run import Limit, NoStep, RunTimes, Served, Step, make_cold, run
 from dl2cli.loaders import Loader
@@ -39,7 +39,8 @@ class LoadResult:
         rate_img_s: images/s of the runs.
         images: in a run.
         whole_epoch: whether a run is an epoch.
-        bytes_per_image: read from storage or cache.
+        bytes_per_image: read from storage or cache over a whole epoch.
+        fetch_bytes_s: how fast one thread reads and checks; None where the loader cannot tell.
         fetch_s: in reading and checking, summed over threads; None where the loader cannot tell.
         decode_s: in decoding and resizing, likewise.
         cpu_s: CPU time of all processes.
@@ -54,6 +55,7 @@ class LoadResult:
     images: int
     whole_epoch: bool
     bytes_per_image: float
+    fetch_bytes_s: float | None
     fetch_s: float | None
     decode_s: float | None
     cpu_s: float
@@ -144,13 +146,20 @@ class LoaderProbe:
             rate_img_s=self.rates(condition),
             images=runs[-1].images,
             whole_epoch=all(times.whole_epoch for times in runs),
-            bytes_per_image=_median(runs, lambda t: t.batch_bytes / t.images),
+            bytes_per_image=self._bytes_per_image(runs),
+            fetch_bytes_s=_fetch_speed(runs),
             fetch_s=_stage(runs, lambda t: t.fetch_s),
             decode_s=_stage(runs, lambda t: t.decode_s),
             cpu_s=_median(runs, lambda t: t.cpu_s / t.images),
             first_batch_s=_median(runs, lambda t: t.first_batch_s),
             wait_s=percentiles(waits),
         )
+
+    def _bytes_per_image(self, runs: list[RunTimes]) -> float:
+        """Return what was counted; of records that a cut run left, what the index says."""
+        if all(times.whole_epoch for times in runs) or self.reading.scans is None:
+            return _median(runs, lambda t: t.batch_bytes / t.images)
+        return bytes_per_image(self.reading)[self.reading.scans]
 
     def _loader(self, throttle: str | None) -> Loader:
         if throttle not in self._loaders:
@@ -173,6 +182,11 @@ class LoaderProbe:
 
 def _median(runs: Iterable[RunTimes], value: Callable[[RunTimes], float]) -> float:
     return float(np.median([value(times) for times in runs]))
+
+
+def _fetch_speed(runs: Sequence[RunTimes]) -> float | None:
+    seconds = sum(times.fetch_s or 0.0 for times in runs)
+    return sum(times.bytes_read for times in runs) / seconds if seconds else None
 
 
 def _stage(runs: Iterable[RunTimes], seconds: Callable[[RunTimes], float | None]) -> float | None:

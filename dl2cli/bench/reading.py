@@ -15,6 +15,7 @@ from dl2cli.loaders import Loader, LoaderConfig, OutputConfig, TransformConfig, 
 from dl2cli.loaders.factory import is_pcr_dataset
 
 PCR_LOADERS = ("pcr", "pcr-dali", "pcr-dali-gpu")
+_SOME_FILES = 1000  # whose mean size stands for that of all
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,17 @@ def data_files(data: Path) -> list[Path]:
 def count_images(data: Path) -> int:
     """Return the number of images in a dataset. Raises as `data_files` does."""
     return pcr.open(data).image_count if is_pcr_dataset(data) else len(discover(data).files)
+
+
+def bytes_per_image(reading: Reading) -> dict[int | None, float]:
+    """Return how many bytes an epoch reads for an image, at each fidelity; of files, the mean."""
+    if reading.loader in PCR_LOADERS:
+        dataset = pcr.open(reading.data)
+        count = max(dataset.image_count, 1)
+        return {k: dataset.prefix_bytes(k) / count for k in range(1, dataset.groups + 1)}
+    files = data_files(reading.data)
+    some = files[:: max(len(files) // _SOME_FILES, 1)]
+    return {None: sum(file.stat().st_size for file in some) / len(some)}
 
 
 def dataset_name(data: Path) -> str:

@@ -14,9 +14,10 @@ from dl2cli import pcr
 from dl2cli.bench.alternatives import Alternative
 from dl2cli.bench.config import usable_cores
 from dl2cli.bench.loader_probe import LoadResult
+from dl2cli.bench.model import Cost, Model
 from dl2cli.bench.pipeline import long_run_rate, rate
 from dl2cli.bench.reading import PCR_LOADERS, Reading
-from dl2cli.bench.what_if import Cost, Model, Scenario
+from dl2cli.bench.scenario import Scenario
 
 WORTH: Final = 1.05  # a smaller gain is within what measurements here vary by
 SMALL_RECORD: Final = 128  # images

@@ -13,14 +13,16 @@ from dataclasses import dataclass, replace
 
 import psutil
 
-from dl2cli.bench import summary
+from dl2cli.bench import evidence
 from dl2cli.bench.alternatives import Alternative, measure_alternatives
 from dl2cli.bench.compute_probe import ComputeProbe, EmulatedStep, ModelStep, make_step
 from dl2cli.bench.config import BATCH_SIZE, SLOW_BATCH_SIZE, BenchConfig, usable_cores
 from dl2cli.bench.counters import Sampler
 from dl2cli.bench.loader_probe import Condition, LoaderProbe
+from dl2cli.bench.model import Model
 from dl2cli.bench.reading import Plan, count_images, data_files, find_data, make_plan
 from dl2cli.bench.result import BenchInterrupted, BenchResult, Machine
+from dl2cli.bench.scenario import Scenario
 from dl2cli.bench.storage import measure_storage
 from dl2cli.bench.storage_report import (
     StorageConfig,
@@ -28,7 +30,8 @@ from dl2cli.bench.storage_report import (
     StorageProgress,
     StorageReport,
 )
-from dl2cli.bench.what_if import Check, Model, Scenario
+from dl2cli.bench.summary import make_result
+from dl2cli.bench.what_if import Check
 from dl2cli.errors import Dl2Error
 from dl2cli.loaders.base import require_torch
 
@@ -67,8 +70,8 @@ def bench(config: BenchConfig, on_progress: OnProgress | None = None) -> BenchRe
             measurement.sampler = sampler
             measurement.run()
     except KeyboardInterrupt:
-        raise BenchInterrupted(summary.make_result(measurement, complete=False)) from None
-    return summary.make_result(measurement, complete=True)
+        raise BenchInterrupted(make_result(measurement, complete=False)) from None
+    return make_result(measurement, complete=True)
 
 
 class Measurement:
@@ -115,10 +118,10 @@ class Measurement:
             self._measure_storage()
         self._make_probes()
         self._rounds()
-        self.model = summary.calibrate(self)
+        self.model = evidence.calibrate(self)
         if config.sample_images:
             self._measure_alternatives()
-        self._check_predictions()
+        self._check_predictions(self.model)
 
     def _measure_storage(self) -> None:
         report = self._progress.report
@@ -189,14 +192,14 @@ class Measurement:
         except Dl2Error as error:
             self.notes.append(f"Other formats were not tried: {error}")
 
-    def _check_predictions(self) -> None:
+    def _check_predictions(self, model: Model) -> None:
         """Compare predictions with throttled runs."""
-        wanted = summary.wanted_checks(self)
+        wanted = evidence.wanted_checks(self, model)
         for number, (probe, throttle) in enumerate(wanted):
             doing = f"checking: {probe.reading.name} at {throttle}"
             self._progress.report("checks", number / len(wanted), doing)
             probe.measure_throttled(throttle, throttle)
-            self.checks.append(summary.check(self, probe, throttle))
+            self.checks.append(evidence.check(model, probe, throttle, throttle))
         self._progress.report("checks", 1.0, "done")
 
 

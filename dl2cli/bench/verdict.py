@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dl2cli.bench.model import Gains
 from dl2cli.bench.stalls import Stalls
-from dl2cli.bench.what_if import Gains
 
 STAGES = {"storage": "storage", "prep": "decoding", "compute": "the model's computing"}
 

@@ -111,7 +111,7 @@ def bench_io(
         int, typer.Option(min=0, max=8, help="Throttled runs that check the predictions.")
     ] = 4,
     repeat: Annotated[int, typer.Option(min=1, help="How often each run is measured.")] = 3,
-    seconds: Annotated[float, typer.Option(help="About how long a run may last.")] = 2.0,
+    seconds: Annotated[float, typer.Option(help="About how long a run may last.")] = 3.0,
     storage: Annotated[bool, typer.Option(help="Measure the files alone, too.")] = True,
     sample: Annotated[
         int,
@@ -148,7 +148,7 @@ def bench_io(
 ) -> None:  # fmt: skip
     """Find the bottleneck (the help text is `_HELP`)."""
     from dl2cli.bench.config import BenchConfig, ComputeConfig
-    from dl2cli.bench.what_if import quantity
+    from dl2cli.bench.scenario import quantity
 
     if dataset is None and compare is None:
         raise UsageError("Name a dataset: dl2 bench-io DATASET.")

@@ -61,8 +61,7 @@ def _table(title: str, *columns: str, left: int = 1) -> Table:
 
 def _rate(spread: Spread) -> str:
     """Return a median with its spread: "812 ±4%", half of what the runs differ by."""
-    mark = "!" if spread.noisy else ""
-    return f"{spread.median:,.0f} ±{spread.relative / 2:.0%}{mark}"
+    return _rate_of(spread, 1.0)
 
 
 def _ms(seconds: float | None) -> str:
@@ -149,13 +148,15 @@ def _storage(report: StorageReport) -> Table:
 
 
 def _rate_of(spread: Spread, unit: float) -> str:
+    if len(spread.runs) == 1:
+        return f"{spread.median * unit:,.0f}"
     mark = "!" if spread.noisy else ""
     return f"{spread.median * unit:,.0f} ±{spread.relative / 2:.0%}{mark}"
 
 
 def _loading(results: Sequence[LoadResult]) -> Table:
-    table = _table("Loaders alone, from the page cache; ms an image", "loader")
-    for column in ("workers", "images/s", "bytes", "fetch", "decode", "CPU", "slowest batch"):
+    table = _table("Loaders alone, from the page cache; ms an image, or a batch", "loader")
+    for column in ("w", "images/s", "bytes", "fetch", "decode", "CPU", "worst batch"):
         table.add_column(column, justify="right", no_wrap=True)
     for result in results:
         table.add_row(
@@ -166,7 +167,7 @@ def _loading(results: Sequence[LoadResult]) -> Table:
             _ms(result.fetch_s),
             _ms(result.decode_s),
             _ms(result.cpu_s),
-            f"{_ms(result.wait_s[-1])} ms",
+            f"{1000 * result.wait_s[-1]:,.0f}",
         )
     return table
 
@@ -271,10 +272,9 @@ def _checks(what_if: WhatIf) -> Table:
         table.add_row(
             f"{_scans(check.scans)}, {check.throttle}",
             f"{check.predicted_img_s:,.0f}",
-            _rate(check.measured_img_s) if len(check.measured_img_s.runs) > 1
-            else f"{check.measured_img_s.median:,.0f}",
+            _rate(check.measured_img_s),
             f"{check.error:.1%}",
-        )  # fmt: skip
+        )
     table.caption = f"median error {what_if.median_error or 0:.1%}"
     return table
 

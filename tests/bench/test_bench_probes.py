@@ -7,12 +7,19 @@ from bench_photos import make_dataset, make_folder
 
 from dl2cli import pcr
 from dl2cli.bench.alternatives import measure_alternatives
-from dl2cli.bench.calibrate import bytes_per_image, epoch_shape
+from dl2cli.bench.calibrate import epoch_shape
 from dl2cli.bench.compare import compare, parse_reading
 from dl2cli.bench.compute_probe import ComputeProbe, EmulatedStep, ModelStep, make_step
 from dl2cli.bench.config import BenchConfig, ComputeConfig
 from dl2cli.bench.loader_probe import LoaderProbe
-from dl2cli.bench.reading import Reading, data_files, dataset_name, find_data, make_plan
+from dl2cli.bench.reading import (
+    Reading,
+    bytes_per_image,
+    data_files,
+    dataset_name,
+    find_data,
+    make_plan,
+)
 from dl2cli.errors import DataError, UsageError
 
 
@@ -144,11 +151,10 @@ def test_the_shape_is_the_loaders_own_order(dataset: Path, folder: Path) -> None
     assert len(shape.visit) == 40
     assert sum(shape.visit_bytes[3]) == opened.prefix_bytes(3)
     assert shape.max_visits == 4
-    assert bytes_per_image(loader, reading)[10] == opened.prefix_bytes(10) / 40
+    assert bytes_per_image(reading)[10] == opened.prefix_bytes(10) / 40
     plain = Reading("pytorch", folder, None, 2)
-    made = plain.create(config(folder), normalized=False)
     sizes = [file.stat().st_size for file in data_files(folder)]
-    assert bytes_per_image(made, plain)[None] == pytest.approx(sum(sizes) / 40)
+    assert bytes_per_image(plain)[None] == pytest.approx(sum(sizes) / 40)
 
 
 def test_a_batch_larger_than_the_dataset_is_refused(dataset: Path) -> None:

@@ -2,10 +2,10 @@
 
 import pytest
 
+from dl2cli.bench.model import Gains
 from dl2cli.bench.stalls import differential, utilisation
 from dl2cli.bench.timed_run import Limit, RunTimes
 from dl2cli.bench.verdict import judge
-from dl2cli.bench.what_if import Gains
 
 
 def times(images: int, wall_s: float, first_batch_s: float) -> RunTimes:

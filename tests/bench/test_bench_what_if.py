@@ -10,10 +10,12 @@ import pytest
 from pytest import MonkeyPatch as Patch
 
 from dl2cli import pcr
+from dl2cli.bench.model import Cost, Model
 from dl2cli.bench.pipeline import EpochShape
 from dl2cli.bench.reading import Reading
 from dl2cli.bench.recommend import Advice, recommend
-from dl2cli.bench.what_if import Cost, Model, Scenario, make_what_if, quantity
+from dl2cli.bench.scenario import Scenario, quantity
+from dl2cli.bench.what_if import make_what_if
 from dl2cli.errors import UsageError
 
 SIZES = {1: 1_000.0, 5: 10_000.0, 10: 30_000.0}

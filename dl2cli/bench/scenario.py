@@ -1,0 +1,87 @@
+"""Situations to predict, and how a user names them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final
+
+from dl2cli.errors import UsageError
+from dl2cli.loaders.throttle import Throttle
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A situation to predict.
+
+    Attributes:
+        name: for the tables.
+        bandwidth_bytes_s: of storage; infinity is as fast as memory.
+        latency_s: of each read.
+        cores: that decode, as many as workers; None is as measured.
+        cache_bytes: of the dataset that are in memory and stay there.
+        accelerator_img_s: None is as measured.
+    """
+
+    name: str
+    bandwidth_bytes_s: float
+    latency_s: float = 0.0
+    cores: int | None = None
+    cache_bytes: float = 0.0
+    accelerator_img_s: float | None = None
+
+    @classmethod
+    def parse(cls, text: str, now: Scenario) -> Scenario:
+        """Return the situation `now` with changes ("storage=50MB/s cores=8 cache=2GB").
+
+        Raises:
+            UsageError: it is no list of such settings.
+        """
+        changes: dict[str, float | int] = {}
+        for part in text.replace(",", " ").split():
+            key, _, value = part.partition("=")
+            if key == "storage":
+                changes["bandwidth_bytes_s"] = quantity(value, "B/s")
+            elif key == "latency":
+                changes["latency_s"] = quantity(value, "s")
+            elif key == "cores":
+                changes["cores"] = int(quantity(value, ""))
+            elif key == "cache":
+                changes["cache_bytes"] = quantity(value, "B")
+            elif key == "accelerator":
+                changes["accelerator_img_s"] = quantity(value, "img/s")
+            else:
+                raise UsageError(
+                    f"{part!r} is no what-if setting: there are storage=100MB/s, latency=10ms, "
+                    "cores=8, cache=2GB and accelerator=2500."
+                )
+        return replace(now, name=text, **changes)  # type: ignore[arg-type]
+
+
+def throttled(limits: str) -> Scenario:
+    """Return storage as a throttle makes it. Raises UsageError."""
+    throttle = Throttle.parse(limits)
+    bandwidth = throttle.bytes_per_s if throttle.bytes_per_s is not None else math.inf
+    return Scenario(f"throttled to {throttle}", bandwidth, throttle.latency_s)
+
+
+_PREFIXES: Final = {
+    "": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "m": 1e-3, "u": 1e-6,
+}  # fmt: skip
+
+
+def quantity(text: str, unit: str) -> float:
+    """Return a positive number with an optional decimal prefix and unit ("100MB/s" is 1e8).
+
+    Raises:
+        UsageError: it is something else.
+    """
+    digits = text.strip().rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ/ ")
+    prefix = text.strip()[len(digits) :].strip().removesuffix(unit)
+    try:
+        value = float(digits) * _PREFIXES[prefix]
+    except (ValueError, KeyError):
+        value = math.nan
+    if not 0 < value < 1e18:
+        raise UsageError(f"{text!r} is no positive number of {unit or 'things'}.")
+    return value
