@@ -113,4 +113,3 @@ def seed_step(seed: int, epoch: int, iteration: int, rank: int) -> None:
     torch.default_generator.manual_seed(int(key[0]))  # torch.manual_seed costs a hundred times more
     if torch.cuda.is_available():
         torch.cuda.manual_seed(int(key[0]))
-
