@@ -8,7 +8,7 @@ bytes, [0, end of group k) of every record:
 * dl2: `Dataset.read`, checksums included: whole JPEGs side by side in one buffer;
 * protobuf: the same in Python, with the protobuf runtime (a C library) and b"".join;
 * read: reading the bytes into memory that is there already, and nothing more;
-* copy: one pass of memcpy over as many bytes, the price of putting images together.
+* copy: one pass of memcpy over as many bytes, the price of putting images together afterwards.
 
 GB/s are bytes of the prefixes over wall time; medians over the rounds.
 """

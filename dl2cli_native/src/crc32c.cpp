@@ -56,31 +56,38 @@ struct ZeroShift {
 
 #if defined(__x86_64__)
 
-constexpr std::size_t kLane = 2048;  // bytes a stream; three streams hide the latency of crc32
-
 __attribute__((target("sse4.2"))) std::uint64_t step(std::uint64_t crc, const unsigned char* at) {
     std::uint64_t word;
     std::memcpy(&word, at, sizeof word);
     return _mm_crc32_u64(crc, word);
 }
 
-__attribute__((target("sse4.2"))) std::uint32_t crc32c_sse42(const unsigned char* data,
-                                                             std::size_t size, std::uint32_t crc) {
-    static const ZeroShift shift(kLane);
-    std::uint64_t state = ~crc;
-    while (size >= 3 * kLane) {
+// Three streams of `lane` bytes side by side, which hide the latency of crc32, as often as they
+// fit; takes them off `data` and `size`.
+template <std::size_t lane>
+__attribute__((target("sse4.2"))) std::uint64_t three_streams(const unsigned char*& data,
+                                                              std::size_t& size,
+                                                              std::uint64_t state) {
+    static const ZeroShift shift(lane);
+    for (; size >= 3 * lane; data += 3 * lane, size -= 3 * lane) {
         std::uint64_t second = 0;
         std::uint64_t third = 0;
-        for (std::size_t i = 0; i < kLane; i += 8) {
+        for (std::size_t i = 0; i < lane; i += 8) {
             state = step(state, data + i);
-            second = step(second, data + kLane + i);
-            third = step(third, data + 2 * kLane + i);
+            second = step(second, data + lane + i);
+            third = step(third, data + 2 * lane + i);
         }
         state = shift(static_cast<std::uint32_t>(state)) ^ second;
         state = shift(static_cast<std::uint32_t>(state)) ^ third;
-        data += 3 * kLane;
-        size -= 3 * kLane;
     }
+    return state;
+}
+
+__attribute__((target("sse4.2"))) std::uint32_t crc32c_sse42(const unsigned char* data,
+                                                             std::size_t size, std::uint32_t crc) {
+    std::uint64_t state = ~crc;
+    state = three_streams<2048>(data, size, state);
+    state = three_streams<256>(data, size, state);
     for (; size >= 8; data += 8, size -= 8) state = step(state, data);
     for (; size > 0; ++data, --size) {
         state = _mm_crc32_u8(static_cast<std::uint32_t>(state), *data);

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@ namespace dl2 {
 namespace {
 
 constexpr std::size_t kWriteBuffer = 1 << 20;
+constexpr std::size_t kMaxParts = 1024;  // that the system takes in one call
 
 [[noreturn]] void fail(int code) {
     throw Error(ErrorKind::io, std::strerror(code), code);
@@ -85,6 +87,28 @@ void read_at(const FileDescriptor& file, std::uint64_t offset, std::uint8_t* out
         out += got;
         offset += static_cast<std::uint64_t>(got);
         size -= static_cast<std::size_t>(got);
+    }
+}
+
+void read_at(const FileDescriptor& file, std::uint64_t offset, const std::vector<Piece>& pieces) {
+    std::vector<iovec> parts;
+    for (const Piece& piece : pieces) parts.push_back({piece.data, piece.size});
+    for (std::size_t done = 0; done < parts.size();) {
+        const std::size_t end = std::min(parts.size(), done + kMaxParts);
+        const ssize_t got = ::preadv(file.get(), parts.data() + done, static_cast<int>(end - done),
+                                     static_cast<off_t>(offset));
+        if (got < 0 && errno != EINTR) fail(errno);
+        // What did not come at once, for whatever reason, is read piece by piece.
+        std::size_t given = got < 0 ? 0 : static_cast<std::size_t>(got);
+        for (; done < end; ++done) {
+            const Piece& piece = pieces[done];
+            const std::size_t here = std::min(given, piece.size);
+            if (here < piece.size) {
+                read_at(file, offset + here, piece.data + here, piece.size - here);
+            }
+            given -= here;
+            offset += piece.size;
+        }
     }
 }
 

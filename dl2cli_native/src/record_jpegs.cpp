@@ -1,6 +1,7 @@
 #include "dl2/record_jpegs.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "dl2/crc32c.hpp"
@@ -9,8 +10,9 @@
 namespace dl2 {
 namespace {
 
-// A few fragments at a time stay in the second-level cache between reading and copying.
-constexpr std::size_t kBatchBytes = 128 << 10;
+// A few fragments at a time stay in the second-level cache between reading and checking.
+constexpr std::size_t kBatchBytes = 256 << 10;
+constexpr std::size_t kBatchImages = 256;
 constexpr std::uint8_t kEndMarker[2] = {0xFF, 0xD9};
 
 [[noreturn]] void damaged(std::size_t group, const std::string& reason) {
@@ -47,30 +49,38 @@ class GroupReader {
     void read(std::size_t group, const std::uint32_t* sizes, std::uint32_t expected_crc) {
         std::uint32_t crc = 0;
         for (std::size_t first = 0; first < cursors_.size();) {
-            std::size_t bytes = 0;
-            std::size_t last = first;
-            do {
-                bytes += FragmentHead(sizes[last]).size + sizes[last];
-                ++last;
-            } while (last < cursors_.size() && bytes < kBatchBytes);
-            batch_.resize(std::max(batch_.size(), bytes));
-            range_.read(batch_.data(), bytes);
-            crc = crc32c(batch_.data(), bytes, crc);
-            if (!place(first, last, sizes)) damaged(group, "its lengths are not the recorded ones");
+            const std::size_t last = plan(first, sizes);
+            range_.read(pieces_);
+            if (!heads_are_right(first, last, sizes)) {
+                damaged(group, "its lengths are not the recorded ones");
+            }
+            for (const Piece& piece : pieces_) crc = crc32c(piece.data, piece.size, crc);
             first = last;
         }
         if (crc != expected_crc) damaged(group, "wrong checksum");
     }
 
   private:
-    bool place(std::size_t first, std::size_t last, const std::uint32_t* sizes) {
-        const std::uint8_t* at = batch_.data();
+    // Makes pieces of the next fragments and of the bytes in front of each, and moves the cursors.
+    std::size_t plan(std::size_t first, const std::uint32_t* sizes) {
+        pieces_.clear();
+        std::size_t bytes = 0;
+        std::size_t image = first;
+        for (; image < cursors_.size() && image - first < kBatchImages && bytes < kBatchBytes;
+             ++image) {
+            const FragmentHead head(sizes[image]);
+            pieces_.push_back({heads_[image - first].data(), head.size});
+            pieces_.push_back({out_ + cursors_[image], sizes[image]});
+            cursors_[image] += sizes[image];
+            bytes += head.size + sizes[image];
+        }
+        return image;
+    }
+
+    bool heads_are_right(std::size_t first, std::size_t last, const std::uint32_t* sizes) const {
         for (std::size_t image = first; image < last; ++image) {
             const FragmentHead head(sizes[image]);
-            if (std::memcmp(at, head.bytes, head.size) != 0) return false;
-            std::memcpy(out_ + cursors_[image], at + head.size, sizes[image]);
-            cursors_[image] += sizes[image];
-            at += head.size + sizes[image];
+            if (std::memcmp(heads_[image - first].data(), head.bytes, head.size) != 0) return false;
         }
         return true;
     }
@@ -78,7 +88,8 @@ class GroupReader {
     RangeReader& range_;
     std::uint8_t* out_;
     std::vector<std::uint64_t>& cursors_;
-    std::vector<std::uint8_t> batch_;
+    std::array<std::array<std::uint8_t, sizeof FragmentHead::bytes>, kBatchImages> heads_;
+    std::vector<Piece> pieces_;
 };
 
 // Puts the images of a record of the published converter together from its prefix.

@@ -18,6 +18,13 @@ class LocalRange : public RangeReader {
         at_ += size;
     }
 
+    void read(const std::vector<Piece>& pieces) override {
+        const std::uint64_t size = total_bytes(pieces);
+        if (size > end_ - at_) throw Error(ErrorKind::argument, "a read past the asked-for range");
+        read_at(file_, at_, pieces);
+        at_ += size;
+    }
+
   private:
     FileDescriptor file_;
     std::uint64_t at_;
@@ -25,6 +32,12 @@ class LocalRange : public RangeReader {
 };
 
 }  // namespace
+
+std::uint64_t total_bytes(const std::vector<Piece>& pieces) {
+    std::uint64_t total = 0;
+    for (const Piece& piece : pieces) total += piece.size;
+    return total;
+}
 
 std::unique_ptr<RangeReader> LocalStorage::open(const std::string& name, std::uint64_t offset,
                                                 std::uint64_t length) const {

@@ -62,6 +62,13 @@ class ThrottledRange : public RangeReader {
         if (size > 0) inner_->read(out, size);  // after a stop, at nobody's cost
     }
 
+    // Whoever reads into pieces asks for few bytes at a time.
+    void read(const std::vector<Piece>& pieces) override {
+        const double arrival = stop_ ? 0 : throttle_.arrival(total_bytes(pieces));
+        inner_->read(pieces);
+        throttle_.wait_until(arrival, stop_);
+    }
+
   private:
     std::unique_ptr<RangeReader> inner_;
     Throttle& throttle_;

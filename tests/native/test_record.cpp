@@ -189,6 +189,32 @@ TEST_CASE("metadata that lies about its fragments is refused, whole checksums or
                          "scan group 10: its lengths are not the recorded ones", Error);
 }
 
+TEST_CASE("a range is read into pieces of memory, and not past its end or the file's") {
+    const Folder folder;
+    std::vector<std::uint8_t> bytes(5000);
+    for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i * 7);
+    write_file(folder.path / "f", bytes);
+    const dl2::LocalStorage storage(folder.path.string());
+    // More pieces than the system takes at once, of 0, 1, 2 and 3 bytes in turn.
+    std::vector<std::uint8_t> got(3000);
+    std::vector<dl2::Piece> pieces;
+    for (std::size_t at = 0; at < got.size(); at += pieces.back().size) {
+        pieces.push_back({got.data() + at, std::min(pieces.size() % 4, got.size() - at)});
+    }
+    CHECK(pieces.size() > 1024);
+    const auto range = storage.open("f", 100, 4900);
+    range->read(pieces);
+    CHECK(std::equal(got.begin(), got.end(), bytes.begin() + 100));
+    CHECK_THROWS_AS(range->read(pieces), Error);  // only 1900 are left
+    std::uint8_t next = 0;
+    range->read(&next, 1);
+    CHECK(next == bytes[3100]);
+    fs::resize_file(folder.path / "f", 4000);
+    pieces = {{got.data(), 800}, {got.data() + 800, 200}};
+    CHECK_THROWS_WITH_AS(range->read(pieces), "the file ends at byte 4000, 101 bytes too early",
+                         Error);
+}
+
 TEST_CASE("an index that lies is refused before memory is taken") {
     const Written written;
     const dl2::LocalStorage storage(written.folder.path.string());

@@ -58,6 +58,13 @@ class FakeStorage : public dl2::Storage {
             owner.reads.push_back(size);
             owner.time_->now += owner.read_s_;
         }
+        void read(const std::vector<dl2::Piece>& pieces) override {
+            for (const dl2::Piece& piece : pieces) {
+                for (std::size_t i = 0; i < piece.size; ++i) {
+                    piece.data[i] = static_cast<std::uint8_t>(at++);
+                }
+            }
+        }
         const FakeStorage& owner;
         std::uint64_t at;
     };
@@ -100,6 +107,19 @@ TEST_CASE("bytes take their time, in one large read and in many small ones") {
     }
     CHECK(throttle->bytes() == 10 * kMega);
     CHECK(std::abs(time.now - 1000.1) < 1e-6);
+}
+
+TEST_CASE("pieces of memory take the time of all their bytes") {
+    FakeTime time;
+    const FakeStorage inner(&time);
+    const auto throttle = make(kMega, 0, time);
+    std::vector<std::uint8_t> bytes(1001);
+    const std::vector<dl2::Piece> pieces = {{bytes.data(), 1}, {bytes.data() + 1, 1000}};
+    dl2::ThrottledStorage(inner, throttle, kGoOn).open("x", 7, 1001)->read(pieces);
+    CHECK(bytes[0] == 7);
+    CHECK(bytes[1000] == static_cast<std::uint8_t>(1007));
+    CHECK(throttle->bytes() == 1001);
+    CHECK(std::abs(time.now - 1000.001001) < 1e-9);
 }
 
 TEST_CASE("the real reads, and sleeps that take too long, are within the time, not on top") {

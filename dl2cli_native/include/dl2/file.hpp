@@ -39,6 +39,15 @@ void read_file(const std::string& path, std::uint64_t max_bytes, std::vector<std
 // Reads exactly `size` bytes at `offset`. Throws Error(io), or Error(data) if the file is shorter.
 void read_at(const FileDescriptor& file, std::uint64_t offset, std::uint8_t* out, std::size_t size);
 
+// Memory that is filled.
+struct Piece {
+    std::uint8_t* data;
+    std::size_t size;
+};
+
+// Reads exactly what fills all pieces, one after the other, from `offset` on; throws likewise.
+void read_at(const FileDescriptor& file, std::uint64_t offset, const std::vector<Piece>& pieces);
+
 // A new file under a temporary name; `commit` makes it durable and gives it its name, in that
 // order. Without it the destructor removes the temporary file. Throws Error(io).
 class AtomicFile {

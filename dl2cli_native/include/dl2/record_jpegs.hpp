@@ -16,9 +16,10 @@ struct RecordJpegs {
     std::uint64_t bytes_read = 0;
 };
 
-// Reads the metadata, and then the k groups once, front to back: each piece goes from a buffer in
-// the processor's cache, where it was checked, to its place in its image. Records of the published
-// converter do not say where that is; they are read whole first. Throws as `read_prefix`.
+// Reads the metadata, and then the k groups once, front to back: the system puts each fragment in
+// its place in its image, and it is checked there while it is in the processor's cache. Records of
+// the published converter do not say where that is; they are read whole first. Throws as
+// `read_prefix`.
 RecordJpegs read_jpegs(const Storage& storage, const RecordLocation& location, std::size_t groups,
                        BufferPool& pool);
 

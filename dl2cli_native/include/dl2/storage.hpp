@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "dl2/file.hpp"
 
@@ -15,7 +16,11 @@ class RangeReader {
     virtual ~RangeReader() = default;
     // Throws Error(io), or Error(data) if the object ends before `size` more bytes.
     virtual void read(std::uint8_t* out, std::size_t size) = 0;
+    // Reads on into several pieces of memory, one after the other; throws likewise.
+    virtual void read(const std::vector<Piece>& pieces) = 0;
 };
+
+std::uint64_t total_bytes(const std::vector<Piece>& pieces);
 
 class Storage {
   public:
