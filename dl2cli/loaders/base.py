@@ -108,6 +108,8 @@ class LoaderConfig:
         for name in ("batch_size", "workers", "prefetch", "shuffle_window", "fetch_threads"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        if self.lanes is not None and self.lanes < 1:
+            raise UsageError(f"lanes must be at least 1, not {self.lanes}.")
         if self.on_damage not in ("fail", "degrade", "skip"):
             raise UsageError(f"on_damage must be fail, degrade or skip, not {self.on_damage!r}.")
         if self.synthetic_images is not None and self.synthetic_images < 1:

@@ -100,7 +100,7 @@ def test_bad_options_are_refused(config):
     ):
         with pytest.raises(UsageError):
             PcrLoader(replace(config, **change))
-    for change in ({"workers": 0}, {"batch_size": 0}, {"on_damage": "ignore"}):
+    for change in ({"workers": 0}, {"batch_size": 0}, {"lanes": 0}, {"on_damage": "ignore"}):
         with pytest.raises(UsageError):
             replace(config, **change)
 
