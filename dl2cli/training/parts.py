@@ -85,7 +85,7 @@ def make_parts(config: TrainConfig, group: Group, checkpoint: dict[str, Any] | N
     import torch
 
     seed = _seed(config, group, checkpoint)
-    loaders = loader_config(config, group, seed)
+    loaders = loader_config(config, group, seed, _saved_lanes(config, group, checkpoint))
     loader = create_loader(config.data.loader, loaders)
     validation = _validation(config, loaders, loader)
     classes = config.model.num_classes or len(loader.classes)
@@ -118,7 +118,7 @@ def make_parts(config: TrainConfig, group: Group, checkpoint: dict[str, Any] | N
     )
 
 
-def loader_config(config: TrainConfig, group: Group, seed: int) -> LoaderConfig:
+def loader_config(config: TrainConfig, group: Group, seed: int, lanes: int | None) -> LoaderConfig:
     """Return what the training loader of this rank is asked for."""
     data = config.data
     scans = config.scans.scans_at(0) if config.scans else None
@@ -135,7 +135,7 @@ def loader_config(config: TrainConfig, group: Group, seed: int) -> LoaderConfig:
         seed=seed,
         rank=group.rank,
         world_size=group.world_size,
-        lanes=data.lanes,
+        lanes=lanes,
         tail=data.tail,
         workers=data.workers,
         prefetch=data.prefetch,
@@ -158,6 +158,20 @@ def _seed(config: TrainConfig, group: Group, checkpoint: dict[str, Any] | None) 
     if config.seed is not None:
         return config.seed
     return int(checkpoint["seed"]) if checkpoint else group.from_first(secrets.randbits(31))
+
+
+def _saved_lanes(
+    config: TrainConfig, group: Group, checkpoint: dict[str, Any] | None
+) -> int | None:
+    """Return the lanes that are asked for, else those of the run that goes on here.
+
+    They keep its steps what they were, on another number of ranks too.
+    """
+    if config.data.lanes is not None or checkpoint is None:
+        return config.data.lanes
+    lanes = checkpoint["loader"].get("lanes")
+    fits = isinstance(lanes, int) and lanes > 0
+    return lanes if fits and config.data.batch_size * group.world_size % lanes == 0 else None
 
 
 def _synthetic_classes(config: TrainConfig) -> tuple[str, ...] | None:

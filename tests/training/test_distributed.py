@@ -77,8 +77,8 @@ def test_ranks_learn_what_one_process_does(
 
 def test_two_ranks_stop_and_three_go_on(straight: Path, sample_pcr: Path, tmp_path: Path):
     """The signal reaches one rank; both stop after the same step, in the middle of an epoch."""
-    common = {"data": sample_pcr, "folder": tmp_path, "data_lanes": 6, "print_freq": 1}
-    stopped = torchrun(2, **common, data_batch_size=6, rank_only=1, stop_after=1)
+    common = {"data": sample_pcr, "folder": tmp_path, "print_freq": 1}
+    stopped = torchrun(2, **common, data_batch_size=6, data_lanes=6, rank_only=1, stop_after=1)
     told = [json.loads(line) for line in stopped.stdout.splitlines() if line.startswith("{")]
     assert [each["status"] for each in told] == ["stopped"] * 2
     assert len({each["steps"] for each in told}) == 1
