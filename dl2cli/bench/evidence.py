@@ -114,10 +114,14 @@ def wanted_checks(m: Measurement, model: Model) -> list[tuple[LoaderProbe, str]]
     full = m.plan.subject.scans
     free = model.predict(full, Scenario("", math.inf))
     middle = free * model.costs[full].bytes_per_image
+    # The first batch needs a window of records: it must not take longer than a run may.
+    shape = model.shape
+    window = 1 if shape.in_worker else max(shape.max_visits // 2, 1)
+    lowest = sum(shape.visit_bytes[full][:window]) / m.config.run_s
     wanted = []
     for number in range(m.config.checks):
         share = (0.5, 1.0, 0.25, 2.0)[number // len(chosen) % 4]
-        throttle = str(Throttle(float(f"{share * middle:.2g}")))
+        throttle = str(Throttle(float(f"{max(share * middle, lowest):.2g}")))
         wanted.append((chosen[number % len(chosen)], throttle))
     return wanted
 

@@ -118,6 +118,8 @@ def make_plan(config: BenchConfig) -> Plan:
     """
     data = config.data
     loaders = config.loaders or _default_loaders(data)
+    if config.scans and not is_pcr_dataset(data):
+        raise UsageError(f"{data} is an ImageFolder: it has no scan groups to choose.")
     workers = tuple(sorted(set(config.workers or (1, usable_cores()))))
     readings = []
     for loader in loaders:

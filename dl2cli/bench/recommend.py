@@ -193,6 +193,6 @@ def _storage(advice: Advice) -> Iterator[Recommendation]:
     subject, model = advice.subject, advice.model
     cached = model.predict(subject.scans, replace(advice.now, bandwidth_bytes_s=float("inf")))
     needed = cached * model.costs[subject.scans].bytes_per_image
-    change = f"faster storage, or memory that holds the dataset: {needed / 1e6:.0f} MB/s feed "
+    change = f"faster storage, or memory that holds the dataset: {needed / 1e6:.3g} MB/s feed "
     change += f"{cached:.0f} images/s"
     yield _make(advice, change, cached, None, "pipeline model")

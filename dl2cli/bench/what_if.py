@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
@@ -39,12 +39,14 @@ class Crossover:
         scans: the fidelity.
         fetch_bound_below_bytes_s: with slower storage than this, storage takes more than 5 % of
             its throughput.
-        pays_below_bytes_s: with slower storage than this, it is at least 5 % faster than full
-            fidelity; None is never, infinity is always (because it also decodes faster).
+        pays: whether it is at least 5 % faster than full fidelity: with storage "below" some
+            speed, "always" (because it also decodes faster), or "never".
+        pays_below_bytes_s: that speed; None where it is always or never.
     """
 
     scans: int | None
     fetch_bound_below_bytes_s: float
+    pays: Literal["always", "below", "never"]
     pays_below_bytes_s: float | None
 
 
@@ -155,13 +157,13 @@ def _crossover(model: Model, scans: int | None, full: int | None, now: Scenario)
     unbound = model.predict(scans, _at(now, math.inf))
     bound = _last(lambda b: model.predict(scans, _at(now, b)) * PAYS < unbound)
     if scans == full:
-        return Crossover(scans, bound or 0.0, None)
+        return Crossover(scans, bound or 0.0, "never", None)
     if unbound > PAYS * model.predict(full, _at(now, math.inf)):
-        return Crossover(scans, bound or 0.0, math.inf)
+        return Crossover(scans, bound or 0.0, "always", None)
     pays = _last(
         lambda b: model.predict(scans, _at(now, b)) > PAYS * model.predict(full, _at(now, b))
     )
-    return Crossover(scans, bound or 0.0, pays)
+    return Crossover(scans, bound or 0.0, "below" if pays else "never", pays)
 
 
 def _last(holds: Callable[[float], bool]) -> float | None:

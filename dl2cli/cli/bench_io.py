@@ -174,6 +174,8 @@ def bench_io(
     )
     output = Output(json_mode=json)
     if compare is not None:
+        if csv or plot or save_log or require_au is not None:
+            raise UsageError("--compare gives a ratio alone: on the screen, or with --json.")
         _compare(config, compare, output, with_step=rate is not None or arch is not None)
         return
     files = _Files(csv, plot, save_log)

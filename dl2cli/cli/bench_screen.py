@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich import box
 from rich.console import RenderableType
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dl2cli.bench.storage_report import StorageReport
     from dl2cli.bench.what_if import WhatIf
 
+_STYLE: dict[str, Any] = {"title_justify": "left", "box": box.SIMPLE_HEAD, "pad_edge": False}
 _BOUNDS = {"storage": "storage", "prep": "decoding", "compute": "compute"}
 
 
@@ -50,12 +51,12 @@ def render(result: BenchResult, width: int) -> list[RenderableType]:
 
 def _table(title: str, *columns: str, left: int = 1) -> Table:
     """Return a table whose first `left` columns hold words, the others numbers."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, padding=(0, 1, 0, 0), **_STYLE)
     for index, column in enumerate(columns):
+        is_word = index < left
         table.add_column(
-            column, justify="left" if index < left else "right", overflow="fold",
-            no_wrap=index >= left,
-        )  # fmt: skip
+            column, justify="left" if is_word else "right", overflow="fold", no_wrap=not is_word
+        )
     return table
 
 
@@ -116,16 +117,12 @@ def _where(result: BenchResult) -> str:
 
 def _storage(report: StorageReport) -> Table:
     """Show a line for each fidelity and order: cold, direct and warm beside each other."""
-    table = Table(
-        title="The files alone, read as fast as possible", title_justify="left",
-        box=box.SIMPLE_HEAD, pad_edge=False,
-    )  # fmt: skip
     accesses = tuple(dict.fromkeys(result.access for result in report.results))
-    headings = [f"{access} MB/s" for access in accesses]
     first = accesses[0]
-    headings += [f"{first} images/s", f"{first} ms", "p99 ms", "from cache"]
-    for index, heading in enumerate(("", "order", *headings)):
-        table.add_column(heading, justify="right" if index > 1 else "left", no_wrap=True)
+    title = f"The files alone, read as fast as possible; images/s and latency are {first}"
+    rates = (f"{access} MB/s" for access in accesses)
+    columns = (*rates, "images/s", "ms", "p99 ms", "cached")
+    table = _table(title, "k" if report.layout == "pcr" else "", "order", *columns, left=2)
     rows = {(result.scans, result.order): result for result in report.results[::-1]}
     for scans, order in reversed(rows):
         found = {r.access: r for r in report.results if (r.scans, r.order) == (scans, order)}
@@ -133,11 +130,11 @@ def _storage(report: StorageReport) -> Table:
             continue
         cold = found[first]
         share = cold.verdict.cache_share
-        rates = (found[a].rate_bytes_s if a in found else None for a in accesses)
+        spreads = (found[a].rate_bytes_s if a in found else None for a in accesses)
         table.add_row(
-            _scans(scans),
+            "files" if scans is None else str(scans),
             str(order),
-            *("–" if rate is None else _rate_of(rate, 1e-6) for rate in rates),
+            *("–" if spread is None else _rate_of(spread, 1e-6) for spread in spreads),
             f"{cold.rate_img_s.median:,.0f}",
             _ms(cold.latency_s[0] if cold.latency_s else None),
             _ms(cold.latency_s[2] if cold.latency_s else None),
@@ -155,9 +152,10 @@ def _rate_of(spread: Spread, unit: float) -> str:
 
 
 def _loading(results: Sequence[LoadResult]) -> Table:
-    table = _table("Loaders alone, from the page cache; ms an image, or a batch", "loader")
-    for column in ("w", "images/s", "bytes", "fetch", "decode", "CPU", "worst batch"):
-        table.add_column(column, justify="right", no_wrap=True)
+    columns = ("workers", "images/s", "bytes", "fetch", "decode", "CPU", "slowest batch")
+    table = _table(
+        "Loaders alone, from the page cache; ms an image, or a batch", "loader", *columns
+    )
     for result in results:
         table.add_row(
             _loader(result.reading.loader, result.reading.scans),
@@ -179,9 +177,10 @@ def _loader(name: str, scans: int | None) -> str:
 def _runs(result: BenchResult) -> Table:
     workers = result.runs[0].workers
     plural = "s" if workers > 1 else ""
-    table = _table(f"Loader, {workers} worker{plural}, and training step; ms an image", "data")
-    for column in ("images/s", "compute", "prep stall", "fetch stall", "AU", "bound by"):
-        table.add_column(column, justify="right", no_wrap=True)
+    columns = ("images/s", "compute", "prep stall", "fetch stall", "AU", "bound by")
+    table = _table(
+        f"Loader, {workers} worker{plural}, and training step; ms an image", "data", *columns
+    )
     for run in result.runs:
         condition = "cached" if run.condition == "warm" else run.condition
         if run.condition == "cold" and run.served == "page cache":
@@ -248,12 +247,13 @@ def _predictions(what_if: WhatIf) -> Table:
 
 
 def _crossovers(what_if: WhatIf) -> Table:
-    table = _table("Where fewer scans begin to pay", "", left=1)
-    for column in ("bytes", "storage bounds below", "beats all scans below"):
-        table.add_column(column, justify="right", no_wrap=True)
+    columns = ("bytes", "storage bounds below", "beats all scans below")
+    table = _table("Where fewer scans begin to pay", "", *columns)
     for crossover, cost in zip(what_if.crossovers, what_if.costs, strict=True):
         pays = crossover.pays_below_bytes_s
-        text = "–" if pays is None else f"{size(pays)}/s" if math.isfinite(pays) else "any speed"
+        text = "any speed" if crossover.pays == "always" else "–"
+        if pays is not None:
+            text = f"{size(pays)}/s"
         table.add_row(
             _scans(crossover.scans),
             _bytes(cost.bytes_per_image),
@@ -265,9 +265,8 @@ def _crossovers(what_if: WhatIf) -> Table:
 
 
 def _checks(what_if: WhatIf) -> Table:
-    table = _table("Predictions against throttled runs, images/s", "run")
-    for column in ("predicted", "measured", "error"):
-        table.add_column(column, justify="right", no_wrap=True)
+    columns = ("predicted", "measured", "error")
+    table = _table("Predictions against throttled runs, images/s", "run", *columns)
     for check in what_if.checks:
         table.add_row(
             f"{_scans(check.scans)}, {check.throttle}",

@@ -108,14 +108,15 @@ def test_crossovers_where_only_bytes_differ() -> None:
     found = {c.scans: c for c in what_if.crossovers}
     # All decode 1000 images/s: full fidelity needs 30 MB/s for them, of which 5 % may be missed.
     assert found[10].fetch_bound_below_bytes_s == pytest.approx(30e6 / 1.05, rel=0.05)
-    assert found[10].pays_below_bytes_s is None
+    assert (found[10].pays, found[5].pays) == ("never", "below")
     assert found[5].pays_below_bytes_s == pytest.approx(30e6 / 1.05, rel=0.05)
     assert found[1].fetch_bound_below_bytes_s == pytest.approx(1e6 / 1.05, rel=0.05)
 
 
 def test_what_decodes_faster_pays_at_any_speed_and_what_computes_slower_never() -> None:
     found = make_what_if(model(FALLING), NOW, [], []).crossovers
-    assert [c.pays_below_bytes_s for c in found] == [math.inf, math.inf, None]
+    assert [c.pays for c in found] == ["always", "always", "never"]
+    assert {c.pays_below_bytes_s for c in found} == {None}
     bound = make_what_if(model(FALLING, compute_s=0.1), NOW, [], []).crossovers
     assert bound[0].pays_below_bytes_s == pytest.approx(30_000 * 10 / 1.05, rel=0.05)
 

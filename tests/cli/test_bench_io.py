@@ -133,7 +133,7 @@ def test_comparing(dataset: Path, sample_set: Path) -> None:
     assert re.search(r"A / B = \d+\.\d\d \(from", result.stdout)
 
 
-def test_what_cannot_be(dataset: Path, tmp_path: Path) -> None:
+def test_what_cannot_be(dataset: Path, sample_set: Path, tmp_path: Path) -> None:
     for arguments, sentence in (
         ((), "Name a dataset"),
         ((tmp_path / "no",), "does not exist"),
@@ -148,6 +148,8 @@ def test_what_cannot_be(dataset: Path, tmp_path: Path) -> None:
         ((dataset, "--plot", tmp_path / "x.gif"), ".png or .svg"),
         ((dataset, "--arch", "lenet9000"), "no network"),
         ((dataset, "--compare", "pcr", "nothing"), "neither a folder nor a loader"),
+        ((dataset, "--compare", "pcr", "pcr:1", "--csv", tmp_path / "x"), "gives a ratio alone"),
+        ((sample_set, "--scans", "1", "--loader", "pytorch"), "has no scan groups"),
     ):
         result = invoke(*arguments)
         assert isinstance(result.exception, UsageError), result.output
