@@ -15,9 +15,9 @@ make_venv
 # Without a GPU, torch's build for CPUs will do: a tenth of the size of the one that pip takes.
 if ! command -v nvidia-smi >/dev/null && [[ ! -d $(echo "$venv"/lib/python*/site-packages)/torch ]]; then
     say "Installing torch for CPUs"
-    "$venv/bin/python" -m pip install --quiet --retries 1 \
+    "$venv/bin/python" -m pip install --quiet --retries 1 --no-deps \
         --index-url https://download.pytorch.org/whl/cpu \
-        "$(grep -om 1 'torch>=[^"]*' "$root/pyproject.toml")" ||
+        "$(grep -om 1 'torch>=[^"]*' "$root/pyproject.toml")" 2>/dev/null ||
         say "That index cannot be reached; pip's own torch will do"
 fi
 set_up analysis,plots,train

@@ -98,10 +98,11 @@ def _ours(options: TrainOptions, choice: DataChoice) -> dict[str, Any]:
     elif choice.loader == SYNTHETIC:
         variant = SYNTHETIC
     dataset = "sample" if choice.sample else path.dataset if choice.classes else SYNTHETIC
+    # Of stages, each has a path of its own, which says what it is.
+    names = {} if options.stage else {"dataset": dataset, "variant": variant}
     return {
         "scans": scans,
-        "dataset": dataset,
-        "variant": variant,
+        **names,
         "val_data": str(choice.val) if choice.val and not options.skip_validation else None,
         "val_scans": options.val_scans,
         "lanes": options.lanes,

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -388,7 +389,9 @@ def test_json_is_one_document_and_report_reads_the_log(pcr_set: Path) -> None:
 
 
 def test_stages_over_variants(sample_set: Path, pcr_set: Path, work: Path) -> None:
-    stages = ("--stage", f"{pcr_set}@0", "--stage", f"{pcr_set}@1")
+    again = work / "photos" / "pcr-again"
+    shutil.copytree(pcr_set, again)
+    stages = ("--stage", f"{pcr_set}@0", "--stage", f"{again}@1")
     dl2(*stages, *QUICK, "-e", 2, "-n", "regimen", "--skip-validation")
     folder = work / "logs" / "regimen"
     assert set(json.loads((folder / "regimen_log.json").read_text())) == {
@@ -397,6 +400,10 @@ def test_stages_over_variants(sample_set: Path, pcr_set: Path, work: Path) -> No
     for number in (0, 1):
         log = folder / f"experiment_report_stage_{number}.json"
         assert epochs(log) == [number]
+        assert first_record(log)["data"] == str((pcr_set, again)[number] / "train")
+    report = CliRunner().invoke(app, ["report", "logs", "--json"])
+    rows = json.loads(report.stdout)["tables"]["regimens"]
+    assert [row["stage"] for row in rows] == [0, 1]
     refused = dl2(*stages, *QUICK, "-e", 2, "-n", "regimen", code=1)
     assert "holds a run already" in str(refused.exception)
     mixed = ("--stage", f"{pcr_set}@0", "--stage", f"{sample_set}@1")
