@@ -16,6 +16,8 @@ from dl2cli.bench.pipeline import MAX_IMAGES, EpochShape
 from dl2cli.bench.reading import PCR_LOADERS, Reading, bytes_per_image
 from dl2cli.loaders import Loader
 
+_IDLE = 0.5  # of its time: such an accelerator does not hold decoding up
+
 
 def epoch_shape(loader: Loader, config: BenchConfig, reading: Reading) -> EpochShape:
     """Return the order in which a loader reads and decodes, at all fidelities."""
@@ -62,7 +64,8 @@ def make_model(
         compute: the step alone.
     """
     shape = epoch_shape(loader, config, subject)
-    costs = _costs(bytes_per_image(subject), [r for r in warm if _same(r.reading, subject)])
+    alone = [r for r in warm if _same(r.reading, subject)]
+    costs = _costs(bytes_per_image(subject), alone, _decoding_bound(trained, compute))
     model = Model(
         shape=shape,
         costs=costs,
@@ -84,10 +87,13 @@ def _same(reading: Reading, subject: Reading) -> bool:
 
 
 def _costs(
-    per_image: dict[int | None, float], warm: Sequence[LoadResult]
+    per_image: dict[int | None, float], warm: Sequence[LoadResult], trained: Sequence[LoadResult]
 ) -> dict[int | None, Cost]:
     """Return the cost at each fidelity; what was not measured lies between what was, by bytes."""
-    measured = {r.reading.scans: 1 / r.rate_img_s.median for r in warm}
+    runs: dict[int | None, list[float]] = {r.reading.scans: [] for r in warm}
+    for result in (*warm, *trained):
+        runs[result.reading.scans] += result.rate_img_s.runs
+    measured = {k: 1 / float(np.median(rates)) for k, rates in runs.items()}
     each_byte = float(np.median([_per_byte(r) for r in warm]))
     known = sorted((per_image[k], decode_s) for k, decode_s in measured.items())
     sizes, seconds = zip(*known, strict=True)
@@ -95,6 +101,13 @@ def _costs(
         k: Cost(k, size, float(np.interp(size, sizes, seconds)), each_byte, measured=k in measured)
         for k, size in per_image.items()
     }
+
+
+def _decoding_bound(trained: Sequence[LoadResult], compute: ComputeResult) -> Sequence[LoadResult]:
+    """Return the runs with a step elsewhere that is so fast that they measure decoding, too."""
+    if compute.shares_cores:
+        return ()
+    return [r for r in trained if r.rate_img_s.high < _IDLE * compute.rate_img_s.median]
 
 
 def _per_byte(result: LoadResult) -> float:
