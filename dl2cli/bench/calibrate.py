@@ -66,6 +66,8 @@ def make_model(
     shape = epoch_shape(loader, config, subject)
     alone = [r for r in warm if _same(r.reading, subject)]
     costs = _costs(bytes_per_image(subject), alone, _decoding_bound(trained, compute))
+    if shape.in_worker:  # what a worker decodes, it has fetched in the same time
+        costs = {k: replace(cost, fetch_s_per_byte=0.0) for k, cost in costs.items()}
     model = Model(
         shape=shape,
         costs=costs,

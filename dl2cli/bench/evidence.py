@@ -75,9 +75,11 @@ def situation(m: Measurement, model: Model, subject: Trained) -> Scenario:
     """Return storage as it is: the throttle, or what the loader's own cold reads gave."""
     if m.config.throttle:
         return throttled(m.config.throttle)
-    speed = subject.cold.fetch_bytes_s
-    if speed is None:
+    cold, warm = subject.cold.fetch_bytes_s, subject.warm.fetch_bytes_s
+    # What fetching from the cache costs is paid in any case, and in the model already.
+    if cold is None or warm is None or cold >= warm:
         return Scenario("as measured", math.inf)
+    speed = 1 / (1 / cold - 1 / warm)
     if not model.shape.in_worker:
         return Scenario("as measured", speed)
     # A worker waits for each file alone; together they get as much more.

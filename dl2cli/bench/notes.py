@@ -59,8 +59,8 @@ def _cache(m: Measurement, trained: Sequence[Trained]) -> Iterator[str]:
             "The cold runs were served from a cache below or in this kernel, not from the device: "
             "they say nothing of storage."
         )
-    subject = trained[-1]
-    size = bytes_per_image(subject.probe.reading)[subject.scans] * m.images
+    subject = m.plan.subject
+    size = bytes_per_image(subject)[subject.scans] * m.images
     if size < psutil.virtual_memory().available / 2:
         yield (
             f"The dataset ({size / 1e6:,.0f} MB) fits into this machine's memory: epochs after the "

@@ -125,9 +125,7 @@ def _other_loaders(advice: Advice) -> Iterator[Recommendation]:
     subject, model = advice.subject, advice.model
     for result in advice.warm:
         other = result.reading
-        if (other.loader, other.scans, other.workers) in {
-            (subject.loader, k, subject.workers) for k in model.costs
-        } or other.loader == subject.loader:
+        if other.loader == subject.loader or other.workers != subject.workers:
             continue
         if other.scans != subject.scans:
             continue

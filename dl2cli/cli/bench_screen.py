@@ -105,7 +105,8 @@ def _overview(result: BenchResult) -> Table:
             f"this program used {counters.process_cpu_pct / 100:.1f} cores, all programs "
             f"{counters.machine_cpu_pct / 100 * machine.cores:.1f}{disk}",
         )
-    table.add_row("measured", f"{result.repeat} times each, {result.wall_s:.0f} s in all")
+    times = f"{result.repeat} times each" if result.complete else "until it was interrupted"
+    table.add_row("measured", f"{times}, {result.wall_s:.0f} s in all")
     return table
 
 
@@ -247,8 +248,11 @@ def _predictions(what_if: WhatIf) -> Table:
 
 
 def _crossovers(what_if: WhatIf) -> Table:
-    columns = ("bytes", "storage bounds below", "beats all scans below")
-    table = _table("Where fewer scans begin to pay", "", *columns)
+    columns: tuple[str, ...] = ("bytes", "storage bounds below", "beats all scans below")
+    title = "Where fewer scans begin to pay"
+    if what_if.scans == (None,):
+        title, columns = "Where storage begins to bound", columns[:2]
+    table = _table(title, "", *columns)
     for crossover, cost in zip(what_if.crossovers, what_if.costs, strict=True):
         pays = crossover.pays_below_bytes_s
         text = "any speed" if crossover.pays == "always" else "–"
@@ -258,7 +262,7 @@ def _crossovers(what_if: WhatIf) -> Table:
             _scans(crossover.scans),
             _bytes(cost.bytes_per_image),
             f"{size(crossover.fetch_bound_below_bytes_s)}/s",
-            text,
+            *([text] if len(columns) == 3 else []),
             style=None if cost.measured else "dim",
         )
     return table
