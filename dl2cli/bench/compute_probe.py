@@ -170,9 +170,9 @@ class ComputeProbe:
         )
         self._runs: list[RunTimes] = []
 
-    def warm_up(self) -> None:
+    def warm_up(self) -> RunTimes:
         """Run two batches, uncounted: memory is taken and kernels are chosen."""
-        run(self._loader, self._step, Limit(batches=2), 0, self._config.data)
+        return run(self._loader, self._step, Limit(batches=2), 0, self._config.data)
 
     def measure(self) -> None:
         """Run once more."""

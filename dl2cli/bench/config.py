@@ -11,7 +11,7 @@ from dl2cli.errors import UsageError
 CPU_ARCH = "small_cnn"
 GPU_ARCH = "resnet50"
 BATCH_SIZE = 64
-SLOW_BATCH_SIZE = 32  # of a model on a CPU, where a step takes a second
+SLOW_BATCH_SIZE = 16  # of a model on a CPU, where a step takes a second
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def draw_curves(what_if: WhatIf, title: str, path: Path) -> None:
         megabytes = [bandwidth / 1e6 for bandwidth in curve.bandwidth_bytes_s]
         axes.plot(megabytes, curve.rate_img_s, marker="o", markersize=3, label=label)
     if what_if.now.bandwidth_bytes_s < float("inf"):
-        axes.axvline(what_if.now.bandwidth_bytes_s / 1e6, color="grey", linestyle=":")
+        axes.axvline(what_if.now.bandwidth_bytes_s / 1e6, color="grey", linestyle=":", label="here")
     axes.set(xscale="log", xlabel="bandwidth of storage (MB/s)", ylabel="images/s", title=title)
     axes.set_ylim(bottom=0)
     axes.grid(visible=True, alpha=0.3)

@@ -69,6 +69,12 @@ def _cache(m: Measurement, trained: Sequence[Trained]) -> Iterator[str]:
 
 
 def _subject(m: Measurement, subject: Trained) -> Iterator[str]:
+    if m.untrained:
+        left_out = ", ".join(f"k={reading.scans}" for reading in m.untrained)
+        yield (
+            f"Loading alone at {left_out} is more than 5 times as fast as the step: it was not run "
+            "with it, because it can make no difference."
+        )
     if not subject.cold.whole_epoch:
         yield (
             f"Runs of {subject.probe.reading.name} were cut to {subject.cold.images:,} of "

@@ -20,7 +20,7 @@ from dl2cli.bench.config import BATCH_SIZE, SLOW_BATCH_SIZE, BenchConfig, usable
 from dl2cli.bench.counters import Sampler
 from dl2cli.bench.loader_probe import Condition, LoaderProbe
 from dl2cli.bench.model import Model
-from dl2cli.bench.reading import Plan, count_images, data_files, find_data, make_plan
+from dl2cli.bench.reading import Plan, Reading, count_images, data_files, find_data, make_plan
 from dl2cli.bench.result import BenchInterrupted, BenchResult, Machine
 from dl2cli.bench.scenario import Scenario
 from dl2cli.bench.storage import measure_storage
@@ -37,6 +37,7 @@ from dl2cli.loaders.base import require_torch
 
 _STORAGE_S = 8.0
 _ALTERNATIVES_S = 15.0
+_FAR = 5  # times as fast as the step: what a loader then does makes no difference
 _FEWEST_STEPS = 4  # of an epoch, where the batch size is ours to choose
 
 
@@ -92,6 +93,8 @@ class Measurement:
         self.compute = ComputeProbe(config, self.step)
         self.loading: dict[str, LoaderProbe] = {}
         self.training: dict[str, LoaderProbe] = {}
+        self.trained: list[Reading] = []
+        self.untrained: list[Reading] = []
         self.storage: StorageReport | None = None
         self.alternatives: tuple[Alternative, ...] = ()
         self.model: Model | None = None
@@ -144,20 +147,13 @@ class Measurement:
         """Make the probes, and run each once, uncounted."""
         config, plan = self.config, self.plan
         self._progress.report("runs", 0.0, "the model's step")
-        self.compute.warm_up()
+        step_img_s = self.compute.warm_up().rate_img_s
         total = (config.repeat + 1) * (len(plan.readings) + 2 * len(plan.trained) + 1)
         for done, reading in enumerate(plan.readings):
             self._progress.report("runs", done / total, f"{reading.name}, first run")
-            try:
-                probe = LoaderProbe(config, reading, self.files)
-                probe.warm_up()
-            except Dl2Error as error:
-                if reading.loader == plan.subject.loader:
-                    raise
-                self.notes.append(f"{reading.name} was left out: {error}")
-                continue
-            self.loading[reading.name] = probe
-        for done, reading in enumerate(plan.trained, start=len(plan.readings)):
+            self._probe_loading(reading, step_img_s)
+        for reading in self.trained:
+            done += 1
             self._progress.report("runs", done / total, f"{reading.name}, first run with the model")
             probe = LoaderProbe(
                 config,
@@ -168,6 +164,25 @@ class Measurement:
             )
             probe.warm_up()
             self.training[reading.name] = probe
+
+    def _probe_loading(self, reading: Reading, step_img_s: float) -> None:
+        """Make the probe of a loader alone, and decide whether it is trained with, too."""
+        subject = self.plan.subject
+        try:
+            probe = LoaderProbe(self.config, reading, self.files)
+            times = probe.warm_up()
+        except Dl2Error as error:
+            if reading.loader == subject.loader:
+                raise
+            self.notes.append(f"{reading.name} was left out: {error}")
+            return
+        self.loading[reading.name] = probe
+        if reading not in self.plan.trained:
+            return
+        if reading == subject or self.config.throttle or times.rate_img_s < _FAR * step_img_s:
+            self.trained.append(reading)
+        else:
+            self.untrained.append(reading)
 
     def _rounds(self) -> None:
         """Measure each run once a round."""

@@ -77,7 +77,7 @@ def bench_io(
         int | None,
         typer.Option(
             "--batch-size", "-b", min=1, help="Images a step.",
-            show_default="64; 32 for a model on a CPU",
+            show_default="64; 16 for a model on a CPU",
         ),
     ] = None,
     size: Annotated[int, typer.Option(min=8, help="Side of the images that are computed.")] = 224,
@@ -96,7 +96,7 @@ def bench_io(
     throttle: Annotated[
         str | None,
         typer.Option(
-            metavar="100MB/s,latency=10ms", help="Read no faster than this, for real.",
+            metavar="LIMITS", help="Read no faster than this, for real: 100MB/s,latency=10ms.",
             show_default=False,
         ),
     ] = None,

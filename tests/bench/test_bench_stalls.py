@@ -56,7 +56,8 @@ def test_limits() -> None:
     assert Limit(batches=3).reached(3, 0.0)
     assert not Limit(batches=3).reached(2, 1e9)
     assert Limit(run_s=1.0).reached(2, 1.1)
-    assert not Limit(run_s=1.0).reached(1, 100.0)
+    assert not Limit(run_s=1.0).reached(1, 1.1)
+    assert Limit(run_s=1.0).reached(1, 100.0)
     # A run of a known length is only cut when it takes far longer than it should.
     assert not Limit(batches=10, run_s=1.0).reached(5, 4.0)
     assert Limit(batches=10, run_s=1.0).reached(5, 6.0)
