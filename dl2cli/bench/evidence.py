@@ -125,7 +125,7 @@ def wanted_checks(m: Measurement, model: Model) -> list[tuple[LoaderProbe, str]]
         share = (0.5, 1.0, 0.25, 2.0)[number // len(chosen) % 4]
         throttle = str(Throttle(float(f"{max(share * middle, lowest):.2g}")))
         wanted.append((chosen[number % len(chosen)], throttle))
-    return wanted
+    return list(dict.fromkeys(wanted))
 
 
 def check(model: Model, probe: LoaderProbe, throttle: str, condition: str) -> Check:
