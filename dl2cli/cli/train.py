@@ -103,7 +103,10 @@ def _prepare(options: TrainOptions, output: Output) -> tuple[TrainConfig, list[S
         train_folder.make_ready(config, overwrite=options.overwrite)
         for text in (*(each.why for each in choices), sentence):
             _say(output, text)
-    require_torch()  # last: all that can be refused without it is refused at once
+    torch = require_torch()  # last: all that can be refused without it is refused at once
+    on_cpu = config.device == "cpu" or not torch.cuda.is_available()
+    if config.precision.amp and on_cpu and _is_first():
+        _say(output, "--amp makes a CPU slower, float16 by far: it is meant for GPUs.")
     config = replace(config, parameters=parameters(options, choice, basics, config))
     return config, _stages(options, choices)
 

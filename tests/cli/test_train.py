@@ -109,8 +109,13 @@ def epochs(log: Path) -> list[int]:
     return list(dict.fromkeys(step[1] for step in steps if step[0] == "E"))
 
 
-def test_the_published_command_line_word_for_word(sample_set: Path) -> None:
+def test_the_published_command_line_word_for_word(
+    sample_set: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = prepare("-d", sample_set, *PUBLISHED.split())
+    told = capsys.readouterr().err
+    assert f"Data: the ImageFolder {sample_set}/train; loader dali-cpu." in told.replace("\n", " ")
+    assert ("--amp makes a CPU slower" in told) != torch.cuda.is_available()
     assert (config.model.arch, config.model.num_classes) == ("resnet50", 6)
     assert (config.data.loader, config.data.workers, config.data.batch_size) == ("dali-cpu", 8, 256)
     assert (config.epochs, config.print_freq, config.lr.epochs) == (50, 100, 50)
