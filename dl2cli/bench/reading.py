@@ -70,6 +70,8 @@ class Reading:
                 seed=config.seed,
                 workers=self.workers,
                 scans=self.scans,
+                # Runs here are short: the start of processes would be most of what they cost.
+                persistent_workers=True,
                 throttle=Throttle.parse(self.throttle) if self.throttle else None,
             ),
         )

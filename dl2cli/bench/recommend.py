@@ -148,8 +148,14 @@ def _other_forms(advice: Advice) -> Iterator[Recommendation]:
             decode_s=at_hand.decode_s * other.relative_decode,
             fetch_s_per_byte=at_hand.fetch_s_per_byte,
         )
-        service = replace(model, costs={subject.scans: cost}).service(subject.scans, advice.now)
-        predicted = long_run_rate(cost.bytes_per_image, SMALL_RECORD, service)
+        converted = replace(model, costs={subject.scans: cost})
+        if model.shape.in_worker:
+            service = converted.service(subject.scans, advice.now)
+            predicted = long_run_rate(cost.bytes_per_image, SMALL_RECORD, service)
+        else:
+            sizes = [size * other.relative_bytes for size in model.shape.visit_bytes[subject.scans]]
+            shape = replace(model.shape, visit_bytes={subject.scans: sizes})
+            predicted = replace(converted, shape=shape).predict(subject.scans, advice.now)
         script = "" if other.script == "default" else f" --scan-script {other.script}"
         is_full = other.scans == other.groups
         full = "all scan groups" if is_full else f"{other.scans} of {other.groups} scan groups"
