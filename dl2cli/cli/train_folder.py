@@ -81,11 +81,13 @@ def make_ready(config: TrainConfig, *, overwrite: bool) -> None:
     """Refuse to write over an earlier run, unless asked: then its files are removed.
 
     Raises:
-        UsageError: there is one; the sentence names the ways out.
+        UsageError: there is one (the sentence names the ways out), or no checkpoint to go on from.
         StorageError: the files cannot be removed.
     """
     earlier = list(_logs(config))
     resume = config.checkpoint.resume
+    if resume is not None and not resume.exists():
+        raise UsageError(f"There is no checkpoint {resume}.")
     goes_on = resume is not None and _of_checkpoint(resume).resolve() == config.folder.resolve()
     if goes_on or not earlier:
         return

@@ -204,6 +204,7 @@ def _splits(root: Path) -> tuple[Path, Path | None]:
         splits = find_splits(root)
         if "" in splits:
             _check_is_dataset(root)
+            _check_is_one(root)
             return root, None
     # A folder with a training set of one kind may hold a validation set of the other.
     for name in SPLIT_NAMES[1:]:
@@ -222,6 +223,17 @@ def _check_is_dataset(path: Path) -> None:
         f"{path} holds no dataset: expected a PCR dataset (PCR.db), one folder a class, or train/ "
         f"and val/ of either kind{_listing(path)}."
     )
+
+
+def _check_is_one(root: Path) -> None:
+    """Refuse a folder of datasets, which would pass for an ImageFolder with their names as classes.
+
+    The first folders tell: all of them could be thousands of classes, each with its files.
+    """
+    first = [root / name for name in class_names(root)[:SHOWN]]
+    datasets = [path for path in first if is_pcr_dataset(path) or "train" in find_splits(path)]
+    if datasets:
+        raise UsageError(f"{root} holds several datasets; name one of them, as {datasets[0]}.")
 
 
 def _check_fits(root: Path, loader: str, *, is_pcr: bool) -> None:
@@ -269,7 +281,7 @@ def _nearby(path: Path) -> str:
     names = _names(parent)
     alike = difflib.get_close_matches(missing, names, n=1, cutoff=0.6)
     if alike:
-        return f"; did you mean {parent / alike[0]}?".removesuffix("?")
+        return f"; there is {parent / alike[0]}"
     return f"; {parent} {_content(names)}" if names else ""
 
 

@@ -310,8 +310,13 @@ def test_names_and_folders(pcr_set: Path, work: Path, monkeypatch: pytest.Monkey
     assert prepare("-d", pcr_set, "-n", "a/b", "--workspace", "w").folder == Path("w/a/b")
     monkeypatch.setenv("DL2_HOME", str(work / "home"))
     assert prepare("-d", pcr_set, "-n", "run").folder == work / "home" / "logs" / "run"
-    resumed = prepare("-d", pcr_set, "--resume", "elsewhere/run/checkpoint.pth.tar")
-    assert resumed.folder == Path("elsewhere/run")
+    checkpoint = work / "elsewhere" / "run" / "checkpoint.pth.tar"
+    with pytest.raises(UsageError, match="There is no checkpoint"):
+        prepare("-d", pcr_set, "--resume", checkpoint)
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    assert prepare("-d", pcr_set, "--resume", checkpoint).folder == checkpoint.parent
+    assert prepare("-d", pcr_set, "--resume", checkpoint.parent).folder == checkpoint.parent
 
 
 def test_ranks_agree_on_a_name_and_share_the_cores(

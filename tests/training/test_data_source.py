@@ -110,7 +110,7 @@ def test_the_commands_that_help_are_quoted_for_the_shell(sample_set, tmp_path):
 
 
 def test_a_typo_says_what_is_near(sample_set):
-    with pytest.raises(UsageError, match=r"There is no .*/trian; did you mean .*/train\."):
+    with pytest.raises(UsageError, match=r"There is no .*/trian; there is .*/train\."):
         find_data(sample_set / "trian", None)
     with pytest.raises(UsageError, match=r"There is no .*; .* holds train, val\."):
         find_data(sample_set / "photographs" / "2024", None)
@@ -128,6 +128,15 @@ def test_a_folder_that_is_no_dataset(tmp_path):
         find_data(tmp_path, None)
     with pytest.raises(UsageError, match="is not a folder"):
         find_data(tmp_path / "notes.txt", None)
+
+
+def test_a_folder_of_datasets_is_no_dataset(sample_set, pcr_set, tmp_path):
+    shutil.copytree(sample_set, tmp_path / "raw")
+    with pytest.raises(UsageError, match=r"holds several datasets; name one of them, as .*/raw\."):
+        find_data(tmp_path, None)
+    shutil.copytree(pcr_set / "val", tmp_path / "few")
+    with pytest.raises(UsageError, match=r"several datasets; .* as .*/few\."):
+        find_data(tmp_path, None)
 
 
 def test_an_unfinished_conversion_is_refused(pcr_set, tmp_path):
