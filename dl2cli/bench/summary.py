@@ -72,6 +72,8 @@ class _Conclusions:
     def verdict(self) -> Verdict:
         subject, throttle = self.subject, self.m.config.throttle
         where = f"throttled to {throttle}" if throttle else "from cold storage"
+        if not subject.cold.whole_epoch:
+            where += ", over a whole epoch"
         # What the data path gives when compute costs nothing: measured from memory, at most.
         free = replace(self.model, compute_s=0.0, shares_cores=False)
         alone = self.m.loading[self.m.plan.subject.name].rates("warm").median
