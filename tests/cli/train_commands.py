@@ -1,0 +1,54 @@
+"""`dl2 train` within the tests' process: parsed, prepared, or run; and what its log says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.testing import CliRunner
+
+from dl2cli.cli import train as train_command
+from dl2cli.cli.main import app
+from dl2cli.cli.output import Output
+from dl2cli.cli.train_options import ALIASES, TrainOptions, command
+from dl2cli.errors import UsageError
+from dl2cli.training.config import TrainConfig
+
+QUICK = ("-a", "small_cnn", "--image-size", "32", "-b", "4", "-w", "1", "--device", "cpu")
+
+
+def parse(*arguments: object) -> TrainOptions:
+    seen: list[TrainOptions] = []
+    program = typer.Typer()
+    names = {"token_normalize_func": lambda name: ALIASES.get(name, name)}
+    program.command(context_settings=names)(command(seen.append, {}))
+    run = CliRunner().invoke(program, [str(argument) for argument in arguments])
+    if isinstance(run.exception, UsageError):
+        raise run.exception
+    assert run.exit_code == 0, run.output
+    return seen[0]
+
+
+def prepare(*arguments: object) -> TrainConfig:
+    return train_command._prepare(parse(*arguments), Output())[0]
+
+
+def dl2(*arguments: object, code: int = 0) -> Any:
+    run = CliRunner().invoke(app, ["train", *(str(argument) for argument in arguments)])
+    assert run.exit_code == code, (run.output, run.exception)
+    return run
+
+
+def first_record(log: Path) -> dict[str, Any]:
+    record = json.loads(log.read_text().partition("\n")[0].removeprefix("DLLL "))
+    assert record["step"] == ["P"]
+    data: dict[str, Any] = record["data"]
+    return data
+
+
+def epochs(log: Path) -> list[int]:
+    records = [json.loads(line[5:]) for line in log.read_text().splitlines()]
+    steps = [record["step"] for record in records if record["type"] == "LOG"]
+    return list(dict.fromkeys(step[1] for step in steps if step[0] == "E"))
