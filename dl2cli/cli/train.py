@@ -47,8 +47,8 @@ def register(app: typer.Typer) -> None:
     """Add `dl2 train` to the program."""
     entry = command(train, settings.shown_defaults())
     # Other names of the same options; in the help, they would crowd out its words.
-    settings_ = {"token_normalize_func": lambda name: ALIASES.get(name, name)}
-    app.command("train", help=help_text(_HELP), context_settings=settings_)(entry)
+    context = {"token_normalize_func": lambda name: ALIASES.get(name, name)}
+    app.command("train", help=help_text(_HELP), context_settings=context)(entry)
 
 
 def train(options: TrainOptions) -> None:
@@ -99,16 +99,19 @@ def _prepare(options: TrainOptions, output: Output) -> tuple[TrainConfig, list[S
     basics = replace(basics, arch=canonical_arch(basics.arch))
     folder = train_folder.choose(options, choice, basics)
     config = settings.train_config(options, choice, basics, folder)
+    config = replace(config, parameters=parameters(options, choice, basics, config))
+    stages = _stages(options, choices)
     if _is_first():
-        train_folder.make_ready(config, overwrite=options.overwrite)
+        earlier = train_folder.check_free(config, overwrite=options.overwrite)
         for text in (*(each.why for each in choices), sentence):
             _say(output, text)
-    torch = require_torch()  # last: all that can be refused without it is refused at once
-    on_cpu = config.device == "cpu" or not torch.cuda.is_available()
-    if config.precision.amp and on_cpu and _is_first():
-        _say(output, "--amp makes a CPU slower, float16 by far: it is meant for GPUs.")
-    config = replace(config, parameters=parameters(options, choice, basics, config))
-    return config, _stages(options, choices)
+    torch = require_torch()  # late: all that can be refused without it is refused at once
+    if _is_first():
+        train_folder.remove(earlier)  # last: whatever was refused has left it alone
+        on_cpu = config.device == "cpu" or not torch.cuda.is_available()
+        if config.precision.amp and on_cpu:
+            _say(output, "--amp makes a CPU slower, float16 by far: it is meant for GPUs.")
+    return config, stages
 
 
 def _find(options: TrainOptions, output: Output) -> list[DataChoice]:

@@ -77,20 +77,19 @@ def _run_start() -> float:
     return float(psutil.Process(os.getppid()).create_time())
 
 
-def make_ready(config: TrainConfig, *, overwrite: bool) -> None:
-    """Refuse to write over an earlier run, unless asked: then its files are removed.
+def check_free(config: TrainConfig, *, overwrite: bool) -> list[Path]:
+    """Return the files of an earlier run in the folder, which may be there only if asked for.
 
     Raises:
         UsageError: there is one (the sentence names the ways out), or no checkpoint to go on from.
-        StorageError: the files cannot be removed.
     """
-    earlier = list(_logs(config))
     resume = config.checkpoint.resume
     if resume is not None and not resume.exists():
         raise UsageError(f"There is no checkpoint {resume}.")
     goes_on = resume is not None and _of_checkpoint(resume).resolve() == config.folder.resolve()
+    earlier = list(_logs(config))
     if goes_on or not earlier:
-        return
+        return []
     if not overwrite:
         folder = shlex.quote(str(config.folder))
         raise UsageError(
@@ -100,11 +99,16 @@ def make_ready(config: TrainConfig, *, overwrite: bool) -> None:
     checkpoint = Path(config.checkpoint.filename)
     stem = checkpoint.name.partition(".")[0]
     patterns = (*_FILES, checkpoint.name, f"{stem}_[0-9]*.pth.tar", "checkpoint_epoch_*.pth.tar")
-    try:
-        for path in (*earlier, *(p for each in patterns for p in config.folder.glob(each))):
+    return earlier + [path for pattern in patterns for path in config.folder.glob(pattern)]
+
+
+def remove(files: list[Path]) -> None:
+    """Remove an earlier run's files. Raises StorageError."""
+    for path in files:
+        try:
             path.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(f"{config.folder}: {error.strerror}.") from error
+        except OSError as error:
+            raise StorageError(f"{path} cannot be removed: {error.strerror}.") from error
 
 
 def _logs(config: TrainConfig) -> Iterator[Path]:
