@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest import MonkeyPatch as Patch
 
@@ -87,6 +87,7 @@ def test_a_cache_takes_its_share_off_the_fetching() -> None:
 seconds = st.floats(1e-5, 1e-2)
 
 
+@settings(max_examples=20)
 @given(st.floats(1e5, 1e9), seconds, seconds)
 def test_a_long_epoch_comes_to_the_minimum_of_three_rates(
     bandwidth: float, decode_s: float, compute_s: float
@@ -98,6 +99,7 @@ def test_a_long_epoch_comes_to_the_minimum_of_three_rates(
     assert found == pytest.approx(expected, rel=0.05)
 
 
+@settings(max_examples=30)
 @given(st.floats(1e5, 1e9), seconds, seconds, st.integers(1, 64), st.booleans())
 def test_nothing_gets_slower_with_faster_parts(
     bandwidth: float, decode_s: float, compute_s: float, images: int, in_worker: bool

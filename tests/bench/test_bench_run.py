@@ -95,7 +95,7 @@ def test_a_slow_accelerator_is_found(small: Path) -> None:
 
 def test_a_real_model_on_plain_files(large: Path) -> None:
     folder = large.parent / "photos"
-    result = measure(folder, None, loaders=("pytorch",), image_size=64, scans=(), run_s=0.3)
+    result = measure(folder, None, loaders=("pytorch",), image_size=32, scans=(), run_s=0.1)
     assert result.compute is not None
     assert (result.compute.arch, result.compute.device) == ("small_cnn", "cpu")
     assert any("on the CPU" in note for note in result.notes)

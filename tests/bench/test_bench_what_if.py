@@ -26,8 +26,8 @@ def model(decode_s: dict[int, float], compute_s: float = 1e-4, **changes: object
     """A long epoch of records of 8 images, at three fidelities."""
     shape = EpochShape(
         batch_size=8,
-        visit=np.arange(1600) // 8,
-        visit_bytes={k: [8 * size] * 200 for k, size in SIZES.items()},
+        visit=np.arange(800) // 8,
+        visit_bytes={k: [8 * size] * 100 for k, size in SIZES.items()},
         max_visits=4,
         prefetch=3,
         fetchers=1,
@@ -35,7 +35,7 @@ def model(decode_s: dict[int, float], compute_s: float = 1e-4, **changes: object
         workers=2,
     )
     costs: dict[int | None, Cost] = {k: Cost(k, SIZES[k], decode_s[k], 0.0) for k in SIZES}
-    options = {"images": 1600, "cores": 2, "shares_cores": False, **changes}
+    options = {"images": 800, "cores": 2, "shares_cores": False, **changes}
     return Model(shape=shape, costs=costs, compute_s=compute_s, **options)  # type: ignore[arg-type]
 
 
@@ -71,28 +71,28 @@ def test_a_question_changes_what_it_names() -> None:
 def test_throughput_follows_the_bytes_where_storage_bounds() -> None:
     m = model(EQUAL)
     slow = Scenario("", 1e6)
-    assert m.predict(10, slow) == pytest.approx(1e6 / 30_000, rel=0.02)
-    assert m.predict(5, slow) / m.predict(10, slow) == pytest.approx(3.0, rel=0.02)
+    assert m.predict(10, slow) == pytest.approx(1e6 / 30_000, rel=0.03)
+    assert m.predict(5, slow) / m.predict(10, slow) == pytest.approx(3.0, rel=0.03)
 
 
 def test_other_resources() -> None:
     m = model(FALLING)
     fast = Scenario("", math.inf)
-    assert m.predict(10, fast) == pytest.approx(250, rel=0.02)
-    assert m.predict(10, Scenario("", math.inf, cores=4)) == pytest.approx(500, rel=0.02)
+    assert m.predict(10, fast) == pytest.approx(250, rel=0.03)
+    assert m.predict(10, Scenario("", math.inf, cores=4)) == pytest.approx(500, rel=0.03)
     slow_gpu = Scenario("", math.inf, accelerator_img_s=50)
-    assert m.predict(1, slow_gpu) == pytest.approx(50, rel=0.02)
-    half = Scenario("", 1e6, cache_bytes=0.5 * 1600 * 30_000)
-    assert m.predict(10, half) == pytest.approx(2e6 / 30_000, rel=0.02)
+    assert m.predict(1, slow_gpu) == pytest.approx(50, rel=0.03)
+    half = Scenario("", 1e6, cache_bytes=0.5 * 800 * 30_000)
+    assert m.predict(10, half) == pytest.approx(2e6 / 30_000, rel=0.03)
 
 
 def test_a_model_on_the_decoders_cores_adds_up() -> None:
     m = model(FALLING, compute_s=0.004, shares_cores=True)
-    assert m.predict(10, Scenario("", math.inf)) == pytest.approx(125, rel=0.02)
+    assert m.predict(10, Scenario("", math.inf)) == pytest.approx(125, rel=0.03)
     gains = m.gains(10, Scenario("", math.inf))
-    assert (gains.storage, gains.prep, gains.compute) == pytest.approx((1, 2, 2), rel=0.02)
+    assert (gains.storage, gains.prep, gains.compute) == pytest.approx((1, 2, 2), rel=0.03)
     elsewhere = Scenario("", math.inf, accelerator_img_s=1e6)
-    assert m.predict(10, elsewhere) == pytest.approx(250, rel=0.02)
+    assert m.predict(10, elsewhere) == pytest.approx(250, rel=0.03)
 
 
 @pytest.mark.parametrize(
@@ -107,10 +107,10 @@ def test_crossovers_where_only_bytes_differ() -> None:
     what_if = make_what_if(model(EQUAL), NOW, [], [])
     found = {c.scans: c for c in what_if.crossovers}
     # All decode 1000 images/s: full fidelity needs 30 MB/s for them, of which 5 % may be missed.
-    assert found[10].fetch_bound_below_bytes_s == pytest.approx(30e6 / 1.05, rel=0.05)
+    assert found[10].fetch_bound_below_bytes_s == pytest.approx(30e6 / 1.05, rel=0.06)
     assert (found[10].pays, found[5].pays) == ("never", "below")
-    assert found[5].pays_below_bytes_s == pytest.approx(30e6 / 1.05, rel=0.05)
-    assert found[1].fetch_bound_below_bytes_s == pytest.approx(1e6 / 1.05, rel=0.05)
+    assert found[5].pays_below_bytes_s == pytest.approx(30e6 / 1.05, rel=0.06)
+    assert found[1].fetch_bound_below_bytes_s == pytest.approx(1e6 / 1.05, rel=0.06)
 
 
 def test_what_decodes_faster_pays_at_any_speed_and_what_computes_slower_never() -> None:
@@ -118,7 +118,7 @@ def test_what_decodes_faster_pays_at_any_speed_and_what_computes_slower_never() 
     assert [c.pays for c in found] == ["always", "always", "never"]
     assert {c.pays_below_bytes_s for c in found} == {None}
     bound = make_what_if(model(FALLING, compute_s=0.1), NOW, [], []).crossovers
-    assert bound[0].pays_below_bytes_s == pytest.approx(30_000 * 10 / 1.05, rel=0.05)
+    assert bound[0].pays_below_bytes_s == pytest.approx(30_000 * 10 / 1.05, rel=0.06)
 
 
 def test_curves_rise_to_a_plateau_and_cover_the_bend() -> None:
@@ -127,7 +127,7 @@ def test_curves_rise_to_a_plateau_and_cover_the_bend() -> None:
         assert list(curve.rate_img_s) == sorted(curve.rate_img_s)
     full = what_if.curves[-1]
     assert full.rate_img_s[0] < 0.1 * full.rate_img_s[-1]
-    assert full.rate_img_s[-1] == pytest.approx(full.rate_img_s[-2], rel=0.05)
+    assert full.rate_img_s[-1] == pytest.approx(full.rate_img_s[-2], rel=0.06)
     assert what_if.predictions[0].scenario is NOW
     assert what_if.predictions[-1].scenario.name == "cores=8"
     assert what_if.median_error is None
@@ -148,11 +148,11 @@ def test_advice_is_ranked_by_gain_and_scaled_to_what_was_measured(monkeypatch: P
     assert [r.gain for r in found] == sorted((r.gain for r in found), reverse=True)
     by_command = {r.command: r for r in found}
     five = by_command["dl2 train --data '/a b' --loader pcr --scans 5 --workers 2"]
-    assert five.gain == pytest.approx(3.0, rel=0.02)
+    assert five.gain == pytest.approx(3.0, rel=0.03)
     assert five.rate_img_s == pytest.approx(100 * five.gain)
     assert "33% of the bytes, MS-SSIM 0.991" in five.change
     storage = by_command[None]
-    assert storage.gain == pytest.approx(30, rel=0.05)  # 1000 images/s instead of 33
+    assert storage.gain == pytest.approx(30, rel=0.06)  # 1000 images/s instead of 33
 
 
 def test_more_workers_where_there_are_cores(monkeypatch: Patch) -> None:
@@ -160,7 +160,7 @@ def test_more_workers_where_there_are_cores(monkeypatch: Patch) -> None:
     monkeypatch.setattr("dl2cli.bench.recommend.usable_cores", lambda: 8)
     found = recommend(advice(model(FALLING, cores=2), Scenario("", 1e9)))
     (workers,) = (r for r in found if "8 workers" in r.change)
-    assert workers.gain == pytest.approx(4.0, rel=0.05)
+    assert workers.gain == pytest.approx(4.0, rel=0.06)
     assert workers.command == "dl2 train --data '/a b' --loader pcr --scans 10 --workers 8"
 
 
@@ -168,12 +168,13 @@ def test_smaller_records_where_an_epoch_is_a_few(monkeypatch: Patch) -> None:
     monkeypatch.setattr(pcr, "open", lambda path: Opened())
     m = model(EQUAL)
     one = replace(
-        m.shape, visit=np.zeros(1600, np.int64), visit_bytes={k: [1600 * SIZES[k]] for k in SIZES}
+        m.shape, visit=np.zeros(800, np.int64), visit_bytes={k: [800 * SIZES[k]] for k in SIZES}
     )
     m = replace(m, shape=one)
     found = recommend(advice(m, Scenario("", 30e6)))  # fetching takes as long as decoding
     (smaller,) = (r for r in found if "records of 128" in r.change)
-    assert smaller.gain == pytest.approx(2.0, rel=0.1)
+    # All fetched and then all decoded takes 2; with seven records, only the first is not overlapped.
+    assert smaller.gain == pytest.approx(2 / (1 + 1 / 7), rel=0.03)
     assert smaller.command == "dl2 convert SOURCE OUT --images-per-record 128"
 
 
