@@ -173,7 +173,7 @@ def test_smaller_records_where_an_epoch_is_a_few(monkeypatch: Patch) -> None:
     m = replace(m, shape=one)
     found = recommend(advice(m, Scenario("", 30e6)))  # fetching takes as long as decoding
     (smaller,) = (r for r in found if "records of 128" in r.change)
-    # All fetched and then all decoded takes 2; with seven records, only the first is not overlapped.
+    # Fetching all, then decoding all takes 2; of seven records only the first is not overlapped.
     assert smaller.gain == pytest.approx(2 / (1 + 1 / 7), rel=0.03)
     assert smaller.command == "dl2 convert SOURCE OUT --images-per-record 128"
 
