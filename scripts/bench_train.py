@@ -3,9 +3,8 @@
     scripts/bench_train.py [--arch resnet18] [--image-size 96] [--batch-size 32] [--steps 20]
     scripts/bench_train.py --stalls DATASET [--rates 1MB/s,2MB/s]
 
-Each round times the same number of training steps in a bare loop and in `dl2cli.training` with the
-synthetic loader, in turn, in one process; and the time from nothing to the first steps in a process
-of its own. The figures are medians over rounds of ratios within a round.
+Steps of `dl2cli.training` with the synthetic loader and steps of a bare loop are made in turn, one
+by one, in one process; then processes of their own make the first steps of each, from nothing.
 
 With `--stalls` a PCR dataset is read as from slow storages: the share of stalls that the run log
 has, beside the difference between that run and the same run on the synthetic loader.
@@ -14,6 +13,7 @@ has, beside the difference between that run and the same run on the synthetic lo
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -21,6 +21,8 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as dl2 train does; torch reads it at import
 
 import torch
 
@@ -46,33 +48,64 @@ class Options:
     steps: int
 
 
-def bare_loop(options: Options) -> float:
-    """Return the seconds of a step in the shortest loop that trains."""
-    torch.manual_seed(0)
-    model = create_model(ModelConfig(arch=options.arch, num_classes=CLASSES)).train()
-    sgd = {"lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4, "fused": True}  # as dl2 has it
-    optimizer = torch.optim.SGD(model.parameters(), **sgd)
-    images = torch.rand(options.batch_size, 3, options.image_size, options.image_size)
-    labels = torch.randint(0, CLASSES, (options.batch_size,))
-    for step in range(WARM_UP + options.steps):
-        if step == WARM_UP:
-            start = time.perf_counter()
-        loss = torch.nn.functional.cross_entropy(model(images), labels)
+class BareLoop:
+    """The shortest loop that trains, a step at a time."""
+
+    def __init__(self, options: Options) -> None:
+        """Make a model, an optimiser as dl2 has it, and a batch."""
+        torch.manual_seed(0)
+        self.model = create_model(ModelConfig(arch=options.arch, num_classes=CLASSES)).train()
+        sgd = {"lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4, "fused": True}
+        self.optimizer = torch.optim.SGD(self.model.parameters(), **sgd)
+        self.images = torch.rand(options.batch_size, 3, options.image_size, options.image_size)
+        self.labels = torch.randint(0, CLASSES, (options.batch_size,))
+
+    def step(self) -> None:
+        """Train with the batch."""
+        loss = torch.nn.functional.cross_entropy(self.model(self.images), self.labels)
         loss.backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-    return (time.perf_counter() - start) / options.steps
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
 
 
-class Stopwatch(Observer):
-    """Takes the time behind the warm-up and behind the last step."""
+class Alternation(Observer):
+    """Makes a bare step after each step of dl2, and takes the time of both.
 
-    def __init__(self) -> None:
-        self.times: list[float] = []
+    So a machine that is busy now and then is as busy for the one as for the other.
+    """
+
+    def __init__(self, bare: BareLoop | None) -> None:
+        """Without a bare loop, nothing is added to the run."""
+        self.bare = bare
+        self.pairs: list[tuple[Moment, Moment]] = []  # what a step of each took: dl2, bare
+        self.begun: Moment | None = None
 
     def stepped(self, report: StepReport) -> None:
-        """Take the time."""
-        self.times.append(time.perf_counter())
+        """End a step of dl2, make a bare one, and begin the next."""
+        if self.bare is None:
+            return
+        ended = Moment.now()
+        self.bare.step()
+        now = Moment.now()
+        if self.begun is not None:
+            self.pairs.append((ended - self.begun, now - ended))
+        self.begun = now
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A moment, or the time between two: by the clock and of this process's processors."""
+
+    wall_s: float
+    cpu_s: float
+
+    @staticmethod
+    def now() -> Moment:
+        """Return this moment."""
+        return Moment(time.perf_counter(), time.process_time())
+
+    def __sub__(self, other: Moment) -> Moment:
+        return Moment(self.wall_s - other.wall_s, self.cpu_s - other.cpu_s)
 
 
 def train_config(options: Options, folder: Path) -> TrainConfig:
@@ -97,12 +130,12 @@ def train_config(options: Options, folder: Path) -> TrainConfig:
     )
 
 
-def dl2_loop(options: Options) -> float:
-    """Return the seconds of a step in `dl2cli.training`, with its log, clock and meters."""
-    watch = Stopwatch()
+def alternate(options: Options) -> list[tuple[Moment, Moment]]:
+    """Return what steps of dl2 took, with its log, clock and meters, and bare ones between them."""
+    pairs = Alternation(BareLoop(options))
     with tempfile.TemporaryDirectory() as folder:
-        train(train_config(options, Path(folder)), [watch])
-    return (watch.times[-1] - watch.times[WARM_UP - 1]) / options.steps
+        train(train_config(options, Path(folder)), [pairs])
+    return pairs.pairs[WARM_UP - 1 :]
 
 
 def log_stalls(options: Options, data: Path, rates: list[str], rounds: int) -> None:
@@ -156,8 +189,8 @@ def main() -> None:
     parser.add_argument("--arch", default="resnet18")
     parser.add_argument("--image-size", type=int, default=96)
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=3, help="of --stalls")
     parser.add_argument("--stalls", type=Path, metavar="DATASET")
     parser.add_argument("--rates", default="500kB/s,1MB/s,2MB/s")
     parser.add_argument("--once", choices=["bare", "dl2"], help=argparse.SUPPRESS)
@@ -166,30 +199,34 @@ def main() -> None:
     if given.stalls:
         log_stalls(options, given.stalls, given.rates.split(","), given.rounds)
         return
-    loops = {"bare": bare_loop, "dl2": dl2_loop}
     if given.once:
-        loops[given.once](Options(given.arch, given.image_size, given.batch_size, 1))
+        first_steps(given.once, options)
         return
-    named = ["--arch", given.arch, "--image-size", str(given.image_size)]
-    named += ["--batch-size", str(given.batch_size)]
-    rows = []
-    for number in range(given.rounds):
-        order = ["bare", "dl2"] if number % 2 == 0 else ["dl2", "bare"]
-        steps = {name: loops[name](options) for name in order}
-        starts = {name: start_up(name, named) for name in order}
-        rows.append((steps, starts))
+    pairs = alternate(options)
+    print(f"{options.arch}, {options.image_size} px, batches of {options.batch_size}:")
+    for title, unit in (("clock", "wall_s"), ("processor", "cpu_s")):
+        dl2, bare = ([getattr(pair[i], unit) for pair in pairs] for i in range(2))
+        middle = statistics.median(a / b for a, b in zip(dl2, bare, strict=True))
         print(
-            f"round {number + 1}: bare {steps['bare'] * 1e3:.1f} ms a step, dl2 "
-            f"{steps['dl2'] * 1e3:.1f} ms ({steps['dl2'] / steps['bare']:.3f}); from nothing "
-            f"through {WARM_UP + 1} steps: bare {starts['bare']:.2f} s, dl2 {starts['dl2']:.2f} s"
+            f"  a step, by the {title}: dl2 {statistics.median(dl2) * 1e3:.1f} ms, bare "
+            f"{statistics.median(bare) * 1e3:.1f} ms; dl2 / bare {middle:.3f} (median of "
+            f"{len(dl2)} steps in turn), {sum(dl2) / sum(bare):.3f} of the totals"
         )
-    print(f"\n{options.arch}, {options.image_size} px, batches of {options.batch_size}:")
-    for title, index in (("a step", 0), ("start-up", 1)):
-        ratios = [row[index]["dl2"] / row[index]["bare"] for row in rows]
-        print(
-            f"  {title}: dl2 / bare {statistics.median(ratios):.3f} "
-            f"({min(ratios):.3f} to {max(ratios):.3f})"
-        )
+    rounds = [{what: start_up(what, sys.argv[1:]) for what in ("bare", "dl2")} for _ in range(3)]
+    for what in ("bare", "dl2"):
+        taken = statistics.median(each[what] for each in rounds)
+        print(f"  a process of {what} with {WARM_UP + 1} steps: {taken:.2f} s")
+
+
+def first_steps(what: str, options: Options) -> None:
+    """Make the first steps of a loop, and nothing else."""
+    if what == "bare":
+        bare = BareLoop(options)
+        for _ in range(WARM_UP + 1):
+            bare.step()
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        train(train_config(replace(options, steps=1), Path(folder)), [])
 
 
 if __name__ == "__main__":
