@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Conversion: `dl2 convert` beside the published way and beside the limit, in turn, in one run.
 
     scripts/bench_convert.py FOLDER [--rounds 5] [--threads N] [--published-images 200]

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Loading: images/s and bytes read an image of every loader, in turn, in one run, warm page cache.
 
     scripts/bench_loaders.py DATASET [--work FOLDER] [--rounds 5] [--workers 2] [--only TEXT]

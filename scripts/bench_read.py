@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Reading: JPEG bytes from records with a warm page cache, on one thread, in turn, in one run.
 
     scripts/bench_read.py DATASET [--rounds 9]

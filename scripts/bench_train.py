@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """What `dl2 train` costs beside a bare PyTorch loop, and whether its account of stalls is right.
 
     scripts/bench_train.py [--arch resnet18] [--image-size 96] [--batch-size 32] [--steps 20]

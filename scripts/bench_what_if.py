@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """The what-if model: predicted against measured throughput over a sweep of throttles and k.
 
     scripts/bench_what_if.py DATASET [--scans 1,2,5,10] [--shares 0.25,0.5,1,2] [--repeat 3]

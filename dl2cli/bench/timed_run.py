@@ -15,11 +15,11 @@ from typing import Final, Literal, Protocol
 
 from dl2cli.bench import page_cache
 from dl2cli.bench.counters import IoCounters, process_tree_cpu_s
+from dl2cli.bench.storage_report import COLD_SHARE
 from dl2cli.errors import DataError
 from dl2cli.loaders import Batch, Loader
 
 OVERTIME: Final = 5.0  # a run that is this many times slower than expected is cut short
-FROM_DEVICE: Final = 0.5  # a cold run got at least this share of its bytes from the device
 Served = Literal["storage", "page cache", "memory", "unknown"]
 
 
@@ -105,7 +105,7 @@ class RunTimes:
             return "memory"
         if self.device_bytes is None:
             return "unknown"
-        enough = self.device_bytes >= FROM_DEVICE * self.bytes_read
+        enough = self.device_bytes >= (1 - COLD_SHARE) * self.bytes_read
         return "storage" if enough else "page cache"
 
 

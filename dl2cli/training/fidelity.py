@@ -105,9 +105,10 @@ def scan_groups(loader: Loader) -> int | None:
 
 
 def _notice(decision: TuneDecision, epoch: int) -> Notice:
-    scores = ", ".join(f"{k}: {score:.3f}" for k, score in decision.scores)
+    scores = ", ".join(f"{k}: {score:.4f}" for k, score in decision.scores)
+    scans = "1 scan" if decision.scans == 1 else f"{decision.scans} scans"
     text = (
-        f"The tuner chose {decision.scans} scans (similarity of gradients by scans: {scores}; "
+        f"The tuner chose {scans} (similarity of gradients by scans: {scores}; "
         f"threshold {decision.threshold:g}). {decision.note}"
     )
     values = {

@@ -110,15 +110,22 @@ def _stage_config(
     config: TrainConfig, number: int, stage: Stage, epochs: int, resume: Path | None
 ) -> TrainConfig:
     name = Path(config.report_file)
+    report_file = f"{name.stem}_stage_{number}{name.suffix}"
+    checkpoint = f"checkpoint_{number}.pth.tar"
+    parameters = {
+        "data": str(stage.train),
+        "report_file": report_file,
+        "checkpoint_filename": checkpoint,
+        "run_epochs": epochs,
+        "resume": str(resume) if resume else "",  # as published
+    }
     return replace(
         config,
         data=replace(config.data, train=stage.train, val=stage.val),
         run_epochs=epochs,
-        report_file=f"{name.stem}_stage_{number}{name.suffix}",
-        checkpoint=replace(
-            config.checkpoint, filename=f"checkpoint_{number}.pth.tar", resume=resume
-        ),
-        parameters={**config.parameters, "data": str(stage.train)},
+        report_file=report_file,
+        checkpoint=replace(config.checkpoint, filename=checkpoint, resume=resume),
+        parameters={**config.parameters, **parameters},
     )
 
 

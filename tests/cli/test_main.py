@@ -35,12 +35,12 @@ def help_of(*command: str) -> str:
     return result.output
 
 
-def commands(*, hidden: bool) -> set[str]:
-    return {str(c.name) for c in app.registered_commands if c.hidden == hidden}
+def commands() -> set[str]:
+    return {str(c.name) for c in app.registered_commands}
 
 
 def test_all_five_subcommands_are_registered() -> None:
-    registered = commands(hidden=False) | commands(hidden=True)
+    registered = commands()
     assert {"convert", "analyze-images", "train", "bench-io", "report"} <= registered
     assert {"env", "sample", "inspect", "extract"} <= registered
 
@@ -64,17 +64,9 @@ def test_help_imports_nothing_heavy() -> None:
 def test_help_lists_the_commands_that_work_each_with_an_example() -> None:
     overview = help_of()
     listed = set(re.findall(r"^│ ([a-z][a-z-]+) ", overview, re.MULTILINE))
-    assert listed == commands(hidden=False)
+    assert listed == commands()
     for name in listed:
         assert re.search(rf"Example: .*dl2 {name}", help_of(name))
-
-
-@pytest.mark.parametrize("name", sorted(commands(hidden=True)))
-def test_a_command_to_come_says_so(name: str) -> None:
-    run = dl2(name)
-    assert run.returncode == 2
-    assert run.stdout == ""
-    assert run.stderr == f"dl2: `dl2 {name}` is not part of this version yet.\n"
 
 
 def test_version() -> None:
