@@ -98,6 +98,8 @@ def _ours(options: TrainOptions, choice: DataChoice) -> dict[str, Any]:
     elif choice.loader == SYNTHETIC:
         variant = SYNTHETIC
     dataset = "sample" if choice.sample else path.dataset if choice.classes else SYNTHETIC
+    if dataset is not None:  # a dataset and its PCR form, as dl2 names it, are compared
+        dataset = dataset.removesuffix("-pcr").removesuffix("_pcr") or dataset
     # Of stages, each has a path of its own, which says what it is.
     names = {} if options.stage else {"dataset": dataset, "variant": variant}
     return {

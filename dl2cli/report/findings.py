@@ -75,8 +75,7 @@ def _families(entries: Sequence[Entry]) -> dict[tuple[str, str], list[Entry]]:
     for entry in entries:
         if entry.run.kind in TRAININGS and rate_of(entry) is not None:
             setup = entry.setup
-            gpus = f"{setup.world_size or 1} GPU{'s' if (setup.world_size or 1) > 1 else ''}"
-            families[(setup.arch or "a model", gpus)].append(entry)
+            families[(setup.arch or "a model", setup.ranks)].append(entry)
     return families
 
 

@@ -82,7 +82,7 @@ class Setup:
     cache_size_bytes: int | None = None
     arch: str | None = None
     workers: int | None = None
-    batch_size: int | None = None  # per GPU
+    batch_size: int | None = None  # per rank
     world_size: int | None = None
     optimizer_batch_size: int | None = None
     mixup: float | None = None
@@ -92,8 +92,16 @@ class Setup:
     device: str | None = None
 
     @property
+    def ranks(self) -> str:
+        """What computes, in words: published runs name no device, and all had GPUs."""
+        count = self.world_size or 1
+        if self.device is not None and not self.device.startswith("cuda"):
+            return "CPU" if count == 1 else f"{count} CPU processes"
+        return f"{count} GPU{'s' * (count > 1)}"
+
+    @property
     def global_batch(self) -> int | None:
-        """Images a training step over all GPUs."""
+        """Images a training step over all ranks."""
         if self.batch_size is None:
             return None
         return self.batch_size * (self.world_size or 1)

@@ -93,8 +93,7 @@ def rate_plots(entries: Sequence[Entry], looks: Mapping[str, Look]) -> Iterator[
     families: dict[tuple[str, str], list[Entry]] = defaultdict(list)
     for entry in speed:
         if entry.run.kind in (Kind.TRAIN, Kind.STAGE):
-            gpus = entry.setup.world_size or 1
-            families[(entry.setup.arch or "model", f"{gpus} GPU{'s' * (gpus > 1)}")].append(entry)
+            families[(entry.setup.arch or "model", entry.setup.ranks)].append(entry)
         elif entry.run.kind is Kind.STANDALONE:
             families[("loader alone", "")].append(entry)
         elif entry.run.kind is Kind.BENCH:

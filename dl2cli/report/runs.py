@@ -87,6 +87,7 @@ def setup_of(params: Mapping[str, Any], source: Source) -> Setup:
         workers=int_of(params, "workers"),
         batch_size=log.positive(params, "batch_size"),
         world_size=log.positive(params, "world_size"),
+        device=text_of(params, "device"),
         optimizer_batch_size=int_of(params, "optimizer_batch_size"),
         mixup=finite(float_of(params, "mixup")),
         lr=finite(float_of(params, "lr")),

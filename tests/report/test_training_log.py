@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from report_logs import Training, training_lines, write_text, write_training
 
 from dl2cli.report.discover import Finder
-from dl2cli.report.model import Corpus, Level, Status, TrainingRun
+from dl2cli.report.model import Corpus, Level, Setup, Status, TrainingRun
 
 
 def load(root: Path) -> Corpus:
@@ -261,3 +261,17 @@ def test_no_damage_ever_raises(
     for run in corpus.runs:
         assert isinstance(run, TrainingRun)
         assert len(run.epochs) <= 4
+
+
+@pytest.mark.parametrize(
+    ("device", "world_size", "words"),
+    [
+        (None, None, "1 GPU"),
+        (None, 3, "3 GPUs"),
+        ("cuda:0", 1, "1 GPU"),
+        ("cpu", 1, "CPU"),
+        ("cpu", 2, "2 CPU processes"),
+    ],
+)
+def test_what_computed_is_said_as_it_is(device: str | None, world_size: int | None, words: str):
+    assert Setup(device=device, world_size=world_size).ranks == words
