@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import RenderableType
@@ -42,7 +42,7 @@ def render(result: BenchResult, width: int) -> list[RenderableType]:
     if result.verdict is not None:
         parts.append(Text(f"\n{result.verdict.sentence}\n", style="bold"))
     if result.recommendations:
-        parts.append(_recommendations(result.recommendations))
+        parts.extend(_recommendations(result.recommendations))
     elif result.verdict is not None:
         parts.append(Text("Nothing in the data path would gain 5 % or more."))
     parts += [Text(f"• {printable(note)}", style="dim") for note in result.notes]
@@ -199,21 +199,17 @@ def _runs(result: BenchResult) -> Table:
     return table
 
 
-def _recommendations(found: Sequence[Recommendation]) -> Table:
-    table = Table(
-        title="What to change, by predicted gain", title_justify="left", box=box.SIMPLE,
-        pad_edge=False, show_header=False,
-    )  # fmt: skip
-    justifies: tuple[Literal["left", "right"], ...] = ("right", "right", "left")
-    for justify in justifies:
-        table.add_column(justify=justify, no_wrap=justify == "right", overflow="fold")
+def _recommendations(found: Sequence[Recommendation]) -> list[Text]:
+    """Return lines; a command keeps to one of its own, however long, so that it can be copied."""
+    lines = [Text("What to change, by predicted gain", style="italic")]
     for each in found:
-        text = Text(printable(each.change))
-        text.append(f" ({each.basis})", style="dim")
+        gain = f"x {each.gain:.2f}, {each.rate_img_s:,.0f} images/s: "
+        text = Text(gain, style="bold").append(printable(each.change), style="not bold")
+        lines.append(text.append(f" ({each.basis})", style="not bold dim"))
         if each.command is not None:
-            text.append(f"\n$ {printable(each.command)}", style="cyan")
-        table.add_row(f"x {each.gain:.2f}", f"{each.rate_img_s:,.0f} images/s", text)
-    return table
+            command = f"  $ {printable(each.command)}"
+            lines.append(Text(command, style="cyan", no_wrap=True, overflow="ignore"))
+    return lines
 
 
 def _what_if(what_if: WhatIf, width: int) -> list[RenderableType]:

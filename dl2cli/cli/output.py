@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.progress import Progress, ProgressColumn
+from rich.text import Text
 
 SCHEMA_VERSION = 1
 
@@ -67,7 +68,11 @@ class Output:
             sys.stdout.flush()
             return
         for renderable in renderables:
-            self.out.print(renderable)
+            # A command to copy is one line, however long; rich forgets that a Text wants it so.
+            whole = isinstance(renderable, Text) and bool(renderable.no_wrap)
+            self.out.print(
+                renderable, crop=not whole, no_wrap=whole, overflow="ignore" if whole else None
+            )
 
     def progress(self, *columns: ProgressColumn) -> Progress:
         """Return a progress display on stderr, disabled where stderr is no terminal."""
