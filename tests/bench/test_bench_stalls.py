@@ -1,5 +1,7 @@
 """Stalls and utilisation by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from dl2cli.bench.model import Gains
@@ -20,7 +22,7 @@ def times(images: int, wall_s: float, first_batch_s: float) -> RunTimes:
         fetch_s=None,
         decode_s=None,
         cpu_s=1.0,
-        device_bytes=900,
+        device_bytes=960,
         whole_epoch=True,
     )
 
@@ -48,6 +50,8 @@ def test_utilisation_is_never_more_than_all() -> None:
 def test_where_bytes_came_from() -> None:
     run = times(10, 1.0, 0.1)
     assert run.served(in_memory=False) == "storage"
+    assert replace(run, device_bytes=940).served(in_memory=False) == "page cache"
+    assert replace(run, device_bytes=None).served(in_memory=False) == "unknown"
     assert run.served(in_memory=True) == "memory"
     assert times(10, 1.0, 0.1).rate_img_s == 10
 
