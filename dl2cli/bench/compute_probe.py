@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from dl2cli.bench.config import CPU_ARCH, GPU_ARCH, BenchConfig
 from dl2cli.bench.statistics import Spread
@@ -12,9 +11,7 @@ from dl2cli.bench.timed_run import Limit, RunTimes, Step, run
 from dl2cli.errors import UsageError
 from dl2cli.loaders import Batch, LoaderConfig, OutputConfig, TransformConfig, create_loader
 from dl2cli.loaders.base import require_torch
-
-if TYPE_CHECKING:
-    import torch
+from dl2cli.loaders.device import DeviceTransfer
 
 
 @dataclass(frozen=True)
@@ -104,20 +101,19 @@ class ModelStep:
         arch = ModelConfig(arch=self.arch or CPU_ARCH, num_classes=max(classes, 2))
         model = create_model(arch).to(self.device)
         set_training_mode(model)
-        self._device = torch.device(self.device)
-        self._scale = _Normalisation(self._device)
+        device = torch.device(self.device)
+        self._transfer = DeviceTransfer(device, OutputConfig())
         self._step = TrainStep(
             model,
             Criterion(LossConfig()),
             create_optimizer(model, OptimizerConfig(), 1e-3),
-            Precision(PrecisionConfig(amp=config.compute.amp), self._device),
+            Precision(PrecisionConfig(amp=config.compute.amp), device),
         )
 
     def __call__(self, batch: Batch) -> None:
         """Train with a batch; on a GPU, return when the work is queued."""
-        if self.device != "cpu":
-            batch = batch.to(self._device)
-        self._step(self._scale(batch.images), batch.labels)
+        images, labels = self._transfer(batch)
+        self._step(images, labels)
 
     def finish(self) -> None:
         """Wait for the device."""
@@ -125,22 +121,6 @@ class ModelStep:
 
         if self.device == "cuda":
             torch.cuda.synchronize()
-
-
-class _Normalisation:
-    """Makes bytes to what a model takes, on the device."""
-
-    def __init__(self, device: torch.device) -> None:
-        import torch
-
-        output = OutputConfig()
-        self.mean = torch.tensor(output.mean, device=device).view(1, 3, 1, 1) * 255
-        self.std = torch.tensor(output.std, device=device).view(1, 3, 1, 1) * 255
-
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        if images.is_floating_point():
-            return images
-        return images.float().sub_(self.mean).div_(self.std)
 
 
 def make_step(config: BenchConfig, classes: int) -> EmulatedStep | ModelStep:

@@ -62,7 +62,8 @@ class LoaderConfig:
             each lane that this rank has a share of.
         fetch_threads: threads that read records.
         smoothing: libjpeg's block smoothing of images at less than full fidelity.
-        pin_memory: page-locked batches; None pins where torch sees a GPU.
+        pin_memory: page-locked batches where torch sees a GPU, so that they can be sent there while
+            it computes.
         dataset_class: of the pytorch loader: "ImageFolder" reads files again and again,
             "MinIOFolder" keeps their bytes in memory that all workers share.
         cache_bytes: the size of that memory.
@@ -94,7 +95,7 @@ class LoaderConfig:
     shuffle_window: int = 2
     fetch_threads: int = 1
     smoothing: bool = False
-    pin_memory: bool | None = None
+    pin_memory: bool = True
     dataset_class: Literal["ImageFolder", "MinIOFolder"] = "ImageFolder"
     cache_bytes: int = 0
     auto_augment: bool = False
@@ -150,11 +151,6 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.labels)
-
-    def to(self, device: torch.device | str) -> Batch:
-        """Return the batch on a device; pinned memory is copied while the caller goes on."""
-        images = self.images.to(device, non_blocking=True)
-        return replace(self, images=images, labels=self.labels.to(device, non_blocking=True))
 
 
 @dataclass(frozen=True)
@@ -296,8 +292,4 @@ def require_torch() -> ModuleType:
 
 def should_pin(config: LoaderConfig) -> bool:
     """Tell whether batches go to page-locked memory."""
-    return (
-        bool(require_torch().cuda.is_available())
-        if config.pin_memory is None
-        else config.pin_memory
-    )
+    return config.pin_memory and bool(require_torch().cuda.is_available())

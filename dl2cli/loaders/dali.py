@@ -7,8 +7,10 @@ pipeline each epoch, so that order and resuming are those of every other loader.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator
-from typing import ClassVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from dl2cli.errors import UsageError
 from dl2cli.loaders.base import Batch, Loader, LoaderConfig
 from dl2cli.loaders.dali_pipeline import BatchSource, Decoding, check_config
-from dl2cli.loaders.files import file_order, list_files
+from dl2cli.loaders.files import FileList, file_order, list_files
 
 
 class DaliLoader(Loader):
@@ -43,29 +45,30 @@ class DaliLoader(Loader):
         super().__init__(config, file_order(self.files, config), self.files.classes)
 
     def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
-        import torch
-
         config = self.config
         order = self.order.epoch(epoch).tail(first * config.batch_size)
         record = order.record.astype(np.int64)
-
-        def load(places: NDArray[np.int64]) -> tuple[None, NDArray[np.uint32]]:
-            sizes = [self.files.size(number) for number in record[places].tolist()]
-            return None, np.asarray(sizes, dtype=np.uint32)
-
-        source = BatchSource(config, order, epoch, load, always_full=True)
         paths = [self.files.paths[number] for number in record.tolist()]
-        decoding = Decoding(config, source, gpu=self.gpu, paths=paths)
-        for at in range(0, len(order), config.batch_size):
-            numbers = record[at : at + config.batch_size]
-            start = time.perf_counter()
-            images = decoding.next(len(numbers), str(config.data))
-            waited = time.perf_counter() - start
-            bytes_read = sum(self.files.bytes(number) for number in numbers.tolist())
-            self._count(batches=1, images=len(numbers), bytes_read=bytes_read, wait_s=waited)
-            labels = torch.from_numpy(self.files.labels[numbers]).to(images.device)
-            ids = np.stack([numbers, np.zeros_like(numbers)], axis=1)
-            yield Batch(images, labels, bytes_read, ids, order.padding_in(at, at + len(numbers)))
+        with (
+            _Headers(self.files, record, config) as headers,
+            Decoding(
+                config,
+                BatchSource(config, order, epoch, headers.next, always_full=True),
+                gpu=self.gpu,
+                paths=paths,
+            ) as decoding,
+        ):
+            for at in range(0, len(order), config.batch_size):
+                numbers = record[at : at + config.batch_size]
+                start = time.perf_counter()
+                images = decoding.next(len(numbers), str(config.data))
+                waited = time.perf_counter() - start
+                bytes_read = sum(self.files.bytes(number) for number in numbers.tolist())
+                self._count(batches=1, images=len(numbers), bytes_read=bytes_read, wait_s=waited)
+                labels = decoding.labels(self.files.labels[numbers])
+                ids = np.stack([numbers, np.zeros_like(numbers)], axis=1)
+                padding = order.padding_in(at, at + len(numbers))
+                yield Batch(images, labels, bytes_read, ids, padding)
 
 
 class DaliGpuLoader(DaliLoader):
@@ -73,3 +76,40 @@ class DaliGpuLoader(DaliLoader):
 
     name = "dali-gpu"
     gpu = True
+
+
+class _Headers:
+    """Looks up the sizes of images, on which their crops depend, ahead of the batches.
+
+    Opening a file is what the storage is waited for: so threads do it, and not the caller's.
+    """
+
+    def __init__(self, files: FileList, numbers: NDArray[np.int64], config: LoaderConfig) -> None:
+        batches = range(0, len(numbers), config.batch_size)
+        self._files = files
+        self._todo = (numbers[at : at + config.batch_size] for at in batches)
+        self._pool = ThreadPoolExecutor(config.workers, "dl2-headers")
+        self._ahead: deque[Future[list[tuple[int, int]]]] = deque()
+        for _ in range(config.prefetch + 1):
+            self._look_ahead()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def next(self, places: NDArray[np.int64]) -> tuple[None, NDArray[np.uint32]]:
+        """Return the sizes of the next batch, repeated to its places. Raises DataError."""
+        self._look_ahead()
+        sizes = self._ahead.popleft().result()
+        sizes += sizes[-1:] * (len(places) - len(sizes))
+        return None, np.asarray(sizes, dtype=np.uint32)
+
+    def _look_ahead(self) -> None:
+        batch = next(self._todo, None)
+        if batch is not None:
+            self._ahead.append(self._pool.submit(self._sizes, batch.tolist()))
+
+    def _sizes(self, numbers: list[int]) -> list[tuple[int, int]]:
+        return [self._files.size(number) for number in numbers]

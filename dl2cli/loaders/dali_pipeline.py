@@ -6,9 +6,11 @@ image that it cannot decode: there is no other damage policy than "fail" here.
 
 from __future__ import annotations
 
+import gc
+import os
 import warnings
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +18,17 @@ from numpy.typing import NDArray
 from dl2cli.errors import DataError, Dl2Error, MissingDependency, UsageError
 from dl2cli.loaders import transform
 from dl2cli.loaders.base import LoaderConfig, require_torch
+from dl2cli.loaders.device import CopyStream
 from dl2cli.loaders.order import EpochOrder
 
+if TYPE_CHECKING:
+    import torch
+
 _CROP_INPUTS: Final = 5
+
+# A forked child has the pipelines of its parent, and not their threads: its garbage collector must
+# not end one, which would wait for them.
+os.register_at_fork(after_in_child=gc.freeze)
 
 # Gets places in the order (n,); gives what is to be decoded, if not DALI's own reader brings it,
 # and width and height of each image (n, 2). Raises Dl2Error.
@@ -85,8 +95,8 @@ class BatchSource:
         try:
             encoded, sizes = self._load(places)
         except Dl2Error as error:
-            self.error = error
-            raise StopIteration from error
+            self.error = error.with_traceback(None)
+            raise StopIteration from None
         crops = self._crops(places, sizes)
         return crops if encoded is None else (encoded, *crops)
 
@@ -131,9 +141,11 @@ class Decoding:
         """
         from nvidia.dali.pipeline import Pipeline
 
+        torch = require_torch()
         fn, _ = _operators()
-
         self.config, self.source = config, source
+        self._device = torch.device("cuda", config.device_id) if gpu else torch.device("cpu")
+        self._copies = CopyStream(self._device) if gpu else None
         make: Any = Pipeline
         self._pipeline = make(
             batch_size=config.batch_size,
@@ -181,8 +193,8 @@ class Decoding:
         )
         return fn.flip(images, horizontal=flip)
 
-    def next(self, count: int, name: str) -> Any:  # noqa: ANN401
-        """Return the next batch as a tensor in the form of the configuration.
+    def next(self, count: int, name: str) -> torch.Tensor:
+        """Return the next batch as a tensor in the form of the configuration, where it was decoded.
 
         Args:
             count: images in it; what fills it up is left out.
@@ -191,13 +203,40 @@ class Decoding:
         Raises:
             Dl2Error: what the source met, or what DALI says.
         """
+        dense = self._run(name).as_tensor()
+        if self._copies is None:
+            return transform.to_tensor(np.array(dense)[:count], self.config.output)
+        import torch
+
+        # DALI takes its memory back at the next run, whatever torch still has to do with it.
+        shown = torch.as_tensor(dense, device=self._device)
+        (pixels,) = self._copies.send([shown[:count]], wait=True)
+        return transform.to_output(pixels, self.config.output)
+
+    def _run(self, name: str) -> Any:  # noqa: ANN401
         try:
             (images,) = self._pipeline.run()
         except StopIteration:
-            raise self.source.error or DataError(f"{name}: DALI ends too early.") from None
+            failure = self.source.error or DataError(f"{name}: DALI ends too early.")
         except RuntimeError as error:
-            raise DataError(f"{name}: DALI cannot load a batch: {_reason(error)}") from error
-        return _to_torch(images, self.config.output, count)
+            failure = DataError(f"{name}: DALI cannot load a batch: {_reason(error)}")
+        else:
+            return images
+        raise failure  # alone: the traceback of DALI's error would keep the pipeline
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End the pipeline and its threads."""
+        self._pipeline = None
+
+    def labels(self, numbers: NDArray[np.int64]) -> torch.Tensor:
+        """Return labels (n,) as a tensor where the images are."""
+        import torch
+
+        labels = torch.from_numpy(numbers)
+        return labels if self._copies is None else self._copies.send([labels], wait=True)[0]
 
 
 def _operators() -> tuple[Any, Any]:
@@ -210,15 +249,6 @@ def _operators() -> tuple[Any, Any]:
 def _keep_orientation(decoder: Any) -> dict[str, bool]:  # noqa: ANN401
     """Return what tells a decoder to leave EXIF's orientation alone; old ones never turn images."""
     return {"adjust_orientation": False} if "adjust_orientation" in decoder.__doc__ else {}
-
-
-def _to_torch(images: Any, output: transform.OutputConfig, count: int) -> Any:  # noqa: ANN401
-    tensor = images.as_tensor()
-    if not hasattr(images, "as_cpu"):
-        return transform.to_tensor(np.array(tensor)[:count], output)
-    import torch.utils.dlpack  # the batch is on the GPU, and stays there
-
-    return transform.to_output(torch.utils.dlpack.from_dlpack(tensor)[:count].clone(), output)
 
 
 def _reason(error: RuntimeError) -> str:

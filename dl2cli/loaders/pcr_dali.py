@@ -42,19 +42,22 @@ class PcrDaliLoader(Loader):
         self.scans = wanted
 
     def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
-        import torch
-
         config = self.config
         order = self.order.epoch(epoch).tail(first * config.batch_size)
-        with _Records(
-            self.dataset if self._throttle is None else self.dataset.throttled(self._throttle),
-            self.scans,
-            order,
-            max_records=self.order.max_records,
-            threads=config.fetch_threads,
-        ) as records:
-            source = BatchSource(config, order, epoch, records.load, always_full=False)
-            decoding = Decoding(config, source, gpu=self.gpu)
+        dataset = self.dataset
+        if self._throttle is not None:
+            dataset = dataset.throttled(self._throttle)
+        max_records, threads = self.order.max_records, config.fetch_threads
+        with (
+            _Records(
+                dataset, self.scans, order, max_records=max_records, threads=threads
+            ) as records,
+            Decoding(
+                config,
+                BatchSource(config, order, epoch, records.load, always_full=False),
+                gpu=self.gpu,
+            ) as decoding,
+        ):
             for at in range(0, len(order), config.batch_size):
                 end = min(at + config.batch_size, len(order))
                 start = time.perf_counter()
@@ -70,10 +73,9 @@ class PcrDaliLoader(Loader):
                     **records.take_times(),
                 )
                 ids = np.stack([order.record[at:end], order.slot[at:end]], axis=1)
-                labels = torch.from_numpy(numbers).to(images.device)
                 padding = order.padding_in(at, end)
+                labels = decoding.labels(numbers)
                 yield Batch(images, labels, bytes_read, ids.astype(np.int64), padding)
-            del decoding  # its threads end before the records go
 
 
 class PcrDaliGpuLoader(PcrDaliLoader):

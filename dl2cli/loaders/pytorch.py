@@ -90,11 +90,8 @@ class PytorchLoader(Loader):
             cache_hits=result.cache_hits,
             messages=result.messages,
         )
-        images, labels = result.images, result.labels
-        if should_pin(self.config):
-            images, labels = images.pin_memory(), labels.pin_memory()
-        padding = min(order.padding_in(begin, begin + planned), len(labels))
-        return Batch(images, labels, result.bytes_read, result.ids, padding)
+        padding = min(order.padding_in(begin, begin + planned), len(result.labels))
+        return Batch(result.images, result.labels, result.bytes_read, result.ids, padding)
 
 
 class _Plan:
@@ -143,7 +140,7 @@ class _Workers:
             prefetch_factor=max(-(-config.prefetch // count), 1),
             worker_init_fn=_start_worker,
             multiprocessing_context=context,
-            pin_memory=False,
+            pin_memory=should_pin(config),  # by a thread of its own, which calls Result.pin_memory
             persistent_workers=config.persistent_workers,
         )
         self._results: Iterator[Result] = iter(())

@@ -8,6 +8,7 @@ bit before Pillow 13, which may take the two directions in the other order), DAL
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -151,8 +152,25 @@ def to_output(pixels: torch.Tensor, output: OutputConfig) -> torch.Tensor:
 
     images = pixels.permute(0, 3, 1, 2)
     if output.normalized:
-        mean = torch.tensor(output.mean, device=images.device).view(1, 3, 1, 1)
-        std = torch.tensor(output.std, device=images.device).view(1, 3, 1, 1)
-        images = (images.float() / 255 - mean) / std
+        images = normalize(images, output)
     layout = torch.channels_last if output.channels_last else torch.contiguous_format
     return images.contiguous(memory_format=layout)
+
+
+def normalize(images: torch.Tensor, output: OutputConfig) -> torch.Tensor:
+    """Return uint8 images (N, 3, H, W) as normalised float32; floats as they are."""
+    if images.is_floating_point():
+        return images
+    mean, std = _mean_and_std(output, images.device)
+    return images.float().sub_(mean).div_(std)
+
+
+@lru_cache
+def _mean_and_std(output: OutputConfig, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return both in units of bytes, (1, 3, 1, 1); kept, as sending them would wait for a GPU."""
+    import torch
+
+    def scaled(values: tuple[float, float, float]) -> torch.Tensor:
+        return torch.tensor([255 * value for value in values], device=device).view(1, 3, 1, 1)
+
+    return scaled(output.mean), scaled(output.std)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from dl2cli.errors import DataError, UsageError
-from dl2cli.loaders import Batch, Loader, LoaderConfig, create_loader, create_validation_loader
+from dl2cli.loaders import Loader, LoaderConfig, create_loader, create_validation_loader
+from dl2cli.loaders.device import DeviceTransfer
 from dl2cli.training.config import TrainConfig
 from dl2cli.training.distributed import Group
 from dl2cli.training.loss import Criterion
@@ -36,7 +37,7 @@ class Parts:
         criterion: its loss.
         precision: of its numbers.
         step: trains it.
-        inputs: brings batches to it.
+        transfer: brings batches to it.
         remarks: sentences on what was done to get here, for the user.
     """
 
@@ -49,29 +50,8 @@ class Parts:
     criterion: Criterion
     precision: Precision
     step: TrainStep
-    inputs: Inputs
+    transfer: DeviceTransfer
     remarks: tuple[str, ...] = ()
-
-
-class Inputs:
-    """Brings batches to the device, normalised there if a loader has not done it."""
-
-    def __init__(self, config: TrainConfig, device: torch.device) -> None:
-        import torch
-
-        output = config.data.output
-        self.device = device
-        self.mean = torch.tensor(output.mean, device=device).view(1, 3, 1, 1) * 255
-        self.std = torch.tensor(output.std, device=device).view(1, 3, 1, 1) * 255
-
-    def __call__(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return images (n, 3, H, W), normalised float32, and labels (n,), on the device."""
-        if self.device.type != "cpu":
-            batch = batch.to(self.device)
-        images = batch.images
-        if not images.is_floating_point():
-            images = images.float().sub_(self.mean).div_(self.std)
-        return images, batch.labels
 
 
 def make_parts(config: TrainConfig, group: Group, checkpoint: dict[str, Any] | None) -> Parts:
@@ -113,7 +93,7 @@ def make_parts(config: TrainConfig, group: Group, checkpoint: dict[str, Any] | N
         criterion=criterion,
         precision=precision,
         step=TrainStep(replica, criterion, optimizer, precision, accumulate=accumulate),
-        inputs=Inputs(config, group.device),
+        transfer=DeviceTransfer(group.device, config.data.output),
         remarks=tuple(remarks),
     )
 

@@ -185,7 +185,7 @@ class _Training:
         for batch in recorder.batches():
             self.startup_s = self.startup_s or time.perf_counter() - self.started
             seed_step(parts.seed, self.epoch, recorder.iteration, self.group.rank)
-            images, labels = parts.inputs(batch)
+            images, labels = parts.transfer(batch)
             outcome = parts.step(images, labels, last=recorder.iteration == steps)
             self._tell("stepped", recorder.add(outcome))
             if outcome.images and outcome.loss.device.type == "cpu":
@@ -221,7 +221,7 @@ class _Training:
         loader.set_epoch(0)  # all of it, in order: the epoch makes no difference
         with torch.no_grad():
             for batch in recorder.batches():
-                images, labels = parts.inputs(batch)
+                images, labels = parts.transfer(batch)
                 kept = len(batch) - batch.padding
                 with parts.precision.autocast():
                     output = parts.model(images)[:kept]
