@@ -98,7 +98,8 @@ def _prepare(options: TrainOptions, output: Output) -> tuple[TrainConfig, list[S
     basics, sentence = settings.choose_basics(options, sample=choice.sample)
     basics = replace(basics, arch=canonical_arch(basics.arch))
     folder = train_folder.choose(options, choice, basics)
-    config = settings.train_config(options, choice, basics, folder)
+    resume = train_folder.find_checkpoint(options)
+    config = settings.train_config(options, choice, basics, folder, resume)
     config = replace(config, parameters=parameters(options, choice, basics, config))
     stages = _stages(options, choices)
     if _is_first():

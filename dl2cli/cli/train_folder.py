@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from dl2cli.training.data_source import DataChoice
 
 # What a run leaves beside its logs: no more than this is ever removed.
-_FILES: Final = ("train_data_*.csv", "model_best.*", "model_last.*", "regimen_log.json")
+_FILES: Final = (
+    "train_data_*.csv", "model_best.*", "model_last.*", "regimen_log.json",
+    "checkpoint_[0-9]*.pth.tar", "checkpoint_epoch_*.pth.tar",
+)  # fmt: skip
 
 
 def choose(options: TrainOptions, choice: DataChoice, basics: Basics) -> Path:
@@ -39,6 +42,35 @@ def choose(options: TrainOptions, choice: DataChoice, basics: Basics) -> Path:
 
 def _of_checkpoint(path: Path) -> Path:
     return path if path.is_dir() else path.parent
+
+
+def find_checkpoint(options: TrainOptions) -> Path | None:
+    """Return the checkpoint that --resume means: a file, or the last one in a run's folder.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if not options.resume:
+        return None
+    path = Path(options.resume)
+    if not path.exists():
+        raise UsageError(f"There is no checkpoint {path}.")
+    if not path.is_dir():
+        return path
+    names = [options.checkpoint_filename]
+    if options.stage:
+        from dl2cli.training.regimen import STAGE_CHECKPOINT
+
+        names = [STAGE_CHECKPOINT.format(number) for number in range(len(options.stage))]
+    found = [path / name for name in names if (path / name).is_file()]
+    if found:
+        return found[-1]
+    others = ", ".join(sorted(each.name for each in path.glob("*.pth.tar")))
+    raise UsageError(
+        f"{path} holds no {names[0]}"
+        + (f"; it holds {others}: name one of them." if others else ": nothing was saved yet.")
+        + " --overwrite begins the run anew."
+    )
 
 
 def workspace(options: TrainOptions) -> Path:
@@ -81,11 +113,9 @@ def check_free(config: TrainConfig, *, overwrite: bool) -> list[Path]:
     """Return the files of an earlier run in the folder, which may be there only if asked for.
 
     Raises:
-        UsageError: there is one (the sentence names the ways out), or no checkpoint to go on from.
+        UsageError: there is one; the sentence names the ways out.
     """
     resume = config.checkpoint.resume
-    if resume is not None and not resume.exists():
-        raise UsageError(f"There is no checkpoint {resume}.")
     goes_on = resume is not None and _of_checkpoint(resume).resolve() == config.folder.resolve()
     earlier = list(_logs(config))
     if goes_on or not earlier:
@@ -96,9 +126,7 @@ def check_free(config: TrainConfig, *, overwrite: bool) -> list[Path]:
             f"{config.folder} holds a run already. Go on with it: --resume {folder}; replace it: "
             "--overwrite; or give this one another --name."
         )
-    checkpoint = Path(config.checkpoint.filename)
-    stem = checkpoint.name.partition(".")[0]
-    patterns = (*_FILES, checkpoint.name, f"{stem}_[0-9]*.pth.tar", "checkpoint_epoch_*.pth.tar")
+    patterns = (*_FILES, glob.escape(config.checkpoint.filename))
     return earlier + [path for pattern in patterns for path in config.folder.glob(pattern)]
 
 

@@ -59,7 +59,7 @@ def choose_basics(options: TrainOptions, *, sample: bool) -> tuple[Basics, str |
 
 
 def train_config(
-    options: TrainOptions, choice: DataChoice, basics: Basics, folder: Path
+    options: TrainOptions, choice: DataChoice, basics: Basics, folder: Path, resume: Path | None
 ) -> TrainConfig:
     """Return the configuration of a training, without `parameters`. Raises UsageError."""
     from dl2cli.training.autotune import AutotuneConfig
@@ -114,7 +114,7 @@ def train_config(
             filename=options.checkpoint_filename,
             every_steps=options.checkpoint_every,
             backups=options.backup_checkpoints,
-            resume=Path(options.resume) if options.resume else None,
+            resume=resume,
         ),
         time_budget_s=seconds(options.time_budget) if options.time_budget else None,
         report_file=options.report_file,

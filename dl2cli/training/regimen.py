@@ -23,6 +23,7 @@ from dl2cli.training.events import Observer, TrainResult
 from dl2cli.training.trainer import train
 
 REGIMEN_LOG: Final = "regimen_log.json"
+STAGE_CHECKPOINT: Final = "checkpoint_{}.pth.tar"  # as published
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def _stage_config(
 ) -> TrainConfig:
     name = Path(config.report_file)
     report_file = f"{name.stem}_stage_{number}{name.suffix}"
-    checkpoint = f"checkpoint_{number}.pth.tar"
+    checkpoint = STAGE_CHECKPOINT.format(number)
     parameters = {
         "data": str(stage.train),
         "report_file": report_file,

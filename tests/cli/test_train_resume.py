@@ -1,0 +1,37 @@
+"""`--resume` as a user gives it: a folder, whatever its checkpoint is called."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from train_commands import QUICK, dl2, epochs
+
+from dl2cli.errors import UsageError
+
+pytestmark = pytest.mark.usefixtures("work", "one_thread")
+
+
+def test_the_folder_of_a_regimen_goes_on_in_its_last_stage(pcr_set: Path) -> None:
+    stages = ("--stage", f"{pcr_set}@0", "--stage", f"{pcr_set}@1")
+    run = (*stages, *QUICK, "-e", 3, "-n", "regimen", "--skip-validation")
+    dl2(*run)
+    folder = Path("logs/regimen")
+    refused = dl2(*run, code=1)
+    assert "--resume logs/regimen;" in str(refused.exception)  # what it says must work
+    dl2(*stages, *QUICK, "-e", 4, "--skip-validation", "--resume", folder)
+    assert epochs(folder / "experiment_report_stage_0.json") == [0]
+    assert epochs(folder / "experiment_report_stage_1.json") == [1, 2, 3]
+    assert json.loads((folder / "regimen_log.json").read_text())["stage_1"]["epochs"] == 3
+
+
+def test_a_folder_knows_its_checkpoint_by_another_name(pcr_set: Path) -> None:
+    name = ("--checkpoint-filename", "last.pth.tar")
+    dl2("-d", pcr_set, *QUICK, "-e", 2, "--run-epochs", 1, "-n", "run", *name)
+    dl2("-d", pcr_set, *QUICK, "-e", 2, "--resume", "logs/run", *name)
+    assert epochs(Path("logs/run/experiment_report.json")) == [0, 1]
+    refused = dl2("-d", pcr_set, *QUICK, "-e", 2, "--resume", "logs/run", code=1)
+    assert isinstance(refused.exception, UsageError)
+    for part in ("logs/run holds no checkpoint.pth.tar", "last.pth.tar", "--overwrite"):
+        assert part in str(refused.exception)
