@@ -65,21 +65,26 @@ def train_regimen(
     Raises:
         UsageError: stages that make no sense; otherwise as `train`.
     """
+    began = time.perf_counter()
     ends = _check(config, stages)
     log = config.folder / REGIMEN_LOG
     resume = config.checkpoint.resume
-    at = int(load_checkpoint(resume)["epoch"]) if resume else 0
+    saved = load_checkpoint(resume) if resume else {}
+    at = int(saved.get("epoch", 0))
+    last = config.epochs if config.run_epochs is None else at + config.run_epochs
     times: dict[str, Any] = _read_log(log) if resume else {}
     results: list[TrainResult] = []
     for number, (stage, end) in enumerate(zip(stages, ends, strict=True)):
-        if end <= at:
+        if end <= at or at >= last:
             continue
         started = time.perf_counter()
-        result = train(_stage_config(config, number, stage, end - at, resume), observers(number))
+        wanted = _stage_config(config, number, stage, min(end, last) - at, resume)
+        left_s = config.time_budget_s and max(config.time_budget_s - (started - began), 0.0)
+        result = train(replace(wanted, time_budget_s=left_s), observers(number))
         results.append(result)
-        before = times.get(f"stage_{number}", {}).get("time", 0.0) if at > stage.first_epoch else 0
+        before_s = _seconds_before(saved, stage) if len(results) == 1 else 0.0
         times[f"stage_{number}"] = {
-            "time": before + time.perf_counter() - started,
+            "time": before_s + time.perf_counter() - started,
             "epochs": end - stage.first_epoch,
             "dataset": str(stage.train),
         }
@@ -87,8 +92,16 @@ def train_regimen(
             _write_log(log, times)
         if result.stopped_by is not None:
             break
-        resume, at = result.checkpoint, end
+        resume, at = result.checkpoint, min(end, last)
     return RegimenResult(tuple(results), log)
+
+
+def _seconds_before(saved: dict[str, Any], stage: Stage) -> float:
+    """Return how long a stage took before the checkpoint that it goes on from."""
+    if not saved or (saved["epoch"], saved["iteration"]) <= (stage.first_epoch, 0):
+        return 0.0
+    logs = [each["RunLog"] for each in saved["observers"] if "RunLog" in each]
+    return float(logs[0]["elapsed_s"]) if logs else 0.0
 
 
 def _check(config: TrainConfig, stages: Sequence[Stage]) -> list[int]:

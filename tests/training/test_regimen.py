@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from test_trainer import Listener
 from train_runs import curve, records, small_config, train
 
 from dl2cli.errors import UsageError
+from dl2cli.training.checkpoint import load_checkpoint
 from dl2cli.training.regimen import Stage, train_regimen
 
 
@@ -78,6 +80,42 @@ def test_a_regimen_that_is_stopped_goes_on_in_its_stage(variants: dict[str, Path
     assert curve(again.stages[0].log) == curve(straight.stages[1].log)
     log = json.loads(again.log.read_text())
     assert set(log) == {"stage_0", "stage_1", "total_time"}
+
+
+def test_run_epochs_are_those_of_the_process(variants: dict[str, Path], tmp_path: Path):
+    stages = [*_stages(variants), Stage(3, variants["raw"] / "train", None)]
+    config = replace(_config(variants, tmp_path), epochs=4, run_epochs=2)
+    first = train_regimen(config, stages)
+    assert [stage.epochs_done for stage in first.stages] == [1, 2]
+    resume = replace(config.checkpoint, resume=first.stages[-1].checkpoint)
+    second = train_regimen(replace(config, checkpoint=resume), stages)
+    assert [stage.epochs_done for stage in second.stages] == [3, 4]
+
+
+def test_a_time_budget_is_that_of_all_stages(variants: dict[str, Path], tmp_path: Path):
+    # The first stage takes all of it, and ends on its own in the very step that is too late.
+    class Late(Listener):
+        def epoch_ended(self, report):
+            time.sleep(max(0, begun + budget_s - time.monotonic()))
+
+    budget_s, begun = 10.0, time.monotonic()
+    config = replace(_config(variants, tmp_path), time_budget_s=budget_s)
+    result = train_regimen(config, _stages(variants), lambda stage: [Late()] if not stage else [])
+    assert [stage.stopped_by for stage in result.stages] == [None, "time budget"]
+    assert load_checkpoint(tmp_path / "checkpoint_1.pth.tar")["iteration"] == 1
+
+
+def test_the_time_of_a_stage_outlives_its_first_epoch(variants: dict[str, Path], tmp_path: Path):
+    config = _config(variants, tmp_path)
+    stopped = train_regimen(config, _stages(variants), lambda _: [Listener(stop_after=2)])
+    saved = stopped.stages[0].checkpoint
+    before_s = load_checkpoint(saved)["observers"][0]["RunLog"]["elapsed_s"]
+    stopped.log.unlink()  # as a run that was killed, which had no time to write it
+    again = train_regimen(
+        replace(config, checkpoint=replace(config.checkpoint, resume=saved)), _stages(variants)
+    )
+    log = json.loads(again.log.read_text())
+    assert log["stage_0"]["time"] > before_s + again.stages[0].wall_s
 
 
 @pytest.mark.parametrize("firsts", [[], [1], [0, 0], [0, 5]])
