@@ -29,10 +29,12 @@ _FILES: Final = (
 def choose(options: TrainOptions, choice: DataChoice, basics: Basics) -> Path:
     """Return the run's folder: that of --resume, else the run's name in the workspace.
 
+    Validation alone is a run of its own: it adds nothing to the log of the one that it validates.
+
     Raises:
         UsageError: the name leaves the workspace.
     """
-    if options.name is None and options.resume:
+    if options.name is None and options.resume and not options.skip_training:
         return _of_checkpoint(Path(options.resume))
     name = options.name or _new_name(options, choice, basics)
     if Path(name).is_absolute() or ".." in Path(name).parts:
@@ -118,6 +120,11 @@ def check_free(config: TrainConfig, *, overwrite: bool) -> list[Path]:
     resume = config.checkpoint.resume
     goes_on = resume is not None and _of_checkpoint(resume).resolve() == config.folder.resolve()
     earlier = list(_logs(config))
+    if goes_on and config.skip_training:
+        raise UsageError(
+            f"{config.folder} holds the run that --skip-training validates: give this one another "
+            "--name."
+        )
     if goes_on or not earlier:
         return []
     if not overwrite:

@@ -109,6 +109,9 @@ class _Training:
         self.epochs_done = int(self.saved.get("epochs_done", 0))
         self.best_top1: float | None = self.saved.get("best_top1")
         self.best_epoch: int | None = self.saved.get("best_epoch")
+        if config.skip_training:  # only what is validated here counts, and it ended its epoch
+            self.best_top1 = self.best_epoch = None
+            self.epoch -= int(self.epoch > 0 and not self.saved.get("iteration"))
         self.checkpoint: Path | None = resume
         self.history: list[EpochReport] = []
         self.stopped_by: str | None = None
@@ -144,7 +147,7 @@ class _Training:
         recorder = Recorder(Phase.TRAIN, epoch, loader, self.group, self.clock)
         if saved:
             self.fidelity.load_state_dict(saved["fidelity"])
-        if saved and saved["iteration"] > 0:
+        if saved and saved["iteration"] > 0 and not self.config.skip_training:
             loader.load_state_dict(saved["loader"])
             recorder.load_state_dicts(saved["recorders"])
         return recorder

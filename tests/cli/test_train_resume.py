@@ -35,3 +35,17 @@ def test_a_folder_knows_its_checkpoint_by_another_name(pcr_set: Path) -> None:
     assert isinstance(refused.exception, UsageError)
     for part in ("logs/run holds no checkpoint.pth.tar", "last.pth.tar", "--overwrite"):
         assert part in str(refused.exception)
+
+
+def test_validation_alone_leaves_the_run_as_it_is(pcr_set: Path) -> None:
+    run = ("-d", pcr_set, *QUICK, "-e", 1)
+    dl2(*run, "-n", "run")
+    folder = Path("logs/run")
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    alone = (*run, "--skip-training", "--resume", folder)
+    shown = dl2(*alone, "--json")
+    assert json.loads(shown.stdout)["folder"] != str(folder)
+    for name in ((), ("--overwrite",)):
+        refused = dl2(*alone, "-n", "run", *name, code=1)
+        assert "give this one another --name" in str(refused.exception)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before

@@ -280,23 +280,6 @@ def test_options_train(sample_pcr: Path, tmp_path: Path, changes: dict):
     assert (tmp_path / "profile_trace.json").exists() == ("profile_steps" in changes)
 
 
-def test_validation_alone(sample_pcr: Path, tmp_path: Path):
-    trained = train(small_config(sample_pcr, tmp_path / "trained"))
-    result = train(
-        small_config(
-            sample_pcr,
-            tmp_path / "validated",
-            skip_training=True,
-            model_pretrained_weights=tmp_path / "trained" / "model_best.pth.tar",
-        )
-    )
-    assert result.final is not None
-    assert result.final.train is None
-    assert result.final.validation.top1 == trained.best_top1
-    assert result.final.validation.images == 12
-    assert not (tmp_path / "validated" / "checkpoint.pth.tar").exists()
-
-
 def test_without_validation(sample_pcr: Path, tmp_path: Path):
     result = train(small_config(sample_pcr, tmp_path, data_val=None))
     assert result.best_top1 is None
