@@ -128,7 +128,9 @@ def _find(options: TrainOptions, output: Output) -> list[DataChoice]:
                 data,
                 options.loader,
                 val_data=options.val_data,
-                synthetic_images=settings.positive(options.synth_train_samples),
+                synthetic_images=settings.positive(
+                    options.synth_train_samples, "--synth-train-samples"
+                ),
                 on_image=tell if _is_first() else None,
             )
             for data in ([path for path, _ in stages] if stages else [options.data])

@@ -301,7 +301,7 @@ class LogOptions:
     )  # fmt: skip
     profile_n: int = option(
         "Write a torch.profiler trace of the first N steps; -1 does not.",
-        default=-1,
+        default=-1, least=-1,
     )  # fmt: skip
     json: bool = option("Print the result as one JSON document on stdout.", "--json", default=False)
 

@@ -98,8 +98,8 @@ def train_config(
             options.amp, options.amp_dtype, options.static_loss_scale, options.dynamic_loss_scale
         ),
         epochs=basics.epochs,
-        run_epochs=positive(options.run_epochs),
-        optimizer_batch_size=positive(options.optimizer_batch_size),
+        run_epochs=positive(options.run_epochs, "--run-epochs"),
+        optimizer_batch_size=positive(options.optimizer_batch_size, "--optimizer-batch-size"),
         scans=_scans(options, choice),
         autotune=autotune if options.autotune_scans else None,
         channels_last=options.memory_format == "nhwc",
@@ -111,13 +111,13 @@ def train_config(
         profile_steps=max(options.profile_n, 0),
         checkpoint=CheckpointConfig(
             save=not options.no_save_checkpoints,
-            filename=options.checkpoint_filename,
+            filename=file_name(options.checkpoint_filename, "--checkpoint-filename"),
             every_steps=options.checkpoint_every,
             backups=options.backup_checkpoints,
             resume=resume,
         ),
         time_budget_s=seconds(options.time_budget) if options.time_budget else None,
-        report_file=options.report_file,
+        report_file=file_name(options.report_file, "--report-file"),
         device=options.device,
     )
 
@@ -152,7 +152,7 @@ def _data_config(options: TrainOptions, choice: DataChoice, basics: Basics) -> D
         dataset_class=options.dataset_class,
         cache_bytes=options.cache_size,
         auto_augment=options.augmentation == "autoaugment",
-        synthetic_train=positive(options.synth_train_samples),
+        synthetic_train=positive(options.synth_train_samples, "--synth-train-samples"),
         synthetic_val=_synthetic_val(options, choice),
         lanes=options.lanes,
         persistent_workers=options.persistent_workers,
@@ -165,7 +165,7 @@ def _synthetic_val(options: TrainOptions, choice: DataChoice) -> int | None:
 
     if choice.loader != SYNTHETIC or options.skip_validation:
         return None
-    given = positive(options.synth_val_samples)
+    given = positive(options.synth_val_samples, "--synth-val-samples")
     return given if given or choice.val is None else count_images(choice.val)
 
 
@@ -236,9 +236,23 @@ def _scans(options: TrainOptions, choice: DataChoice) -> ScanSchedule | None:
     return ScanSchedule(((0, options.scans or 1),))
 
 
-def positive(value: int) -> int | None:
-    """Return a number, or None for the published -1."""
-    return value if value > 0 else None
+def positive(value: int, name: str) -> int | None:
+    """Return the number of an option, or None for the published -1. Raises UsageError."""
+    if value == -1:
+        return None
+    if value < 1:
+        raise UsageError(f"{name} is 1 or more, or -1, not {value}.")
+    return value
+
+
+def file_name(text: str, name: str) -> str:
+    """Return the name of a file of the run's folder that nothing else has. Raises UsageError."""
+    if text in ("", ".", "..") or Path(text).name != text or text.startswith(("model_", "train_")):
+        raise UsageError(
+            f"{name} is a name in the run's folder, without folders, and not that of another of "
+            f"its files: {text!r} is none."
+        )
+    return text
 
 
 def seconds(text: str) -> float:
