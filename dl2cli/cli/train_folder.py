@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from dl2cli.training.config import TrainConfig
     from dl2cli.training.data_source import DataChoice
 
-# What a run leaves beside its logs: no more than this is ever removed.
+# What a run leaves beside its log: no more than this is ever removed. (TensorBoard would draw the
+# events of an earlier run into the curves of the next.)
 _FILES: Final = (
     "train_data_*.csv", "model_best.*", "model_last.*", "regimen_log.json",
     "checkpoint_[0-9]*.pth.tar", "checkpoint_epoch_*.pth.tar",
+    "profile_trace.json", "tensorboard/events.out.tfevents.*",
 )  # fmt: skip
 
 
@@ -147,10 +149,11 @@ def remove(files: list[Path]) -> None:
 
 
 def _logs(config: TrainConfig) -> Iterator[Path]:
-    """Yield the logs of an earlier run: the one, or one a stage."""
+    """Yield the logs of an earlier run: the one, or one a stage, and any that made way for it."""
     name = Path(config.report_file)
-    yield from config.folder.glob(glob.escape(name.name))
-    yield from config.folder.glob(f"{glob.escape(name.stem)}_stage_*{glob.escape(name.suffix)}")
+    stem, suffix = glob.escape(name.stem), glob.escape(name.suffix)
+    for pattern in (stem, f"{stem}_stage_*", f"{stem}_old_[0-9]*"):
+        yield from config.folder.glob(pattern + suffix)
 
 
 def resume_command(arguments: Sequence[str], checkpoint: Path) -> str:

@@ -49,3 +49,20 @@ def test_validation_alone_leaves_the_run_as_it_is(pcr_set: Path) -> None:
         refused = dl2(*alone, "-n", "run", *name, code=1)
         assert "give this one another --name" in str(refused.exception)
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_overwrite_leaves_nothing_that_reads_as_the_new_run(pcr_set: Path) -> None:
+    pytest.importorskip("tensorboard")
+    run = ("-d", pcr_set, *QUICK, "-e", 1, "-n", "run", "--overwrite")
+    folder = Path("logs/run")
+    dl2(*run, "--track", "tensorboard", "--profile-n", 1)
+    (old,) = (folder / "tensorboard").iterdir()
+    (folder / "tensorboard" / "notes.txt").write_text("mine")
+    (folder / "experiment_report_old_1.json").write_bytes(
+        (folder / "experiment_report.json").read_bytes()
+    )
+    dl2(*run)
+    assert not old.exists()
+    assert not (folder / "profile_trace.json").exists()
+    assert not (folder / "experiment_report_old_1.json").exists()
+    assert (folder / "tensorboard" / "notes.txt").exists()
