@@ -14,7 +14,13 @@ from dl2cli.training.config import TrainConfig
 from dl2cli.training.distributed import Group
 from dl2cli.training.loss import Criterion
 from dl2cli.training.lr_schedule import learning_rate
-from dl2cli.training.models import canonical_arch, check_image_size, create_model
+from dl2cli.training.models import (
+    TORCHVISION,
+    canonical_arch,
+    check_image_size,
+    check_takes_images,
+    create_model,
+)
 from dl2cli.training.optimizer import create_optimizer
 from dl2cli.training.precision import Precision
 from dl2cli.training.step import TrainStep
@@ -196,6 +202,8 @@ def _model(
     weights = None if checkpoint is not None else config.model.pretrained_weights
     wanted = replace(config.model, num_classes=classes, pretrained_weights=weights)
     model = create_model(wanted, tell)
+    if config.model.arch.startswith(TORCHVISION):
+        check_takes_images(model, config.model.arch, config.data.transform.size)
     if checkpoint is not None:
         try:
             model.load_state_dict(checkpoint["model"])

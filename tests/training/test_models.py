@@ -15,6 +15,7 @@ from dl2cli.training.models import (
     ModelConfig,
     canonical_arch,
     check_image_size,
+    check_takes_images,
     create_model,
     set_training_mode,
 )
@@ -274,6 +275,18 @@ def test_torchvision_that_is_missing_or_broken_is_one_sentence(tmp_path, monkeyp
     monkeypatch.setitem(sys.modules, "torchvision", None)
     with pytest.raises(MissingDependency, match=r"^torchvision is needed for this: pip install"):
         build("torchvision:vgg11")
+
+
+def test_a_network_of_torchvision_says_which_images_it_takes():
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 1, 5), torch.nn.Flatten(), torch.nn.Linear(16, 2))
+    check_takes_images(net.train(), "torchvision:net", 8)
+    assert all(module.training for module in net.modules())
+    with pytest.raises(UsageError, match=r"torchvision:net cannot take images of 9 pixels \(mat1"):
+        check_takes_images(net, "torchvision:net", 9)
+    pytest.importorskip("torchvision")
+    vit = build("torchvision:vit_b_16")
+    with pytest.raises(UsageError, match=r"of 64 pixels \(Wrong image height! Expected 224"):
+        check_takes_images(vit, "torchvision:vit_b_16", 64)
 
 
 def test_names_are_known_without_torch():
