@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dl2cli.errors import StorageError
 from dl2cli.training.checkpoint import load_checkpoint, save_checkpoint, save_weights
+from dl2cli.training.compiling import compiling
 from dl2cli.training.config import TrainConfig
 from dl2cli.training.distributed import Group, join_group
 from dl2cli.training.events import (
@@ -65,13 +66,15 @@ def train(config: TrainConfig, observers: Sequence[Observer] = ()) -> TrainResul
         StorageError: logs or checkpoints cannot be written.
         MissingDependency: a part of torch, DALI or a loader is not installed.
         RankLost: another rank has ended.
+        CannotCompile: torch.compile was asked for, and cannot.
     """
     started = time.perf_counter()
     with StopRequest(config.time_budget_s) as request, join_group(config.device) as group:
         training = _Training(config, group, request, started)
         training.observers = _observers(config, group, observers, started)
         try:
-            return training.run()
+            with compiling(config.compile):
+                return training.run()
         finally:
             for observer in training.observers:
                 observer.close()

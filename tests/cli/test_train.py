@@ -87,13 +87,13 @@ def test_stages_over_variants(sample_set: Path, pcr_set: Path, work: Path) -> No
     assert "different kinds" in str(refused.exception)
 
 
-def program(*arguments: object) -> subprocess.Popen[str]:
+def program(*arguments: object, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
     )
 
 
@@ -163,3 +163,13 @@ def test_torchrun_tells_an_error_once(work: Path) -> None:
     _, err = process.communicate(timeout=120)
     assert process.returncode != 0
     assert err.count("dl2: There is no nowhere") == 1
+
+
+def test_compile_without_a_compiler_is_one_sentence(pcr_set: Path, work: Path) -> None:
+    places = {"PATH": str(work), "CXX": "g++", "TORCHINDUCTOR_CACHE_DIR": str(work / "cache")}
+    process = program("dl2cli", "train", "-d", pcr_set, *QUICK, "-e", 1, "--compile", **places)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 4, err
+    assert "torch.compile cannot compile this network here" in err
+    assert "leave out --compile" in err
+    assert "Traceback" not in err
