@@ -93,6 +93,16 @@ ColorModel color_model(const jpeg_decompress_struct& in) {
     }
 }
 
+// A component that no scan held is shown as zeros, and libjpeg does not say a word.
+std::string missing_component(const jpeg_decompress_struct& in) {
+    for (int i = 0; i < in.num_components; ++i) {
+        if (in.comp_info[i].quant_table == nullptr) {
+            return "no scan of colour component " + std::to_string(i);
+        }
+    }
+    return "";
+}
+
 // Sampling ratios that are no whole numbers cannot be decoded to pixels by libjpeg.
 void check_sampling(const jpeg_decompress_struct& in) {
     for (int i = 0; i < in.num_components; ++i) {
@@ -169,6 +179,7 @@ void Transcoder::State::read(Bytes jpeg, const JpegHeader& header, jvirt_barray_
     }
     check_sampling(in);
     damage = errors.warning;
+    if (damage.empty()) damage = missing_component(in);
     // A sequential file whose one scan is complete lacks nothing but the end marker.
     const bool one_scan =
         !header.progressive() && !header.arithmetic() && in.comps_in_scan == in.num_components;

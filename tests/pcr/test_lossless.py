@@ -135,3 +135,17 @@ def test_real_photos(test_data: Path, tmp_path: Path) -> None:
         original = (source / files[slot]).read_bytes()
         assert np.array_equal(pillow_pixels(bytes(images[slot])), pillow_pixels(original))
         assert canonical(bytes(images[slot])) == canonical(original)
+
+
+def test_a_component_without_a_scan_is_damage(tmp_path: Path) -> None:
+    """libjpeg shows it as zeros and warns of nothing; a file cut between its scans is like that."""
+    script = tmp_path / "script"
+    script.write_text("0;\n1;\n2;\n")
+    jpeg = jpegtran(jpeg_bytes(photo()), "-scans", str(script))
+    offsets = _core.find_scans(jpeg)
+    assert len(offsets) == 4
+    cut = jpeg[: offsets[-2]] + b"\xff\xd9"
+    with pytest.raises(_core.DataError, match="no scan of colour component 2"):
+        _core.transcode(cut, DEFAULT.native)
+    assert "component 2" in _core.transcode(cut, DEFAULT.native, keep_damaged=True).damage
+    assert _core.transcode(jpeg, DEFAULT.native).damage == ""
