@@ -18,7 +18,7 @@ from typing import Any, Final
 from PIL import Image
 
 from dl2cli.dataset.discovery import ImageFile
-from dl2cli.errors import DataError
+from dl2cli.errors import DataError, UsageError
 from dl2cli.pcr import foreign, index
 from dl2cli.pcr.config import ConvertConfig, ConvertProgress
 from dl2cli_native import _core
@@ -61,13 +61,7 @@ class Pipeline:
         size = config.images_per_record
         # One record is written while two are converted; small records need more of them ahead.
         ahead = max(2, -(-IN_FLIGHT_IMAGES * config.workers // size))
-        native = _core.Converter(
-            script=config.script.native,
-            keep=config.keep_metadata,
-            keep_damaged=config.keep_damaged,
-            limits=config.limits,
-            threads=config.workers,
-        )
+        native = self._start()
         with (
             index.connect(config.out / index.INDEX, write=True) as connection,
             ThreadPoolExecutor(config.workers) as pool,
@@ -92,6 +86,19 @@ class Pipeline:
                 native.cancel()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
+
+    def _start(self) -> _core.Converter:
+        config = self.config
+        try:
+            return _core.Converter(
+                script=config.script.native,
+                keep=config.keep_metadata,
+                keep_damaged=config.keep_damaged,
+                limits=config.limits,
+                threads=config.workers,
+            )
+        except ValueError as error:
+            raise UsageError(f"Cannot convert with {config.workers} workers: {error}.") from error
 
     def _submit(self, native: _core.Converter, record: int, files: list[ImageFile]) -> None:
         root = os.fsencode(self.config.source)

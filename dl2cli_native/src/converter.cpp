@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <new>
+#include <system_error>
 
 #include "dl2/crc32c.hpp"
 #include "dl2/error.hpp"
@@ -90,10 +91,21 @@ RecordEntry RecordJob::write(const std::string& path, std::size_t groups) {
 
 Converter::Converter(TranscodeOptions options, unsigned threads) : options_(std::move(options)) {
     if (threads == 0) throw Error(ErrorKind::argument, "at least one thread is needed");
-    for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
+    try {
+        for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
+    } catch (const std::system_error&) {
+        const std::string started = std::to_string(threads_.size());
+        stop();
+        throw Error(ErrorKind::argument, "the system starts only " + started + " of " +
+                                             std::to_string(threads) + " threads");
+    }
 }
 
 Converter::~Converter() {
+    stop();
+}
+
+void Converter::stop() {
     cancel();
     {
         const std::lock_guard<std::mutex> lock(mutex_);
@@ -101,6 +113,7 @@ Converter::~Converter() {
     }
     wake_.notify_all();
     for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
 }
 
 std::shared_ptr<RecordJob> Converter::submit(std::vector<std::string> paths,

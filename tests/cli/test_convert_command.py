@@ -1,6 +1,7 @@
 """`dl2 convert`, `inspect` and `extract` as a user types them."""
 
 import json
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -136,3 +137,14 @@ def test_names_that_are_no_utf8_can_be_shown(sample_set: Path, tmp_path: Path) -
     ((name,),) = connection.execute("SELECT path FROM rejected").fetchall()
     connection.close()
     assert name == folder.name.encode() + b"/caf\xe9.jpg"
+
+
+def test_more_workers_than_the_system_starts_is_one_sentence(
+    sample_set: Path, tmp_path: Path
+) -> None:
+    limit = 3_000_000  # kB: room for the program, not for the stacks of a thousand threads
+    command = [sys.executable, "-m", "dl2cli", "convert", sample_set, tmp_path, "-w", "1024"]
+    line = f"ulimit -v {limit} -s 8192; exec {shlex.join(map(str, command))}"
+    run = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert run.returncode == 2, run.stderr
+    assert "1024 workers: the system starts only" in run.stderr

@@ -81,6 +81,7 @@ class RecordJob {
 
 class Converter {
   public:
+    // Throws Error(argument) where the system does not start as many threads.
     Converter(TranscodeOptions options, unsigned threads);
     ~Converter();  // cancels what is under way and joins the threads
     Converter(const Converter&) = delete;
@@ -96,6 +97,7 @@ class Converter {
 
   private:
     void work();
+    void stop();
 
     TranscodeOptions options_;
     std::atomic<bool> cancel_{false};
