@@ -137,7 +137,8 @@ RecordJpegs read_jpegs(const Storage& storage, const RecordLocation& location, s
     std::vector<std::uint64_t> cursors(jpegs.offsets.begin(), jpegs.offsets.end() - 1);
     GroupReader reader(*range, out, cursors);
     for (std::size_t group = 0; group < groups; ++group) {
-        reader.read(group, &metadata.fragment_bytes[group * images], metadata.group_crc32c[group]);
+        reader.read(group, metadata.fragment_bytes.data() + group * images,
+                    metadata.group_crc32c[group]);
     }
     for (const std::uint64_t end : cursors) std::memcpy(out + end, kEndMarker, sizeof kEndMarker);
     return jpegs;

@@ -111,6 +111,17 @@ TEST_CASE("no truncation or flipped byte of a message does more than throw") {
     }
 }
 
+TEST_CASE("a record without images is read as one") {
+    const Folder folder;
+    const std::string path = (folder.path / "r").string();
+    const dl2::RecordEntry entry = dl2::write_record(path, {}, 10);
+    const dl2::LocalStorage storage(folder.path.string());
+    dl2::BufferPool pool;
+    const auto jpegs =
+        dl2::read_jpegs(storage, {"r", entry.lengths, entry.metadata_crc32c}, 10, pool);
+    CHECK(jpegs.offsets == std::vector<std::uint64_t>{0});
+}
+
 TEST_CASE("a record gives every image back at every fidelity") {
     const Written written;
     const dl2::LocalStorage storage(written.folder.path.string());
