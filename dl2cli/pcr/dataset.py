@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -18,7 +19,9 @@ from dl2cli.pcr import index, published
 from dl2cli.pcr.index import RecordInfo, RejectedInfo, SourceInfo
 from dl2cli_native import _core
 
-MAX_CLASSES: Final = 1 << 24
+MAX_CLASSES: Final = 1 << 20
+MAX_PIXELS: Final = 65_535**2  # JPEG's own limit
+MAX_SCANS: Final = 1000  # a script of 64 scans gives a CMYK image up to 256
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,16 @@ class Dataset:
         """The number of images."""
         return sum(record.images for record in self.records)
 
+    @cached_property
+    def limits(self) -> _core.Limits:
+        """Limits that admit whatever the conversion admitted, in any number of scans."""
+        stored = self.properties.get("limits")
+        pixels = stored[0] if isinstance(stored, list) and stored else None
+        if not isinstance(pixels, int) or pixels < 1:
+            pixels = _core.Limits().max_pixels
+        pixels = min(pixels, MAX_PIXELS)
+        return _core.Limits(max_pixels=pixels, max_scans=MAX_SCANS, max_scan_pixels=1 << 62)
+
     @property
     def is_published_format(self) -> bool:
         """Whether the published converter wrote it (no checksums, no sizes, no class names)."""
@@ -134,20 +147,18 @@ class Dataset:
 
     def sources(self, record: int | None = None) -> Iterator[SourceInfo]:
         """Yield where each image came from, by record and slot; nothing if that is not known."""
-        where, values = ("WHERE record = ?", (record,)) if record is not None else ("", ())
-        for row in self._provenance(f"SELECT * FROM sources {where} ORDER BY record, slot", values):
-            yield SourceInfo(row[0], row[1], index.from_sql(row[2]), *row[3:])
+        path = self.path / index.SOURCES
+        if path.exists():
+            with index.connect(path) as connection, _in_file(path):
+                yield from index.read_sources(connection, record)
 
     def rejected(self) -> list[RejectedInfo]:
         """Return the source files that were not converted, with their reasons."""
-        rows = self._provenance("SELECT * FROM rejected ORDER BY rowid", ())
-        return [RejectedInfo(row[0], index.from_sql(row[1]), *row[2:]) for row in rows]
-
-    def _provenance(self, query: str, values: tuple[int, ...]) -> Iterator[Any]:
         path = self.path / index.SOURCES
-        if path.exists():
-            with index.connect(path) as connection:
-                yield from connection.execute(query, values)
+        if not path.exists():
+            return []
+        with index.connect(path) as connection, _in_file(path):
+            return list(index.read_rejected(connection))
 
     def _check_scans(self, scans: int) -> None:
         if not 1 <= scans <= self.groups:
@@ -155,6 +166,15 @@ class Dataset:
 
     def _naming(self, info: RecordInfo) -> _Naming:
         return _Naming(f"{self.path}, record {info.file}")
+
+
+@contextlib.contextmanager
+def _in_file(file: Path) -> Iterator[None]:
+    """Say in which index something is wrong."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from error
 
 
 class _Naming:
@@ -205,17 +225,17 @@ def open(path: str | os.PathLike[str]) -> Dataset:  # noqa: A001 - read as `pcr.
 
 
 def _open_own(folder: Path, connection: sqlite3.Connection) -> Dataset:
-    properties = index.read_properties(connection)
+    file = folder / index.INDEX
+    with _in_file(file):
+        properties = index.read_properties(connection)
     version = properties.get("format_version")
-    if not isinstance(version, int) or version > index.FORMAT_VERSION:
+    if not isinstance(version, int) or not 1 <= version <= index.FORMAT_VERSION:
         raise DataError(
-            f"{folder} has format version {version}, this program reads up to "
+            f"{folder} has format version {version!r}, this program reads up to "
             f"{index.FORMAT_VERSION}; use a newer dl2."
         )
-    try:
+    with _in_file(file):
         records = index.read_records(connection)
-    except DataError as error:
-        raise DataError(f"{folder / index.INDEX}: {error}") from error
     names = connection.execute("SELECT name FROM classes ORDER BY label")
     classes = tuple(index.from_sql(name) for (name,) in names)
     return Dataset(folder, records, classes, properties)
@@ -225,11 +245,12 @@ def _open_published(folder: Path, connection: sqlite3.Connection) -> Dataset:
     """Open a dataset of the published converter; counts and classes are read from its records."""
     records: list[RecordInfo] = []
     classes = 0
-    for file, lengths in published.read_index(connection).items():
-        if Path(file).name != file:
-            raise DataError(f"{folder / index.INDEX}: {file!r} is no plain file name.")
-        index.check_lengths(lengths)
-        records.append(RecordInfo(len(records), file, 0, tuple(lengths), None))
+    with _in_file(folder / index.INDEX):
+        for file, lengths in published.read_index(connection).items():
+            if Path(file).name != file or "\0" in file:
+                raise DataError(f"{file!r} is no plain file name.")
+            index.check_lengths(lengths)
+            records.append(RecordInfo(len(records), file, 0, tuple(lengths), None))
     dataset = Dataset(folder, tuple(records), (), {})
     counted = []
     for number, record in enumerate(records):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from dl2cli.errors import DataError, StorageError, UsageError
 from dl2cli.pcr.dataset import Dataset, Record
-from dl2cli.pcr.index import SourceInfo
+from dl2cli.pcr.index import SourceInfo, check_inside
 from dl2cli_native import _core
 
 _ORIENTATION: Final = 0x0112
@@ -66,7 +66,7 @@ def extract(
         record = dataset.read(number, scans)
         sources = {source.slot: source for source in dataset.sources(info.id)}
         for slot in range(min(len(record), total - images)):
-            jpeg = _with_orientation(record, slot)
+            jpeg = _with_orientation(dataset, record, slot)
             path = out / _name(dataset, record, slot, sources.get(slot))
             _write(path, jpeg)
             images += 1
@@ -77,23 +77,30 @@ def extract(
 
 
 def _name(dataset: Dataset, record: Record, slot: int, source: SourceInfo | None) -> PurePosixPath:
-    if source is None:
-        label = int(record.labels[slot])
-        return PurePosixPath(dataset.classes[label], f"{record.info.id}_{slot}.jpg")
-    suffix = ".jpg" if source.is_reencoded else ""
-    path = PurePosixPath(source.path + suffix)
-    # The names come from a file that somebody may have given us.
-    if path.is_absolute() or ".." in path.parts or not path.parts:
-        raise DataError(f"{dataset.path}: the source name {source.path!r} leaves the folder.")
-    return path
+    if source is not None:
+        return PurePosixPath(source.path + (".jpg" if source.is_reencoded else ""))
+    label = int(record.labels[slot])
+    if not 0 <= label < len(dataset.classes):
+        raise DataError(f"{dataset.path}, record {record.info.file}: {label} is no class.")
+    name = f"{dataset.classes[label]}/{record.info.id}_{slot}.jpg"
+    try:
+        return PurePosixPath(check_inside(name))
+    except DataError as error:
+        raise DataError(f"{dataset.path}: {error}") from error
 
 
-def _with_orientation(record: Record, slot: int) -> bytes | memoryview:
+def _with_orientation(dataset: Dataset, record: Record, slot: int) -> bytes | memoryview:
     """Insert an EXIF segment with the recorded orientation, if the JPEG itself has none."""
     jpeg = record.image(slot)
     recorded = int(record.orientations[slot]) if len(record.orientations) else 1
-    if recorded == 1 or _core.read_jpeg_header(jpeg).orientation == recorded:
+    if recorded == 1:
         return jpeg
+    try:
+        if _core.read_jpeg_header(jpeg, dataset.limits).orientation == recorded:
+            return jpeg
+    except _core.DataError as error:
+        where = f"{dataset.path}, record {record.info.file}, image {slot}"
+        raise DataError(f"{where}: {error}.") from error
     exif = Image.Exif()
     exif[_ORIENTATION] = recorded
     payload = exif.tobytes()

@@ -15,7 +15,7 @@ import sqlite3
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from dl2cli.errors import DataError, StorageError
@@ -49,6 +49,9 @@ CREATE TABLE ignored (path NOT NULL, reason TEXT NOT NULL);
 """
 # Which records are done; one whose images were all rejected has no row in `records`.
 _PROGRESS_SCHEMA = "CREATE TABLE progress (record INTEGER PRIMARY KEY);"
+_RECORD_TYPES: Final = (int, str, int, bytes, int)
+_SOURCE_TYPES: Final = (int, int, (str, bytes), int, int, int, str, str)
+_REJECTED_TYPES: Final = (int, (str, bytes), int, str)
 _SOURCES_ORDER = {"sources": "record, slot", "rejected": "rowid", "ignored": "rowid"}
 
 
@@ -121,6 +124,17 @@ def from_sql(value: object) -> str:
     return str(value)
 
 
+def check_inside(name: str) -> str:
+    """Return a relative path that stays in its folder; names may come from a stranger's index.
+
+    Raises DataError for any other.
+    """
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name:
+        raise DataError(f"the name {name!r} leaves the folder.")
+    return name
+
+
 def pack_lengths(lengths: list[int]) -> bytes:
     """Pack lengths as little-endian 64-bit integers."""
     return struct.pack(f"<{len(lengths)}Q", *lengths)
@@ -173,7 +187,7 @@ def read_properties(connection: sqlite3.Connection) -> dict[str, Any]:
     rows = connection.execute("SELECT key, value FROM dataset").fetchall()
     try:
         return {str(key): json.loads(value) for key, value in rows}
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise DataError(f"a property that is no JSON: {error}.") from error
 
 
@@ -192,12 +206,40 @@ def read_records(connection: sqlite3.Connection) -> tuple[RecordInfo, ...]:
         "SELECT id, file, images, lengths, crc32c FROM records ORDER BY id"
     ):
         identity, file, images, lengths, crc32c = row
-        if not isinstance(file, str) or not isinstance(lengths, bytes) or Path(file).name != file:
-            raise DataError(f"record {identity} has no plain file name or no lengths.")
-        if not isinstance(images, int) or not isinstance(crc32c, int) or images < 0:
+        _check_types("records", row, _RECORD_TYPES)
+        if Path(file).name != file or "\0" in file:
+            raise DataError(f"record {identity} has no plain file name.")
+        if images < 0 or not 0 <= crc32c < 1 << 32:
             raise DataError(f"record {identity} has no count or no checksum.")
         records.append(RecordInfo(identity, file, images, unpack_lengths(lengths), crc32c))
     return tuple(records)
+
+
+def read_sources(connection: sqlite3.Connection, record: int | None) -> Iterator[SourceInfo]:
+    """Read the `sources` table, of one record or all. Raises DataError for rows that cannot be."""
+    where, values = ("WHERE record = ?", (record,)) if record is not None else ("", ())
+    for row in connection.execute(
+        "SELECT record, slot, path, label, bytes, crc32c, format, note "
+        f"FROM sources {where} ORDER BY record, slot",
+        values,
+    ):
+        _check_types("sources", row, _SOURCE_TYPES)
+        yield SourceInfo(row[0], row[1], check_inside(from_sql(row[2])), *row[3:])
+
+
+def read_rejected(connection: sqlite3.Connection) -> Iterator[RejectedInfo]:
+    """Read the `rejected` table. Raises DataError for rows that cannot be."""
+    for row in connection.execute(
+        "SELECT record, path, label, reason FROM rejected ORDER BY rowid"
+    ):
+        _check_types("rejected", row, _REJECTED_TYPES)
+        yield RejectedInfo(row[0], from_sql(row[1]), *row[2:])
+
+
+def _check_types(table: str, row: tuple[Any, ...], types: tuple[Any, ...]) -> None:
+    """SQLite lets a column hold values of any type, whatever its declaration says."""
+    if not all(map(isinstance, row, types)):
+        raise DataError(f"table `{table}` holds a row that is none of such a table.")
 
 
 def create_working(path: Path, properties: dict[str, Any], classes: tuple[str, ...]) -> None:

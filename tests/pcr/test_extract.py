@@ -1,5 +1,6 @@
 import io
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from dl2cli.errors import DataError, UsageError
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert
 from dl2cli.pcr.extract import extract
+from dl2cli_native import _core
 
 
 def test_the_images_come_back_under_their_names(config: ConvertConfig, tmp_path: Path) -> None:
@@ -83,3 +85,15 @@ def test_without_provenance_files_are_named_by_record_and_slot(
     names = contents(tmp_path / "back")
     assert len(names) == 21
     assert {name.split("/")[0] for name in names} == {"ant", "bee", "cat"}
+
+
+def test_a_large_image_that_was_asked_for_comes_back(config: ConvertConfig, tmp_path: Path) -> None:
+    """Its orientation is looked up under the dataset's limits, not the usual ones."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    large = Image.new("L", (16_000, 6_300), 99)  # more than the usual 100 million pixels
+    (config.source / "ant" / "0.jpg").write_bytes(jpeg_bytes(large, exif=exif.tobytes()))
+    convert(replace(config, limits=_core.Limits(max_pixels=101_000_000)))
+    extract(pcr.open(config.out), tmp_path / "back")
+    jpeg = (tmp_path / "back" / "ant" / "0.jpg").read_bytes()
+    assert _core.read_jpeg_header(jpeg, pcr.open(config.out).limits).orientation == 6

@@ -1,5 +1,6 @@
 """Files that want to hurt: each is a rejected file, never a crash, a hang or much memory."""
 
+import sqlite3
 import struct
 import zlib
 from pathlib import Path
@@ -10,10 +11,12 @@ from hypothesis import strategies as st
 from jpegs import jpeg_bytes, jpegtran, photo
 
 from dl2cli import pcr
-from dl2cli.errors import Dl2Error
+from dl2cli.errors import DataError, Dl2Error
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert
+from dl2cli.pcr.extract import extract
 from dl2cli.pcr.scan_script import DEFAULT
+from dl2cli.pcr.verify import verify
 from dl2cli_native import _core
 
 SOF0 = b"\xff\xc0"
@@ -139,3 +142,101 @@ def _small_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / "in" / "a" / f"{i}.jpg").write_bytes(jpeg_bytes(photo(20, 20, seed=i)))
         convert(ConvertConfig(folder / "in", folder / "out"))
     return folder / "out"
+
+
+def change_index(path: Path, *statements: tuple[str, tuple[object, ...]]) -> None:
+    connection = sqlite3.connect(path)
+    with connection:
+        for statement, values in statements:
+            connection.execute(statement, values)
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "value"),
+    [
+        ("UPDATE records SET crc32c = ?", -1),
+        ("UPDATE records SET crc32c = ?", 1 << 40),
+        ("UPDATE records SET images = ?", -1),
+        ("UPDATE records SET images = ?", 1 << 62),
+        ("UPDATE records SET images = ?", "many"),
+        ("UPDATE records SET lengths = ?", "long"),
+        ("UPDATE records SET file = ?", "../PCR_0.db"),
+        ("UPDATE records SET file = ?", "PCR_0.db\0x"),
+        ("UPDATE records SET file = ?", b"PCR_0.db"),
+        ("UPDATE dataset SET value = ? WHERE key = 'seed'", "[" * 100_000),
+        ("UPDATE dataset SET value = ? WHERE key = 'seed'", "no JSON"),
+        ("UPDATE dataset SET value = ? WHERE key = 'format_version'", "-1"),
+        ("UPDATE dataset SET value = ? WHERE key = 'format_version'", '"1"'),
+    ],
+)
+def test_an_index_that_lies_is_an_error_that_names_it(
+    config: ConvertConfig, statement: str, value: object
+) -> None:
+    convert(config)
+    change_index(config.out / "PCR.db", (statement, (value,)))
+    with pytest.raises(DataError, match=str(config.out)):
+        pcr.open(config.out).read(0)
+
+
+@pytest.mark.parametrize("value", ['["x"]', "[-1]", "[1e30]", "{}", "[1267650600228229401496703]"])
+def test_limits_that_are_none_are_the_usual_ones(config: ConvertConfig, value: str) -> None:
+    convert(config)
+    statement = "UPDATE dataset SET value = ? WHERE key = 'limits'"
+    change_index(config.out / "PCR.db", (statement, (value,)))
+    assert 0 < pcr.open(config.out).limits.max_pixels < 1 << 32
+    assert verify(pcr.open(config.out)).damage == ()
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("path", "a/0\0.jpg"),
+        ("path", "/dev/zero"),
+        ("path", "a/../../../../../../../dev/zero"),
+        ("bytes", "many"),
+        ("crc32c", "x"),
+        ("note", b"re-encoded"),
+    ],
+)
+def test_provenance_that_lies_is_an_error_that_names_it(
+    config: ConvertConfig, tmp_path: Path, column: str, value: object
+) -> None:
+    convert(config)
+    change_index(config.out / "PCR_sources.db", (f"UPDATE sources SET {column} = ?", (value,)))
+    dataset = pcr.open(config.out)
+    with pytest.raises(DataError, match="PCR_sources"):
+        verify(dataset, config.source)
+    with pytest.raises(DataError, match="PCR_sources"):
+        extract(dataset, tmp_path / "back")
+    assert all("PCR_sources.db" in each.reason for each in verify(dataset).damage)
+
+
+def test_provenance_of_another_schema_is_an_error(config: ConvertConfig) -> None:
+    convert(config)
+    path = config.out / "PCR_sources.db"
+    change_index(path, ("DROP TABLE sources", ()), ("CREATE TABLE sources (record, slot)", ()))
+    with pytest.raises(DataError, match="PCR_sources"):
+        list(pcr.open(config.out).sources())
+
+
+@pytest.mark.parametrize("name", ["{outside}", "../evil", "nul\0"])
+def test_class_names_cannot_leave_the_folder(
+    config: ConvertConfig, tmp_path: Path, name: str
+) -> None:
+    convert(config)
+    (config.out / "PCR_sources.db").unlink()  # without it, files are named after their class
+    outside = tmp_path / "evil"
+    name = name.format(outside=outside)
+    change_index(config.out / "PCR.db", ("UPDATE classes SET name = ?", (name,)))
+    with pytest.raises(DataError, match="leaves the folder"):
+        extract(pcr.open(config.out), tmp_path / "back")
+    assert not outside.exists()
+
+
+def test_a_label_without_a_class_is_an_error(config: ConvertConfig, tmp_path: Path) -> None:
+    convert(config)
+    (config.out / "PCR_sources.db").unlink()
+    change_index(config.out / "PCR.db", ("DELETE FROM classes", ()))
+    with pytest.raises(DataError, match=r"PCR_0\.db: \d is no class"):
+        extract(pcr.open(config.out), tmp_path / "back")
