@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,13 +14,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dl2cli.errors import DataError, UsageError
+from dl2cli.errors import DataError, StorageError, UsageError
 from dl2cli.pcr.dataset import Dataset, Record
 from dl2cli.pcr.index import SourceInfo
 from dl2cli_native import _core
 
 OnProgress = Callable[[int, int], None]
-MOST_SCANS: Final = 1000  # a script of 64 scans gives a CMYK image up to 256
 AHEAD: Final = 8  # images a thread that wait for their turn
 
 
@@ -94,7 +95,6 @@ class _Check:
         self.proved_lossless = 0
         self.not_comparable = 0
         self.damage: list[Damage] = []
-        self.limits = _limits(dataset)
         if against is not None and not against.is_dir():
             raise UsageError(f"{against} is not a folder.")
         if against is not None and next(dataset.sources(), None) is None:
@@ -108,7 +108,7 @@ class _Check:
         try:
             record = self.dataset.read(number)
             sources = {source.slot: source for source in self.dataset.sources(info.id)}
-        except DataError as error:
+        except (DataError, StorageError) as error:
             self.damage.append(Damage(info.file, None, None, str(error)))
             return
         self._structure(record, sources)
@@ -152,7 +152,7 @@ class _Check:
         """Return what is wrong with an image, or the empty string."""
         jpeg = record.image(slot)
         try:
-            pixels = np.asarray(_core.decode([jpeg], whole_file=True, limits=self.limits))
+            pixels = np.asarray(_core.decode([jpeg], whole_file=True, limits=self.dataset.limits))
         except _core.DataError as error:
             return f"does not decode: {error}"
         if len(record.widths) and pixels.shape[:2] != (record.heights[slot], record.widths[slot]):
@@ -160,14 +160,7 @@ class _Check:
         if self.against is None or source is None or not _is_comparable(source):
             return ""
         path = f"{self.against}/{source.path}"
-        return _compare(jpeg, pixels, path, source, self.limits)
-
-
-def _limits(dataset: Dataset) -> _core.Limits:
-    """Return limits that admit whatever the conversion admitted, in any number of scans."""
-    stored = dataset.properties.get("limits")
-    pixels = stored[0] if isinstance(stored, list) and stored else _core.Limits().max_pixels
-    return _core.Limits(max_pixels=pixels, max_scans=MOST_SCANS, max_scan_pixels=1 << 62)
+        return _compare(jpeg, pixels, path, source, self.dataset.limits)
 
 
 def _is_comparable(source: SourceInfo) -> bool:
@@ -182,6 +175,10 @@ def _compare(
     limits: _core.Limits,
 ) -> str:
     try:
+        # What is of another size, or a FIFO or device now, is not read.
+        status = os.stat(path)  # noqa: PTH116 - a str, not a Path
+        if not stat.S_ISREG(status.st_mode) or status.st_size != source.bytes:
+            return "its source has changed since the conversion"
         original = Path(path).read_bytes()
     except OSError as error:
         return f"its source cannot be read: {error.strerror}"

@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 
 import pytest
@@ -77,3 +78,30 @@ def test_without_provenance_there_is_nothing_to_compare_with(
     with pytest.raises(UsageError, match="not a folder"):
         verify(dataset, config.source / "nowhere")
     assert verify(dataset).damage == ()
+
+
+def test_a_source_that_is_a_fifo_now_is_not_waited_for(
+    dataset: pcr.Dataset, config: ConvertConfig
+) -> None:
+    source = config.source / "ant" / "0.jpg"
+    source.unlink()
+    os.mkfifo(source)
+    (found,) = verify(dataset, config.source).damage
+    assert (found.source, found.reason) == (
+        "ant/0.jpg",
+        "its source has changed since the conversion",
+    )
+
+
+def test_a_record_that_the_system_does_not_read_is_listed_with_the_rest(
+    dataset: pcr.Dataset,
+) -> None:
+    """Too many links stand for any refusal, a disk that fails for one; root meets them, too."""
+    record = dataset.path / dataset.records[1].file
+    record.unlink()
+    record.symlink_to(record.name)
+    result = verify(dataset)
+    (found,) = result.damage
+    assert found.record == record.name
+    assert "symbolic links" in found.reason
+    assert result.images == 22 - dataset.records[1].images
