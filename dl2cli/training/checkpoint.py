@@ -14,14 +14,17 @@ A checkpoint is what `torch.save` makes of a dict of tensors, numbers and text::
     epochs_done           whole epochs
     seed, world_size      of the run
     observers             by rank: what run log and others need to go on
+    parameters            of the run (its P record); those of older checkpoints have none
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pickle
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -94,6 +97,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} is no checkpoint that can be read: {reason}") from error
     _check(path, state)
     return dict(state)
+
+
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters as JSON types: others are not loaded, nor stored by trackers."""
+    converted: dict[str, Any] = json.loads(json.dumps(values, default=str))
+    return converted
 
 
 def _check(path: Path, state: object) -> None:

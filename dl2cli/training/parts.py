@@ -5,11 +5,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from dl2cli.errors import DataError, UsageError
 from dl2cli.loaders import Loader, LoaderConfig, create_loader, create_validation_loader
 from dl2cli.loaders.device import DeviceTransfer
+from dl2cli.training.checkpoint import plain
 from dl2cli.training.config import TrainConfig
 from dl2cli.training.distributed import Group
 from dl2cli.training.loss import Criterion
@@ -27,6 +28,16 @@ from dl2cli.training.step import TrainStep
 
 if TYPE_CHECKING:
     import torch
+
+# What a step learns, and from what: by its name in the P record. How many ranks share a batch is
+# the loader's business.
+_LEARNING: Final = (
+    "epochs", "lr", "lr_policy", "end_lr", "warmup", "optimizer", "momentum", "nesterov",
+    "weight_decay", "bn_weight_decay", "rmsprop_alpha", "rmsprop_eps", "optimizer_batch_size",
+    "label_smoothing", "mixup", "image_size", "augmentation", "data_mean", "data_std", "scans",
+    "data_loader", "amp", "amp_dtype", "static_loss_scale", "dynamic_loss_scale",
+    "freeze_inner_layers",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -87,6 +98,7 @@ def make_parts(config: TrainConfig, group: Group, checkpoint: dict[str, Any] | N
     precision = Precision(config.precision, group.device)
     if checkpoint is not None:
         _restore(checkpoint, optimizer, precision)
+        remarks += _changes(checkpoint, config)
     replica = group.wrap(cast("torch.nn.Module", torch.compile(model)) if config.compile else model)
     accumulate = _accumulate(config, group)
     return Parts(
@@ -223,6 +235,17 @@ def _restore(
         raise UsageError(
             f"The checkpoint is of another optimizer or precision: {error}."
         ) from error
+
+
+def _changes(checkpoint: dict[str, Any], config: TrainConfig) -> list[str]:
+    """Return a sentence on the options that make this another training than the one before."""
+    before, now = checkpoint.get("parameters", {}), plain(config.parameters)
+    changed = [
+        f"{name} {now[name]} (was {before[name]})"
+        for name in _LEARNING
+        if name in now and name in before and now[name] != before[name]
+    ]
+    return [f"Unlike the run that goes on here: {', '.join(changed)}."] if changed else []
 
 
 def _accumulate(config: TrainConfig, group: Group) -> int:

@@ -8,7 +8,6 @@ left alone, so that no training is lost to it.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from abc import ABC, abstractmethod
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dl2cli.errors import MissingDependency, UsageError
+from dl2cli.training.checkpoint import plain
 from dl2cli.training.events import (
     EpochReport,
     Notice,
@@ -172,7 +172,7 @@ class WandB(Sink):
             project=_PROJECT,
             name=self.folder.name,
             dir=str(self.folder),
-            config=_plain(info.parameters),
+            config=plain(info.parameters),
             id=state.get("run_id"),
             resume="allow" if state else None,
             # Its copy of the console would be one of a live view, many times a second.
@@ -262,9 +262,3 @@ def create_sinks(names: Sequence[str], folder: Path) -> list[Observer]:
     if unknown := [name for name in names if name not in SINKS]:
         raise UsageError(f"--track {unknown[0]!r}: there are {', '.join(SINKS)}.")
     return [SINKS[name](folder) for name in dict.fromkeys(names)]
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters as JSON types: trackers store them so."""
-    plain: dict[str, Any] = json.loads(json.dumps(values, default=str))
-    return plain

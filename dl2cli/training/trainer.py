@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dl2cli.errors import StorageError
-from dl2cli.training.checkpoint import load_checkpoint, save_checkpoint, save_weights
+from dl2cli.training.checkpoint import load_checkpoint, plain, save_checkpoint, save_weights
 from dl2cli.training.compiling import compiling
 from dl2cli.training.config import TrainConfig
 from dl2cli.training.distributed import Group, join_group
@@ -130,6 +130,9 @@ class _Training:
             self._notice(Notice(NoticeKind.INFO, remark, self.epoch, 0))
         began = time.perf_counter()
         end = self._end_epoch()
+        if self.epoch >= end:
+            text = f"Nothing is left to train: {self.epochs_done} epochs of {end} are done."
+            self._notice(Notice(NoticeKind.INFO, text, self.epoch, 0))
         while self.epoch < end and self.stopped_by is None:
             report = self._run_epoch()
             if report is None:  # stopped in the middle
@@ -296,6 +299,7 @@ class _Training:
                 "seed": parts.seed,
                 "world_size": group.world_size,
                 "observers": observers,
+                "parameters": plain(self.config.parameters),
             },
         )
 

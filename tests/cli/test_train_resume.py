@@ -66,3 +66,17 @@ def test_overwrite_leaves_nothing_that_reads_as_the_new_run(pcr_set: Path) -> No
     assert not (folder / "profile_trace.json").exists()
     assert not (folder / "experiment_report_old_1.json").exists()
     assert (folder / "tensorboard" / "notes.txt").exists()
+
+
+def test_other_options_than_those_of_the_run_are_told(pcr_set: Path) -> None:
+    run = ("-d", pcr_set, *QUICK, "-n", "run")
+    same = ("--lr", 0.5, "-e", 4)
+    dl2(*run, *same, "--run-epochs", 1)
+    as_before = dl2(*run, *same, "--run-epochs", 1, "--resume", "logs/run")
+    assert "Unlike" not in as_before.stderr
+    # As somebody has it who has forgotten what he began with.
+    other = dl2(*run, "-e", 3, "--resume", "logs/run")
+    told = " ".join(other.stderr.split())
+    assert "Unlike the run that goes on here: epochs 3 (was 4), lr 0.1 (was 0.5)." in told
+    done = dl2(*run, "-e", 3, "--resume", "logs/run")
+    assert "Nothing is left to train: 3 epochs of 3 are done." in " ".join(done.stderr.split())
