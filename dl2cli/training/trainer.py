@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from dl2cli.errors import StorageError
+from dl2cli.errors import StorageError, UsageError
 from dl2cli.training.checkpoint import load_checkpoint, plain, save_checkpoint, save_weights
 from dl2cli.training.compiling import compiling
 from dl2cli.training.config import TrainConfig
@@ -154,7 +154,14 @@ class _Training:
         if saved:
             self.fidelity.load_state_dict(saved["fidelity"])
         if saved and saved["iteration"] > 0 and not self.config.skip_training:
-            loader.load_state_dict(saved["loader"])
+            try:
+                loader.load_state_dict(saved["loader"])
+            except UsageError as error:
+                raise UsageError(
+                    f"{error} A checkpoint from within an epoch goes on with the same data, seed, "
+                    "--tail and --lanes, and with a --batch-size for "
+                    f"{saved['loader'].get('global_batch')} images on all ranks together."
+                ) from error
             recorder.load_state_dicts(saved["recorders"])
         return recorder
 

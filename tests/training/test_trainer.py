@@ -337,6 +337,9 @@ def test_a_resume_in_the_middle_wants_the_same_data(sample_pcr: Path, tmp_path: 
     train(config, [Listener(stop_after=2)])
     with pytest.raises(UsageError, match="seed 9, the saved state has 1"):
         train(small_config(sample_pcr, tmp_path / "b", seed=9, checkpoint_resume=tmp_path / "a"))
+    changes = {"checkpoint_resume": tmp_path / "a", "data_batch_size": 4}
+    with pytest.raises(UsageError, match=r"--batch-size for 6 images on all ranks together"):
+        train(small_config(sample_pcr, tmp_path / "c", **changes))
 
 
 def test_other_classes_in_validation_are_refused(
