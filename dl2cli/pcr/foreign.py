@@ -16,7 +16,11 @@ from dl2cli_native import _core
 # Only these decoders are tried: the others (PostScript, for one) run programs, or are no photos.
 FORMATS: Final = ("PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM")
 MAX_JPEG_SIDE: Final = 65_500  # libjpeg's limit, in pixels
+MAX_EXIF_BYTES: Final = 65_533  # of a marker segment
 _ORIENTATION: Final = 0x0112
+# Tags of a TIFF that say where its pixels are, or hold a file of another kind (XMP, IPTC,
+# Photoshop, ICC); they make up most of it, and mean nothing in a JPEG's EXIF.
+_NOT_EXIF: Final = (273, 279, 324, 325, 347, 700, 33723, 34377, 34675, 37724)
 _GRAY_MODES: Final = frozenset({"1", "L", "LA", "La"})
 _JPEG_START: Final = b"\xff\xd8\xff"
 
@@ -42,8 +46,11 @@ def reencode(
             with Image.open(file, formats=FORMATS) as image:
                 _check_size(image.size, limits)
                 image.load()
-                encoded = _encode(_to_eight_bits(image), image, quality, keep_exif=keep_exif)
-                return encoded, str(image.format)
+                pixels, exif = _to_eight_bits(image), _kept_exif(image, keep_exif=keep_exif)
+                profile = image.info.get("icc_profile")
+                return _encode(pixels, quality, exif, profile), str(image.format)
+        except DataError:
+            raise
         except UnidentifiedImageError:
             raise DataError(
                 "not an image that can be read (content decides, not the name)"
@@ -53,6 +60,9 @@ def reencode(
         except Image.DecompressionBombError as error:
             # Pillow looks at the size before we can, with a limit of its own.
             raise DataError(f"more pixels than the limit ({error})") from error
+        except Exception as error:
+            # Pillow's decoders answer damage with any exception (KeyError, struct.error, ...).
+            raise DataError(f"damaged image: {error!r}") from error
 
 
 def _check_size(size: tuple[int, int], limits: _core.Limits) -> None:
@@ -81,22 +91,31 @@ def _scale(samples: NDArray[np.int64], bits: int) -> NDArray[np.uint8]:
     return ((np.clip(samples, 0, top) * 255 + top // 2) // top).astype(np.uint8)
 
 
-def _encode(
-    pixels: Image.Image, original: Image.Image | None, quality: int, *, keep_exif: bool
-) -> bytes:
+def _kept_exif(image: Image.Image, *, keep_exif: bool) -> Image.Exif:
+    """Return the EXIF of an image, or only its orientation."""
+    exif = image.getexif()
+    if not keep_exif:
+        return _orientation_alone(exif.get(_ORIENTATION, 1))
+    for tag in _NOT_EXIF:
+        exif.pop(tag, None)
+    return exif
+
+
+def _orientation_alone(orientation: int) -> Image.Exif:
     exif = Image.Exif()
-    icc_profile = None
-    if original is not None:
-        source_exif = original.getexif()
-        if keep_exif:
-            exif = source_exif
-        elif source_exif.get(_ORIENTATION) in range(2, 9):
-            exif[_ORIENTATION] = source_exif[_ORIENTATION]
-        icc_profile = original.info.get("icc_profile")
+    if orientation in range(2, 9):
+        exif[_ORIENTATION] = orientation
+    return exif
+
+
+def _encode(
+    pixels: Image.Image, quality: int, exif: Image.Exif, icc_profile: bytes | None
+) -> bytes:
+    encoded = exif.tobytes()
+    if len(encoded) > MAX_EXIF_BYTES:
+        raise DataError(f"{len(encoded)} bytes of EXIF; JPEG holds {MAX_EXIF_BYTES}")
     out = io.BytesIO()
-    pixels.save(
-        out, "JPEG", quality=quality, subsampling=0, exif=exif.tobytes(), icc_profile=icc_profile
-    )
+    pixels.save(out, "JPEG", quality=quality, subsampling=0, exif=encoded, icc_profile=icc_profile)
     return out.getvalue()
 
 
@@ -115,10 +134,12 @@ def _reencode_rare_jpeg(jpeg: bytes, quality: int, limits: _core.Limits) -> tupl
         samples = np.asarray(imagecodecs.jpeg_decode(jpeg))
     except Exception as error:
         raise DataError(f"damaged {kind}: {error}") from error
-    if samples.shape[:2] != (header.height, header.width) or samples.ndim > 3:
-        raise DataError(f"{kind}: decoded to an array of shape {samples.shape}")
-    pixels = Image.fromarray(_scale(samples.astype(np.int64).squeeze(), bits=header.precision))
-    return _encode(pixels, None, quality, keep_exif=False), kind
+    if samples.ndim == 3 and samples.shape[2] == 1:
+        samples = samples[:, :, 0]
+    if samples.shape not in {(header.height, header.width), (header.height, header.width, 3)}:
+        raise DataError(f"{kind}: neither gray nor colour, an array of shape {samples.shape}")
+    pixels = Image.fromarray(_scale(samples.astype(np.int64), bits=header.precision))
+    return _encode(pixels, quality, _orientation_alone(header.orientation), None), kind
 
 
 def name_of_frame(frame: int) -> str:

@@ -1,6 +1,7 @@
 """Formats that are no ordinary JPEG: re-encoded once, listed, and close to the original."""
 
 import io
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,8 +27,17 @@ def twelve_bit() -> bytes:
     return bytes(imagecodecs.jpeg8_encode(samples, level=100, bitspersample=12, subsampling="444"))
 
 
-def lossless_jpeg() -> bytes:
-    return bytes(imagecodecs.jpeg8_encode(np.asarray(photo()), lossless=True))
+def lossless_jpeg(samples: np.ndarray | None = None) -> bytes:
+    samples = np.asarray(photo()) if samples is None else samples
+    return bytes(imagecodecs.jpeg8_encode(samples, lossless=True))
+
+
+def without_photometric() -> bytes:
+    """A TIFF that does not say what its samples mean, for which Pillow has no error of its own."""
+    tiff = saved(photo(), "TIFF", compression="jpeg")
+    entry = struct.pack("<HH", 262, 3)
+    assert entry in tiff
+    return tiff.replace(entry, struct.pack("<HH", 261, 3))
 
 
 def sixteen_bit_gray() -> bytes:
@@ -108,6 +118,43 @@ def test_the_orientation_is_recorded_for_every_format(tmp_path: Path, keep: str)
         assert maker == ("camera" if keep == "exif" and slot < 3 else None)
 
 
+@pytest.mark.parametrize("shape", [(1, 30), (1, 30, 3), (20, 1), (20, 1, 3), (1, 1), (1, 1, 3)])
+def test_rare_jpegs_of_one_row_or_column_keep_their_shape(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    (tmp_path / "in" / "a").mkdir(parents=True)
+    samples = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    (tmp_path / "in" / "a" / "x.jpg").write_bytes(lossless_jpeg(samples))
+    convert(ConvertConfig(tmp_path / "in", tmp_path / "out", quality=100))
+    with Image.open(io.BytesIO(pcr.open(tmp_path / "out").read(0).image(0))) as image:
+        pixels = np.asarray(image).astype(int)
+    assert pixels.shape == shape
+    assert np.abs(pixels - samples).max() <= 4
+
+
+def test_the_orientation_of_a_rare_jpeg_is_recorded(tmp_path: Path) -> None:
+    (tmp_path / "in" / "a").mkdir(parents=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    payload = exif.tobytes()
+    segment = b"\xff\xe1" + struct.pack(">H", len(payload) + 2) + payload
+    jpeg = lossless_jpeg()
+    (tmp_path / "in" / "a" / "x.jpg").write_bytes(jpeg[:2] + segment + jpeg[2:])
+    convert(ConvertConfig(tmp_path / "in", tmp_path / "out"))
+    assert pcr.open(tmp_path / "out").read(0).orientations.tolist() == [6]
+
+
+def test_exif_of_a_tiff_is_kept_without_what_is_none(tmp_path: Path) -> None:
+    """A TIFF of many strips has more tags about them than a JPEG holds EXIF."""
+    (tmp_path / "in" / "a").mkdir(parents=True)
+    path = tmp_path / "in" / "a" / "x.tiff"
+    photo(8, 9000).save(path, compression="raw", tiffinfo={271: "camera", 278: 1})
+    result = convert(ConvertConfig(tmp_path / "in", tmp_path / "out", keep_metadata="exif"))
+    assert result.rejected == ()
+    with Image.open(io.BytesIO(pcr.open(tmp_path / "out").read(0).image(0))) as image:
+        assert image.getexif().get(271) == "camera"
+
+
 def test_icc_profiles_are_kept_on_request(tmp_path: Path) -> None:
     (tmp_path / "in" / "a").mkdir(parents=True)
     profile = b"a profile" * 20
@@ -128,6 +175,8 @@ def test_icc_profiles_are_kept_on_request(tmp_path: Path) -> None:
         ("cut.webp", saved(photo(), "WEBP")[:500], "damaged image|not an image"),
         ("float.tiff", saved(photo(mode="L").convert("F"), "TIFF"), "range is not known"),
         ("text.png", b"hello", "not an image"),
+        ("no_photometric.tiff", without_photometric(), "damaged image: KeyError"),
+        ("cmyk12.jpg", lossless_jpeg(np.zeros((8, 9, 4), np.uint8)), "neither gray nor colour"),
         ("ps.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n", "not an image"),
     ],
 )
