@@ -24,7 +24,7 @@ import json
 import os
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -58,16 +58,29 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     import torch
 
     document = {"format": FORMAT, "version": VERSION, **state}
-    _write(path, lambda temporary: torch.save(document, temporary))
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:  # of a name alone, torch would not tell what went wrong
+            torch.save(document, file)
+
+    _write(path, write)
 
 
 def save_weights(path: Path, model: torch.nn.Module) -> None:
     """Write a model's weights as safetensors, durably. Raises StorageError, MissingDependency."""
     try:
+        from safetensors import SafetensorError
         from safetensors.torch import save_model
     except ImportError:
         raise MissingDependency("safetensors", "train") from None
-    _write(path, lambda temporary: save_model(model, str(temporary)))
+
+    def write(temporary: Path) -> None:
+        try:
+            save_model(model, str(temporary))
+        except SafetensorError as error:
+            raise OSError(0, str(error)) from error
+
+    _write(path, write)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -118,7 +131,7 @@ def _check(path: Path, state: object) -> None:
             raise DataError(f"{path} is damaged: its entry {name!r} is no {kind.__name__}.")
 
 
-def _write(path: Path, write: Any) -> None:  # noqa: ANN401 - a function of the temporary path
+def _write(path: Path, write: Callable[[Path], None]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         write(temporary)
@@ -130,8 +143,10 @@ def _write(path: Path, write: Any) -> None:  # noqa: ANN401 - a function of the 
             os.fsync(folder)
         finally:
             os.close(folder)
-    except (OSError, RuntimeError) as error:  # torch.save turns a full disk into RuntimeError
-        reason = getattr(error, "strerror", None) or str(error).split("\n", maxsplit=1)[0]
+    except (OSError, RuntimeError) as error:
+        # torch.save raises a RuntimeError of its own behind what the system refused.
+        system = error if isinstance(error, OSError) else error.__context__
+        reason = getattr(system, "strerror", None) or str(error).split("\n", maxsplit=1)[0]
         raise StorageError(f"{path} cannot be written: {reason}.") from error
     finally:
         with contextlib.suppress(OSError):

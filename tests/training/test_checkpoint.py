@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import resource
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -117,6 +119,30 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_older_one(tmp_path: Path
         save_checkpoint(path, {**STATE, "seed": lambda: 0})  # no pickle of it
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@contextmanager
+def room_for(size: int):
+    """Let the system refuse files of more than `size` bytes, as a full disk or a quota does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_no_room_is_said_as_the_system_says_it(tmp_path: Path):
+    model = torch.nn.Linear(100, 100)
+    state = {**STATE, "model": model.state_dict()}
+    with room_for(10_000):
+        with pytest.raises(StorageError, match=r"c\.pth\.tar cannot be written: File too large\."):
+            save_checkpoint(tmp_path / "c.pth.tar", state)
+        with pytest.raises(
+            StorageError, match=r"w\.safetensors cannot be written: .*File too large"
+        ):
+            save_weights(tmp_path / "w.safetensors", model)
+    assert not list(tmp_path.iterdir())
 
 
 def test_weights_are_safetensors(tmp_path: Path):
