@@ -93,6 +93,19 @@ ColorModel color_model(const jpeg_decompress_struct& in) {
     }
 }
 
+// Some encoders give components the same id. Decoders put up with that in one scan of all of them,
+// and could not tell the components of our scans apart. The colours do not hang on the ids: libjpeg
+// writes the JFIF or Adobe marker that says what they are.
+void make_ids_differ(jpeg_compress_struct& out) {
+    bool differ = true;
+    for (int i = 0; i < out.num_components; ++i) {
+        for (int j = 0; j < i; ++j) {
+            differ = differ && out.comp_info[i].component_id != out.comp_info[j].component_id;
+        }
+    }
+    for (int i = 0; i < out.num_components && !differ; ++i) out.comp_info[i].component_id = i + 1;
+}
+
 // A component that no scan held is shown as zeros, and libjpeg does not say a word.
 std::string missing_component(const jpeg_decompress_struct& in) {
     for (int i = 0; i < in.num_components; ++i) {
@@ -213,6 +226,7 @@ void Transcoder::State::plan_image() {
 void Transcoder::State::write(jvirt_barray_ptr* coefficients) {
     auto write_all = [&] {
         jpeg_copy_critical_parameters(&in, &out);
+        make_ids_differ(out);
         if (out.JFIF_major_version != 1) {  // nonsense, of which every decoder would warn
             out.JFIF_major_version = 1;
             out.JFIF_minor_version = 1;

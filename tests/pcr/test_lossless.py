@@ -137,6 +137,20 @@ def test_real_photos(test_data: Path, tmp_path: Path) -> None:
         assert canonical(bytes(images[slot])) == canonical(original)
 
 
+@pytest.mark.parametrize("ids", [(1, 2, 2), (0, 0, 0), (5, 5, 7)])
+def test_components_of_one_id_are_told_apart(ids: tuple[int, int, int]) -> None:
+    """Every decoder reads such a file, as long as one scan holds all components."""
+    jpeg = bytearray(jpeg_bytes(photo()))
+    frame, scan = jpeg.index(b"\xff\xc0"), jpeg.index(b"\xff\xda")
+    for i, component in enumerate(ids):
+        jpeg[frame + 10 + 3 * i] = jpeg[scan + 5 + 2 * i] = component
+    fragments = _core.transcode(jpeg, DEFAULT.native).fragments
+    whole = prefix(fragments, 10)
+    assert _core.compare_coefficients(jpeg, whole) == ""
+    assert np.array_equal(pillow_pixels(whole), pillow_pixels(bytes(jpeg)))
+    assert all(djpeg(prefix(fragments, k)) for k in range(1, 11))
+
+
 def test_a_component_without_a_scan_is_damage(tmp_path: Path) -> None:
     """libjpeg shows it as zeros and warns of nothing; a file cut between its scans is like that."""
     script = tmp_path / "script"
