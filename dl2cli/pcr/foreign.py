@@ -104,7 +104,7 @@ def _kept_exif(image: Image.Image, *, keep_exif: bool) -> Image.Exif:
 def _orientation_alone(orientation: int) -> Image.Exif:
     exif = Image.Exif()
     if orientation in range(2, 9):
-        exif[_ORIENTATION] = orientation
+        exif[_ORIENTATION] = int(orientation)  # some files hold a fraction
     return exif
 
 

@@ -32,12 +32,11 @@ def lossless_jpeg(samples: np.ndarray | None = None) -> bytes:
     return bytes(imagecodecs.jpeg8_encode(samples, lossless=True))
 
 
-def without_photometric() -> bytes:
-    """A TIFF that does not say what its samples mean, for which Pillow has no error of its own."""
-    tiff = saved(photo(), "TIFF", compression="jpeg")
-    entry = struct.pack("<HH", 262, 3)
-    assert entry in tiff
-    return tiff.replace(entry, struct.pack("<HH", 261, 3))
+def rational_orientation() -> bytes:
+    """A PNG whose EXIF gives the orientation as a fraction, which Pillow cannot write again."""
+    entry = struct.pack("<HHII", 0x0112, 5, 1, 26)
+    tiff = b"II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4) + struct.pack("<II", 6, 1)
+    return saved(photo(), "PNG", exif=b"Exif\0\0" + tiff)
 
 
 def sixteen_bit_gray() -> bytes:
@@ -144,6 +143,17 @@ def test_the_orientation_of_a_rare_jpeg_is_recorded(tmp_path: Path) -> None:
     assert pcr.open(tmp_path / "out").read(0).orientations.tolist() == [6]
 
 
+def test_exif_that_pillow_cannot_write_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "in" / "a").mkdir(parents=True)
+    (tmp_path / "in" / "a" / "good.jpg").write_bytes(jpeg_bytes(photo()))
+    (tmp_path / "in" / "a" / "x.png").write_bytes(rational_orientation())
+    kept = convert(ConvertConfig(tmp_path / "in", tmp_path / "out", keep_metadata="exif"))
+    assert [each.reason.split("(")[0] for each in kept.rejected] == ["damaged image: error"]
+    assert kept.images == 1
+    convert(ConvertConfig(tmp_path / "in", tmp_path / "plain", shuffle=False))
+    assert pcr.open(tmp_path / "plain").read(0).orientations.tolist() == [1, 6]
+
+
 def test_exif_of_a_tiff_is_kept_without_what_is_none(tmp_path: Path) -> None:
     """A TIFF of many strips has more tags about them than a JPEG holds EXIF."""
     (tmp_path / "in" / "a").mkdir(parents=True)
@@ -175,7 +185,6 @@ def test_icc_profiles_are_kept_on_request(tmp_path: Path) -> None:
         ("cut.webp", saved(photo(), "WEBP")[:500], "damaged image|not an image"),
         ("float.tiff", saved(photo(mode="L").convert("F"), "TIFF"), "range is not known"),
         ("text.png", b"hello", "not an image"),
-        ("no_photometric.tiff", without_photometric(), "damaged image: KeyError"),
         ("cmyk12.jpg", lossless_jpeg(np.zeros((8, 9, 4), np.uint8)), "neither gray nor colour"),
         ("ps.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n", "not an image"),
     ],
