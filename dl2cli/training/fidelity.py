@@ -56,7 +56,8 @@ class Fidelity:
         self._set(self._config.scans.scans_at(epoch))
         if self.scans == before or epoch == 0:
             return None
-        text = f"After {epoch} epochs: {self.scans} scans from here on, as the schedule says."
+        epochs = "1 epoch" if epoch == 1 else f"{epoch} epochs"
+        text = f"After {epochs}: {_scans(self.scans)} from here on, as the schedule says."
         return Notice(NoticeKind.FIDELITY, text, epoch, 0, {"scans": self.scans})
 
     def state_dict(self) -> dict[str, Any]:
@@ -104,11 +105,14 @@ def scan_groups(loader: Loader) -> int | None:
     return groups
 
 
+def _scans(count: int | None) -> str:
+    return "1 scan" if count == 1 else f"{count} scans"
+
+
 def _notice(decision: TuneDecision, epoch: int) -> Notice:
     scores = ", ".join(f"{k}: {score:.4f}" for k, score in decision.scores)
-    scans = "1 scan" if decision.scans == 1 else f"{decision.scans} scans"
     text = (
-        f"The tuner chose {scans} (similarity of gradients by scans: {scores}; "
+        f"The tuner chose {_scans(decision.scans)} (similarity of gradients by scans: {scores}; "
         f"threshold {decision.threshold:g}). {decision.note}"
     )
     values = {
