@@ -76,6 +76,8 @@ class TrainView(Observer):
         """Begin to show, on a terminal."""
         self._info = info
         self._now = _Progress(Phase.TRAIN, info.first_epoch, info.first_iteration)
+        if info.best_top1 is not None and info.best_epoch is not None:
+            self._best = (info.best_top1, info.best_epoch)
         if self._console.is_terminal and not self._console.is_dumb_terminal:
             self._live = Live(
                 console=self._console,

@@ -39,6 +39,8 @@ class RunInfo:
         classes: names by label.
         model_parameters: trainable parameters of the model.
         log_state: what the observers of the interrupted run had saved (see `Observer.state`).
+        best_top1: of the epochs before; None without validation.
+        best_epoch: whose it was (0-based).
     """
 
     folder: Path
@@ -56,6 +58,8 @@ class RunInfo:
     classes: tuple[str, ...]
     model_parameters: int
     log_state: dict[str, Any] = field(default_factory=dict)
+    best_top1: float | None = None
+    best_epoch: int | None = None
 
 
 @dataclass(frozen=True)

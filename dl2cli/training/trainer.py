@@ -375,6 +375,8 @@ class _Training:
             classes=parts.loader.classes,
             model_parameters=sum(p.numel() for p in parts.model.parameters() if p.requires_grad),
             log_state=states[group.rank] if group.rank < len(states) else {},
+            best_top1=self.best_top1,
+            best_epoch=self.best_epoch,
         )
 
     def _result(self, wall_s: float) -> TrainResult:

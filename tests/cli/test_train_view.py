@@ -114,6 +114,14 @@ def test_a_resumed_run_begins_where_it_was():
     it.close()
 
 
+def test_a_resumed_run_knows_the_best_epoch_before_it():
+    it = view(console(120), first_epoch=1, best_top1=99.0, best_epoch=0)
+    it.epoch_ended(epoch_report(1))
+    it.stepped(step(2, 1))
+    assert "best 99.0 % @ 1" in drawn(it)[2]
+    it.close()
+
+
 def test_notices_and_epochs_stay_above_the_view():
     it = view(console())
     it.noticed(Notice(NoticeKind.NAN_LOSS, "The loss is \x1b[2Jnan [bold]here[/].", 0, 3))

@@ -189,8 +189,11 @@ def test_run_epochs_ends_a_process_and_resume_goes_on(sample_pcr: Path, tmp_path
     straight = train(small_config(sample_pcr, tmp_path / "straight"))
     first = train(small_config(sample_pcr, tmp_path / "two", run_epochs=1))
     assert (first.status, first.epochs_done) == ("complete", 1)
-    second = train(small_config(sample_pcr, tmp_path / "two", checkpoint_resume=first.checkpoint))
+    listener = Listener()
+    config = small_config(sample_pcr, tmp_path / "two", checkpoint_resume=first.checkpoint)
+    second = train(config, [listener])
     assert curve(second.log) == curve(straight.log)
+    assert (listener.info.best_top1, listener.info.best_epoch) == (first.best_top1, 0)
 
 
 def test_accumulated_gradients_are_those_of_a_larger_batch(sample_pcr: Path, tmp_path: Path):
@@ -211,6 +214,7 @@ def test_a_schedule_changes_the_fidelity(sample_pcr: Path, tmp_path: Path):
     assert [report.train.scans for report in listener.epochs] == [1, 10]
     assert listener.epochs[1].train.bytes_read > 2 * listener.epochs[0].train.bytes_read
     assert [n.kind for n in listener.notices] == [NoticeKind.FIDELITY]
+    assert listener.notices[0].text.startswith("After 1 epoch: 10 scans from here on")
 
 
 def test_a_schedule_that_is_resumed_in_the_middle_of_an_epoch(sample_pcr: Path, tmp_path: Path):
