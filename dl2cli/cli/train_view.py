@@ -68,7 +68,7 @@ class TrainView(Observer):
         self._live: Live | None = None
         self._info: RunInfo | None = None
         self._epochs: list[EpochReport] = []
-        self._window: PhaseReport | None = None  # the last one of training
+        self._window: PhaseReport | None = None  # the last of training, or an epoch
         self._best: tuple[float, int] | None = None
         self._now = _Progress(Phase.TRAIN, 0)
 
@@ -112,6 +112,8 @@ class TrainView(Observer):
     def epoch_ended(self, report: EpochReport) -> None:
         """Print a line that stays."""
         self._epochs.append(report)
+        if self._window is None or self._window.epoch < report.epoch:  # too short for a window
+            self._window = report.train
         validation = report.validation
         best = validation is not None and (self._best is None or validation.top1 > self._best[0])
         if validation is not None and best:

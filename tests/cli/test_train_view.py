@@ -114,6 +114,17 @@ def test_a_resumed_run_begins_where_it_was():
     it.close()
 
 
+def test_epochs_too_short_for_a_window_tell_what_windows_would():
+    it = view(console(120))
+    it.stepped(step(0, 1))
+    it.epoch_ended(epoch_report(0))
+    it.stepped(step(1, 1))
+    _, _, figures, time = drawn(it)
+    assert figures.startswith("loss 2.500  top-1 14.3 %")
+    assert "fetch stall" in time
+    it.close()
+
+
 def test_a_resumed_run_knows_the_best_epoch_before_it():
     it = view(console(120), first_epoch=1, best_top1=99.0, best_epoch=0)
     it.epoch_ended(epoch_report(1))
