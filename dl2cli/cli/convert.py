@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -149,7 +150,7 @@ def _run(
     config: ConvertConfig,
     output: Output,
 ) -> ConvertResult:
-    with _progress(output, f"Converting {printable(config.source.name)}") as tell:
+    with _progress(output, f"Converting {escape(printable(config.source.name))}") as tell:
         return run(config, tell)
 
 
@@ -187,8 +188,8 @@ def _progress(output: Output, title: str) -> Iterator[Callable[[ConvertProgress]
 def _plan_table(plan: ConvertPlan) -> Table:
     table = Table(title="Nothing was written (--dry-run)", show_header=False)
     rows = [
-        ("source", printable(str(plan.source))),
-        ("out", printable(str(plan.out))),
+        ("source", escape(printable(str(plan.source)))),
+        ("out", escape(printable(str(plan.out)))),
         ("images", f"{plan.images:,}"),
         ("classes", f"{plan.classes:,}"),
         ("records", f"{plan.records:,}"),
@@ -215,7 +216,7 @@ def _tables(result: ConvertResult) -> list[Table]:
 def _summary(result: ConvertResult) -> Table:
     rate = result.converted_images / max(result.seconds, 1e-9)
     change = result.output_bytes / max(result.source_bytes, 1) - 1
-    table = Table(title=printable(f"{result.source} → {result.out}"), show_header=False)
+    table = Table(title=escape(printable(f"{result.source} → {result.out}")), show_header=False)
     rows = [
         ("images", f"{result.images:,} in {result.classes:,} classes"),
         ("records", f"{result.records:,} ({result.resumed_records:,} from an earlier run)"),
@@ -262,9 +263,9 @@ def _fidelities(result: ConvertResult) -> Table:
 def _rejects(result: ConvertResult) -> Table:
     left = len(result.rejected) - _SHOWN_REJECTS
     caption = f"and {left:,} more: table `rejected` of {result.out}/PCR_sources.db"
-    table = Table(title="Rejected files", caption=printable(caption) if left > 0 else None)
+    table = Table(title="Rejected files", caption=escape(printable(caption)) if left > 0 else None)
     table.add_column("file", overflow="fold")
     table.add_column("reason", overflow="fold")
     for each in result.rejected[:_SHOWN_REJECTS]:
-        table.add_row(printable(each.path), each.reason)
+        table.add_row(escape(printable(each.path)), escape(printable(each.reason)))
     return table

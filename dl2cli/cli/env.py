@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from dl2cli.cli.options import JsonOption, help_text
@@ -40,7 +41,7 @@ def env(json: JsonOption = False) -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in _rows(result):
-        table.add_row(name, printable(value))
+        table.add_row(name, escape(printable(value)))
     Output(json_mode=json).result(result, table)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from dl2cli.cli.options import JsonOption, help_text, image_progress, size
 from dl2cli.cli.output import Output, printable
@@ -41,10 +42,10 @@ def extract(
     from dl2cli.pcr.extract import extract as run
 
     output = Output(json_mode=json)
-    with image_progress(output, f"Extracting {printable(dataset.name)}") as tell:
+    with image_progress(output, f"Extracting {escape(printable(dataset.name))}") as tell:
         result = run(pcr.open(dataset), folder, scans, most, tell)
     output.result(
         result,
-        f"{result.images:,} images at fidelity {result.scans} in {printable(str(folder))}, "
+        f"{result.images:,} images at fidelity {result.scans} in {escape(printable(str(folder)))}, "
         f"{size(result.bytes_written)}",
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from dl2cli.cli.options import (
@@ -85,7 +86,7 @@ def inspect(
     opened = pcr.open(dataset)
     verification = None
     if verify or against is not None:
-        with image_progress(output, f"Verifying {printable(dataset.name)}") as tell:
+        with image_progress(output, f"Verifying {escape(printable(dataset.name))}") as tell:
             verification = run(opened, against, workers or usable_cores(), tell)
     report = _describe(opened, verification)
     output.result(report, *_tables(report))
@@ -115,7 +116,7 @@ def _describe(dataset: Dataset, verification: VerifyResult | None) -> InspectRep
 
 def _tables(report: InspectReport) -> list[Table]:
     properties = report.properties
-    table = Table(title=printable(str(report.path)), show_header=False)
+    table = Table(title=escape(printable(str(report.path))), show_header=False)
     table.add_row("images", f"{report.images:,}")
     table.add_row("classes", f"{len(report.classes):,}")
     table.add_row("records", f"{report.records:,}")
@@ -124,7 +125,7 @@ def _tables(report: InspectReport) -> list[Table]:
         table.add_row("format", "of the published converter: no checksums, no class names")
     for key in ("scan_script_name", "images_per_record", "seed", "shuffle", "quality", "libjpeg"):
         if key in properties:
-            table.add_row(key.replace("_", " "), str(properties[key]))
+            table.add_row(key.replace("_", " "), escape(printable(str(properties[key]))))
     tables = [table, _fidelity_table(report)]
     if report.verification is not None:
         tables.append(_verification_table(report.verification))
@@ -160,5 +161,6 @@ def _verification_table(result: VerifyResult) -> Table:
     table.add_column("reason", overflow="fold")
     for each in result.damage[:_SHOWN_DAMAGE]:
         slot = "" if each.slot is None else str(each.slot)
-        table.add_row(each.record, slot, printable(each.source or ""), printable(each.reason))
+        texts = (each.record, slot, each.source or "", each.reason)
+        table.add_row(*(escape(printable(text)) for text in texts))
     return table

@@ -148,3 +148,29 @@ def test_more_workers_than_the_system_starts_is_one_sentence(
     run = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
     assert run.returncode == 2, run.stderr
     assert "1024 workers: the system starts only" in run.stderr
+
+
+def test_brackets_in_names_are_no_markup(
+    sample_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")  # no name is folded
+    source, out = tmp_path / "in [red]", tmp_path / "out [bold]"
+    shutil.copytree(sample_set / "val", source)
+    folder = next(path for path in source.iterdir() if path.is_dir())
+    (source / "x[").mkdir()
+    (source / "x[" / "y].jpg").write_bytes(b"no")  # [/y] would close what was never opened
+    (folder / "[red]q[bold].jpg").write_bytes(b"no")
+    plan = dl2("convert", source, out, "--dry-run").stdout
+    assert "in [red]" in plan
+    assert "out [bold]" in plan
+    report = dl2("convert", source, out).stdout
+    assert "x[/y].jpg" in report
+    assert "[red]q[bold].jpg" in report
+    assert "out [bold]" in dl2("inspect", out).stdout
+    damaged = next(out.glob("PCR_[0-9]*.db"))
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    assert "out [bold]" in dl2("inspect", out, "--verify", code=3).stdout
+    damaged.unlink()
+    (out / "PCR.db").unlink()
+    dl2("convert", source, out, "--force")
+    assert "back [/b]" in dl2("extract", out, tmp_path / "back [" / "b]").stdout.replace("\n", "")
