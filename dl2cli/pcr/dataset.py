@@ -201,10 +201,11 @@ def open(path: str | os.PathLike[str]) -> Dataset:  # noqa: A001 - read as `pcr.
     Raises:
         UsageError: there is no dataset at `path`.
         DataError: the index is damaged, or the conversion was not finished.
+        StorageError: the operating system refused.
     """
     folder = Path(path)
     file = folder / index.INDEX
-    if not file.is_file():
+    if not _is_file(file):
         splits = sorted(each.parent.name for each in folder.glob(f"*/{index.INDEX}"))
         hint = f"; its splits do: {', '.join(splits)}" if splits else ""
         raise UsageError(f"{folder} holds no PCR dataset ({index.INDEX} is missing){hint}.")
@@ -222,6 +223,13 @@ def open(path: str | os.PathLike[str]) -> Dataset:  # noqa: A001 - read as `pcr.
         if index.has_table(connection, published.TABLE):
             return _open_published(folder, connection)
     raise DataError(f"{file} is no PCR index: it has none of the tables of one.")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def _open_own(folder: Path, connection: sqlite3.Connection) -> Dataset:

@@ -40,7 +40,8 @@ def extract(
 ) -> ExtractResult:
     """Write each image to `out`, under its class and original name.
 
-    What was no JPEG gets `.jpg` behind its name. The EXIF orientation is put back where the
+    What was no JPEG gets `.jpg` behind its name; a name that is taken then (`x.png.jpg` beside
+    `x.png`) gets record and slot behind it. The EXIF orientation is put back where the
     conversion left EXIF out. Images of datasets that do not know their sources are named after
     record and slot.
 
@@ -56,7 +57,11 @@ def extract(
         DataError: the dataset is damaged.
         StorageError: the system refuses to write.
     """
-    if out.exists() and (not out.is_dir() or next(out.iterdir(), None) is not None):
+    try:
+        taken = out.exists() and (not out.is_dir() or next(out.iterdir(), None) is not None)
+    except OSError as error:
+        raise StorageError(f"{out} cannot be read: {error.strerror}.") from error
+    if taken:
         raise UsageError(f"{out} is not empty; choose another folder.")
     total = dataset.image_count if most is None else min(most, dataset.image_count)
     images = bytes_written = 0
@@ -68,7 +73,7 @@ def extract(
         for slot in range(min(len(record), total - images)):
             jpeg = _with_orientation(dataset, record, slot)
             path = out / _name(dataset, record, slot, sources.get(slot))
-            _write(path, jpeg)
+            _write(path, jpeg, f"{info.id}_{slot}")
             images += 1
             bytes_written += len(jpeg)
         if on_progress is not None:
@@ -111,12 +116,15 @@ def _with_orientation(dataset: Dataset, record: Record, slot: int) -> bytes | me
     return b"".join((jpeg[:at], segment, jpeg[at:]))
 
 
-def _write(path: Path, jpeg: bytes | memoryview) -> None:
+def _write(path: Path, jpeg: bytes | memoryview, number: str) -> None:
+    """Write a new file; where the name is taken, with `number` behind it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("xb") as file:
+        try:
+            file = path.open("xb")
+        except FileExistsError:
+            file = path.with_name(f"{path.name}.{number}.jpg").open("xb")
+        with file:
             file.write(jpeg)
-    except FileExistsError:
-        raise DataError(f"{path} would be written twice; the dataset repeats a name.") from None
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}.") from error

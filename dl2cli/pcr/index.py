@@ -28,6 +28,20 @@ FORMAT_VERSION: Final = 1
 MAX_GROUPS: Final = 64
 MAX_PART_BYTES: Final = 1 << 48
 
+# Codes of SQLite (the low byte) for what the system refused, not for what the file holds.
+_REFUSED: Final = frozenset(
+    {
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
+
 # How the notes of sources begin.
 REENCODED: Final = "re-encoded at quality "
 KEPT_DAMAGED: Final = "kept though damaged: "
@@ -169,7 +183,8 @@ def connect(path: Path, *, write: bool = False) -> Iterator[sqlite3.Connection]:
     try:
         yield connection
     except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError) and "disk" in str(error):
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)  # none from Python's part
+        if code & 0xFF in _REFUSED:
             raise StorageError(f"{path}: {error}.") from error
         raise DataError(f"{path} is no PCR index: {error}.") from error
     finally:

@@ -9,7 +9,7 @@ from jpegs import contents, jpeg_bytes, photo
 from PIL import Image
 
 from dl2cli import pcr
-from dl2cli.errors import DataError, UsageError
+from dl2cli.errors import DataError, StorageError, UsageError
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert
 from dl2cli.pcr.extract import extract
@@ -97,3 +97,19 @@ def test_a_large_image_that_was_asked_for_comes_back(config: ConvertConfig, tmp_
     extract(pcr.open(config.out), tmp_path / "back")
     jpeg = (tmp_path / "back" / "ant" / "0.jpg").read_bytes()
     assert _core.read_jpeg_header(jpeg, pcr.open(config.out).limits).orientation == 6
+
+
+def test_names_that_meet_lose_no_image(config: ConvertConfig, tmp_path: Path) -> None:
+    photo(30, 20).save(config.source / "ant" / "x.png")
+    (config.source / "ant" / "x.png.jpg").write_bytes(jpeg_bytes(photo(31, 20)))
+    convert(replace(config, shuffle=False, images_per_record=100))
+    result = extract(pcr.open(config.out), tmp_path / "back")
+    names = {name for name in contents(tmp_path / "back") if name.startswith("ant/x")}
+    assert names == {"ant/x.png.jpg", "ant/x.png.jpg.0_8.jpg"}
+    assert result.images == len(contents(tmp_path / "back")) == 23
+
+
+def test_a_folder_that_cannot_be_looked_at_is_one_sentence(config: ConvertConfig) -> None:
+    convert(config)
+    with pytest.raises(StorageError, match="File name too long"):
+        extract(pcr.open(config.out), Path("a" * 300))
