@@ -51,7 +51,8 @@ class ConvertConfig:
         keep_damaged: convert what a damaged JPEG still gives, instead of rejecting it.
         quality: of the JPEGs that other formats are encoded to, 1 to 100.
         limits: what a source file may promise.
-        measure_fidelity: called with the finished records; its result goes into the index.
+        measure_fidelity: called with the finished records; its result goes into the index, unless
+            the dataset was finished before.
     """
 
     source: Path

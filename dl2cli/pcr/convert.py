@@ -20,6 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from dl2cli.dataset.discovery import (
@@ -45,7 +46,7 @@ from dl2cli_native import _core
 
 
 def plan(config: ConvertConfig) -> ConvertPlan:
-    """Say what `convert` would do, and write nothing. Raises as `convert` does."""
+    """Say what `convert` would do, and write nothing. Raises as `convert` does for the source."""
     folder = discover(config.source, config.classes)
     source_bytes = 0
     for file in folder.files:
@@ -112,7 +113,8 @@ def _check(config: ConvertConfig) -> None:
         raise UsageError("The quality of re-encoded images is 1 to 100.")
     if not 1 <= config.workers <= 1024:
         raise UsageError("The number of workers is 1 to 1024.")
-    source, out = config.source.resolve(), config.out.resolve()
+    # Not `resolve`, which raises over a loop of links.
+    source, out = (Path(os.path.realpath(path)) for path in (config.source, config.out))
     if out == source or source in out.parents:
         raise UsageError(
             f"{config.out} lies inside {config.source}, which is only ever read; "
@@ -153,7 +155,8 @@ def _properties(config: ConvertConfig, folder: ImageFolder) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _storage_errors(config: ConvertConfig) -> Iterator[None]:
-    again = "What is done is kept: the same command resumes."
+    command = "the same command without --force" if config.force else "the same command"
+    again = f"What is done is kept: {command} resumes."
     try:
         yield
     except KeyboardInterrupt:
@@ -167,14 +170,16 @@ def _storage_errors(config: ConvertConfig) -> Iterator[None]:
 @contextlib.contextmanager
 def _locked(config: ConvertConfig) -> Iterator[None]:
     """Create `out` and hold it, so that two conversions never write to one folder."""
-    config.out.mkdir(parents=True, exist_ok=True)
+    try:
+        config.out.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UsageError(f"{config.out} is not a folder, and cannot become one.") from None
     descriptor = os.open(config.out, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise UsageError(f"Another conversion is writing to {config.out}.") from None
-    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"Another conversion is writing to {config.out}.") from None
         yield
     finally:
         os.close(descriptor)
@@ -188,7 +193,8 @@ def _finish(config: ConvertConfig, folder: ImageFolder) -> None:
         if not records:
             raise DataError(
                 f"{config.source}: every image was rejected; `rejected` in "
-                f"{config.out / index.INDEX} lists the reasons."
+                f"{config.out / index.INDEX} lists the reasons. Once they are mended, --force "
+                "converts anew."
             )
         with connection:
             connection.execute("DELETE FROM ignored")
@@ -206,6 +212,9 @@ def _result(
     config: ConvertConfig, folder: ImageFolder, run: Pipeline, seconds: float
 ) -> ConvertResult:
     dataset = open_dataset(config.out)
+    fidelity = tuple(ScanFidelity(**each) for each in dataset.properties.get("fidelity", ()))
+    if not fidelity and config.measure_fidelity is not None:
+        fidelity = config.measure_fidelity(dataset)  # finished before, without being measured
     reencoded = kept_damaged = source_bytes = 0
     for source in dataset.sources():
         source_bytes += source.bytes
@@ -227,7 +236,7 @@ def _result(
         resumed_records=run.resumed_records,
         seconds=seconds,
         converted_images=run.converted_images,
-        fidelity=tuple(ScanFidelity(**each) for each in dataset.properties.get("fidelity", ())),
+        fidelity=fidelity,
     )
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from dl2cli.dataset.discovery import ImageFolder
-from dl2cli.errors import UsageError
-from dl2cli.pcr import index
+from dl2cli.errors import DataError, UsageError
+from dl2cli.pcr import index, published
 from dl2cli.pcr.config import ConvertConfig
 
 _OURS: Final = re.compile(r"PCR(_sources|_\d+)?\.db(\.tmp|-journal)?(-journal)?")
@@ -22,6 +22,7 @@ def prepare(config: ConvertConfig, folder: ImageFolder, properties: dict[str, An
 
     Raises:
         UsageError: OUT holds other files, another dataset, or a conversion with other options.
+        DataError: OUT holds the finished result, but for a record file that was lost.
     """
     ours = _list_ours(config.out)
     working = config.out / index.INDEX
@@ -42,6 +43,8 @@ def prepare(config: ConvertConfig, folder: ImageFolder, properties: dict[str, An
         return False
     with index.connect(working, write=True) as connection:
         if not index.has_table(connection, "dataset"):
+            if not index.has_table(connection, published.TABLE):
+                raise UsageError(f"{working} is no PCR index; --force replaces it.")
             raise UsageError(
                 f"{config.out} holds a PCR dataset of the published converter; "
                 "choose another folder."
@@ -49,6 +52,12 @@ def prepare(config: ConvertConfig, folder: ImageFolder, properties: dict[str, An
         stored = index.read_properties(connection)
         complete = stored.get("complete") is True
         _check_same(config, stored, properties, complete=complete)
+        lost = _lost_records(config.out, connection)
+        if complete and lost:
+            raise DataError(
+                f"{config.out} holds a finished conversion, but {lost[0].file} is missing or not "
+                "as long as it was; --force converts anew."
+            )
         if complete:
             return True
         if not config.resume:
@@ -56,7 +65,7 @@ def prepare(config: ConvertConfig, folder: ImageFolder, properties: dict[str, An
                 f"{config.out} holds an unfinished conversion; --resume goes on with it, "
                 "--force starts anew."
             )
-        _forget_lost_records(config.out, connection)
+        _forget(connection, lost)
     _remove(config.out, [name for name in ours if name.endswith(".tmp")])
     return False
 
@@ -99,15 +108,21 @@ def _check_same(
     raise UsageError(f"{config.out} holds {state} conversion {what}; --force starts anew.")
 
 
-def _forget_lost_records(out: Path, connection: sqlite3.Connection) -> None:
-    """Have records converted again whose file is not there as the index says."""
-    lost = []
-    for record in index.read_records(connection):
+def _lost_records(out: Path, connection: sqlite3.Connection) -> list[index.RecordInfo]:
+    """Return the records whose file is not there as the index says."""
+
+    def is_there(record: index.RecordInfo) -> bool:
         path = out / record.file
-        if not path.is_file() or path.stat().st_size != sum(record.lengths):
-            lost.append((record.id,))
+        return path.is_file() and path.stat().st_size == sum(record.lengths)
+
+    return [record for record in index.read_records(connection) if not is_there(record)]
+
+
+def _forget(connection: sqlite3.Connection, records: list[index.RecordInfo]) -> None:
+    """Have records converted again."""
+    ids = [(record.id,) for record in records]
     with connection:
-        connection.executemany("DELETE FROM records WHERE id = ?", lost)
-        connection.executemany("DELETE FROM progress WHERE record = ?", lost)
-        connection.executemany("DELETE FROM sources WHERE record = ?", lost)
-        connection.executemany("DELETE FROM rejected WHERE record = ?", lost)
+        connection.executemany("DELETE FROM records WHERE id = ?", ids)
+        connection.executemany("DELETE FROM progress WHERE record = ?", ids)
+        connection.executemany("DELETE FROM sources WHERE record = ?", ids)
+        connection.executemany("DELETE FROM rejected WHERE record = ?", ids)

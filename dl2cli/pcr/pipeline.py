@@ -118,8 +118,8 @@ class Pipeline:
         if rejected and self.config.on_error == "fail":
             _, path, _, reason = rejected[0]
             raise DataError(
-                f"{index.from_sql(path)}: {reason}. Mend or remove it and run the same command "
-                "again, or use --on-error skip."
+                f"{index.from_sql(path)}: {reason}. Mend it and run the same command again, or "
+                "use --on-error skip."
             )
         self._rejected += len(rejected)
         self._write(connection, job, rejected)

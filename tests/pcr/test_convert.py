@@ -13,7 +13,7 @@ import pytest
 from jpegs import contents, jpeg_bytes, photo
 
 from dl2cli import pcr
-from dl2cli.errors import DataError, UsageError
+from dl2cli.errors import DataError, StorageError, UsageError
 from dl2cli.pcr.config import ConvertConfig, ConvertProgress, ScanFidelity
 from dl2cli.pcr.convert import convert, plan, split_configs
 from dl2cli.pcr.scan_script import SPECTRAL
@@ -282,3 +282,41 @@ def test_provenance_is_plain_sql(config: ConvertConfig) -> None:
         (count,) = connection.execute("SELECT count(*) FROM sources").fetchone()
     connection.close()
     assert count == 21
+
+
+def test_what_cannot_become_a_folder_is_a_usage_error(
+    config: ConvertConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("precious")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    for name in ("file", "file/below", "dangling"):
+        with pytest.raises(UsageError, match="is not a folder"):
+            convert(replace(config, out=tmp_path / name))
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(StorageError, match="symbolic links"):
+        convert(replace(config, out=tmp_path / "loop" / "below"))
+
+
+def test_a_finished_conversion_that_lost_a_record_is_not_called_done(config: ConvertConfig) -> None:
+    convert(config)
+    (config.out / "PCR_1.db").unlink()
+    with pytest.raises(DataError, match=r"PCR_1\.db is missing.*--force"):
+        convert(config)
+    assert convert(replace(config, force=True)).images == 21
+
+
+def test_a_finished_conversion_can_still_be_measured(config: ConvertConfig) -> None:
+    convert(config)
+    before = contents(config.out)
+    fidelity = (ScanFidelity(1, 0.5, 20.0, 1),)
+    measured = convert(replace(config, measure_fidelity=lambda _: fidelity))
+    assert measured.fidelity == fidelity
+    assert contents(config.out) == before
+
+
+def test_a_file_that_is_no_index_is_not_taken_for_one(config: ConvertConfig) -> None:
+    config.out.mkdir()
+    (config.out / "PCR.db").touch()
+    with pytest.raises(UsageError, match=r"PCR\.db is no PCR index; --force"):
+        convert(config)
+    assert convert(replace(config, force=True)).images == 21

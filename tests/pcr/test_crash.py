@@ -127,3 +127,10 @@ def test_a_crash_between_the_two_final_files_is_mended(
     undisturbed = replace(large, out=tmp_path / "undisturbed")
     convert(undisturbed)
     assert contents(large.out) == contents(undisturbed.out)
+
+
+def test_how_to_resume_a_forced_conversion_is_said_rightly(large: ConvertConfig) -> None:
+    """With --force, the same command would throw away what is done."""
+    with pytest.raises(Interrupted, match="the same command without --force resumes"):
+        convert(replace(large, force=True), interrupt_after(30))
+    assert convert(large).resumed_records > 0
