@@ -104,11 +104,11 @@ def _prepare(options: TrainOptions, output: Output) -> tuple[TrainConfig, list[S
     stages = _stages(options, choices)
     if _is_first():
         earlier = train_folder.check_free(config, overwrite=options.overwrite)
+        config = replace(config, replaces=tuple(earlier))
         for text in (*(each.why for each in choices), sentence):
             _say(output, text)
     torch = require_torch()  # late: all that can be refused without it is refused at once
     if _is_first():
-        train_folder.remove(earlier)  # last: whatever was refused has left it alone
         on_cpu = config.device == "cpu" or not torch.cuda.is_available()
         if config.precision.amp and on_cpu:
             _say(output, "--amp makes a CPU slower, float16 by far: it is meant for GPUs.")

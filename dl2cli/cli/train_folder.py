@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from dl2cli.cli.train_options import TrainOptions
 from dl2cli.cli.train_settings import Basics
-from dl2cli.errors import StorageError, UsageError
+from dl2cli.errors import UsageError
 
 if TYPE_CHECKING:
     from dl2cli.training.config import TrainConfig
@@ -137,15 +137,6 @@ def check_free(config: TrainConfig, *, overwrite: bool) -> list[Path]:
         )
     patterns = (*_FILES, glob.escape(config.checkpoint.filename))
     return earlier + [path for pattern in patterns for path in config.folder.glob(pattern)]
-
-
-def remove(files: list[Path]) -> None:
-    """Remove an earlier run's files. Raises StorageError."""
-    for path in files:
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise StorageError(f"{path} cannot be removed: {error.strerror}.") from error
 
 
 def _logs(config: TrainConfig) -> Iterator[Path]:

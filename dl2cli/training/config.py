@@ -118,6 +118,8 @@ class TrainConfig:
         report_file: name of the run log in the folder.
         device: "cpu" or "cuda"; None takes a GPU if there is one.
         parameters: further entries of the P record.
+        replaces: files of an earlier run in the folder, removed when nothing can be refused any
+            more.
     """
 
     folder: Path
@@ -144,3 +146,4 @@ class TrainConfig:
     report_file: str = "experiment_report.json"
     device: str | None = None
     parameters: dict[str, object] = field(default_factory=dict)
+    replaces: tuple[Path, ...] = ()

@@ -93,6 +93,7 @@ def train_regimen(
         if result.stopped_by is not None:
             break
         resume, at = result.checkpoint, min(end, last)
+        config = replace(config, replaces=())  # the first stage has done it
     return RegimenResult(tuple(results), log)
 
 

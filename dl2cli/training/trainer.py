@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from dl2cli.errors import StorageError, UsageError
+from dl2cli.errors import UsageError
 from dl2cli.training.checkpoint import load_checkpoint, plain, save_checkpoint, save_weights
 from dl2cli.training.compiling import compiling
 from dl2cli.training.config import TrainConfig
@@ -34,6 +34,7 @@ from dl2cli.training.models import canonical_arch, set_training_mode
 from dl2cli.training.parts import make_parts
 from dl2cli.training.profile import StepProfiler
 from dl2cli.training.recorder import Recorder
+from dl2cli.training.run_folder import prepare_folder
 from dl2cli.training.run_log import RunLog
 from dl2cli.training.step import StepOutcome, seed_step
 from dl2cli.training.step_clock import StepClock
@@ -83,10 +84,7 @@ def train(config: TrainConfig, observers: Sequence[Observer] = ()) -> TrainResul
 def _observers(
     config: TrainConfig, group: Group, others: Sequence[Observer], started: float
 ) -> list[Observer]:
-    try:
-        config.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"{config.folder} cannot be made: {error.strerror}.") from error
+    prepare_folder(config, group)
     log = [RunLog(config.folder / config.report_file, started)] if group.rank == 0 else []
     return [*log, TrainData(config.folder), *others]
 

@@ -80,3 +80,25 @@ def test_other_options_than_those_of_the_run_are_told(pcr_set: Path) -> None:
     assert "Unlike the run that goes on here: epochs 3 (was 4), lr 0.1 (was 0.5)." in told
     done = dl2(*run, "-e", 3, "--resume", "logs/run")
     assert "Nothing is left to train: 3 epochs of 3 are done." in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize("wrong", [("--scans", 50), ("--val-scans", 50), ("-b", 4000)])
+def test_a_run_is_not_replaced_by_one_that_cannot_be(pcr_set: Path, wrong: tuple[str, int]) -> None:
+    run = ("-d", pcr_set, *QUICK, "-e", 1, "-n", "run")
+    dl2(*run)
+    folder = Path("logs/run")
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    refused = dl2(*run, "--overwrite", *wrong, code=1)
+    assert isinstance(refused.exception, UsageError)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_the_stages_of_a_regimen_replace_the_earlier_run_once(pcr_set: Path) -> None:
+    stages = ("--stage", f"{pcr_set}@0", "--stage", f"{pcr_set}@1")
+    run = (*stages, *QUICK, "-e", 2, "-n", "regimen", "--skip-validation", "--overwrite")
+    dl2(*run)
+    dl2(*run)
+    folder = Path("logs/regimen")
+    assert [epochs(folder / f"experiment_report_stage_{n}.json") for n in (0, 1)] == [[0], [1]]
+    assert (folder / "checkpoint_0.pth.tar").exists()
+    assert not list(folder.glob("*_old_*"))
