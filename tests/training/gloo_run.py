@@ -47,7 +47,10 @@ def main() -> None:
     except Dl2Error as error:
         print(f"dl2: {error}", file=sys.stderr)
         sys.exit(int(error.exit_code))
-    print(json.dumps({"rank": rank, "status": result.status, "steps": trouble.steps}))
+    told = json.dumps({"rank": rank, "status": result.status, "steps": trouble.steps})
+    sys.stdout.write(
+        f"{told}\n"
+    )  # in one piece: print's end of line may come behind another's line
 
 
 main()
