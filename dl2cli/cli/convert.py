@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
 
 _SHOWN_REJECTS = 10
+_MOST_PIXELS = 1 << 40  # more than any image has
 
 _HELP = """\
 Convert an ImageFolder to a PCR dataset, without loss.
@@ -128,7 +129,7 @@ def convert(
         keep_metadata=keep_metadata,
         keep_damaged=keep_damaged,
         quality=quality,
-        limits=Limits(max_pixels=max_pixels),
+        limits=Limits(max_pixels=min(max_pixels, _MOST_PIXELS)),
         measure_fidelity=_measure(mssim_samples) if mssim_samples else None,
     )
     if dry_run:

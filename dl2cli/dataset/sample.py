@@ -79,12 +79,20 @@ class _Picture:
 
 
 def cache_dir() -> Path:
-    """Return the folder for what can be made again: in DL2_HOME, XDG_CACHE_HOME or ~/.cache."""
+    """Return the folder for what can be made again: in DL2_HOME, XDG_CACHE_HOME or ~/.cache.
+
+    Raises UsageError where the user has none of them (in a container with any user id).
+    """
     if home := os.environ.get("DL2_HOME"):
         return Path(home) / "cache"
     xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
     # A relative path is to be ignored (XDG Base Directory Specification).
-    return (xdg if xdg.is_absolute() else Path.home() / ".cache") / "dl2"
+    if xdg.is_absolute():
+        return xdg / "dl2"
+    try:
+        return Path.home() / ".cache" / "dl2"
+    except RuntimeError:
+        raise UsageError("There is no home folder here: set DL2_HOME to one.") from None
 
 
 def ensure_sample_set(
@@ -108,6 +116,7 @@ def ensure_sample_set(
 
     Raises:
         StorageError: The folder cannot be written.
+        UsageError: There is no such folder: see `cache_dir`.
     """
     config = config or SampleConfig()
     cache = cache or cache_dir()

@@ -15,8 +15,6 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from PIL import Image
-
 from dl2cli.dataset.discovery import ImageFile
 from dl2cli.errors import DataError, UsageError
 from dl2cli.pcr import foreign, index
@@ -67,8 +65,8 @@ class Pipeline:
             ThreadPoolExecutor(config.workers) as pool,
             warnings.catch_warnings(),
         ):
-            # The limit on pixels is ours, and it is an error, not a warning.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # What Pillow warns of (odd tags, many pixels) is no damage, or an error of ours.
+            warnings.filterwarnings("ignore", module=r"PIL\.")
             try:
                 done = {row[0] for row in connection.execute("SELECT record FROM progress")}
                 self.resumed_records = len(done)

@@ -19,9 +19,11 @@ LAST_COEFFICIENT = 63
 MAX_BIT_POSITION = 13  # T.81, G.1.1.1.2
 MAX_SCANS = 64
 
+_NUMBER = "[0-9]{1,9}"  # more digits than any number of a script has
 _SCAN = re.compile(
-    r"\s*(?P<components>\d+(?:[\s,]+\d+)*)\s*"
-    r":\s*(?P<ss>\d+)\s*-\s*(?P<se>\d+)\s*[\s,]\s*(?P<ah>\d+)\s*[\s,]\s*(?P<al>\d+)\s*"
+    rf"\s*(?P<components>{_NUMBER}(?:[\s,]+{_NUMBER})*)\s*"
+    rf":\s*(?P<ss>{_NUMBER})\s*-\s*(?P<se>{_NUMBER})\s*"
+    rf"[\s,]\s*(?P<ah>{_NUMBER})\s*[\s,]\s*(?P<al>{_NUMBER})\s*"
 )
 
 # jpegtran's own ten scans for a YCbCr image (libjpeg's jpeg_simple_progression).

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jpegs import contents
+from jpegs import contents, photo
+from PIL import Image
 
 
 def dl2(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -121,6 +122,19 @@ def test_a_scan_script_of_ones_own(sample_set: Path, tmp_path: Path) -> None:
     script.write_text("0: 0-63, 0, 0;")
     run = dl2("convert", sample_set / "val", tmp_path / "b", "--scan-script", script, code=2)
     assert "Scan script three.txt, scan 1" in " ".join(run.stderr.split())
+
+
+def test_a_limit_beyond_all_images_is_none(sample_set: Path, tmp_path: Path) -> None:
+    dl2("convert", sample_set / "val", tmp_path / "out", "--max-pixels", 10**30)
+
+
+def test_what_pillow_warns_of_stays_out_of_the_way(tmp_path: Path) -> None:
+    (tmp_path / "in" / "a").mkdir(parents=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010F] = "a camera of some length"
+    photo().save(tmp_path / "in" / "a" / "x.png", exif=exif.tobytes()[:-8])
+    assert dl2("convert", tmp_path / "in", tmp_path / "out").stderr == ""
 
 
 def test_names_that_are_no_utf8_can_be_shown(sample_set: Path, tmp_path: Path) -> None:

@@ -140,6 +140,20 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache_dir() == Path("/h/.cache/dl2")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user that nobody knows")
+def test_a_user_without_a_home_is_told_what_to_set() -> None:
+    """A container may run with any user id."""
+    program = (
+        "import os; from dl2cli.dataset.sample import cache_dir; "
+        "[os.environ.pop(name, None) for name in ('HOME', 'DL2_HOME', 'XDG_CACHE_HOME')]; "
+        "os.setuid(45678); cache_dir()"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert "UsageError: There is no home folder here: set DL2_HOME" in run.stderr
+
+
 def colour_features(rgb: np.ndarray) -> np.ndarray:
     """Brightness, red against blue, green against both: of the mean colour."""
     red, green, blue = rgb.mean((0, 1))

@@ -43,6 +43,7 @@ def test_comments_spaces_and_a_missing_last_semicolon() -> None:
     [
         ("0,1,2: 0-63, 0, 0;", "not both"),
         ("nonsense;", "does not have the form"),
+        ("0" * 5000 + ": 0-0,0,0;", "does not have the form"),
         ("0,1,3: 0-0, 0, 0;", "components must be"),
         ("0,0: 0-0, 0, 0;", "components must be"),
         ("0: 0-0,0,0; 0: 1-64,0,0;", "0 to 63"),
