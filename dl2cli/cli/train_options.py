@@ -254,8 +254,8 @@ class RunOptions:
     )
     overwrite: bool = option("Replace an earlier run of this name.", "--overwrite", default=False)
     resume: str | None = option(
-        "Go on from a checkpoint, or from the last one of a run's folder; exactly, also in the "
-        "middle of an epoch.",
+        "Go on from a checkpoint, or from the last one of a run's folder, with the other options "
+        "that it had; exactly, also in the middle of an epoch.",
         metavar="PATH", shown=False,
     )  # fmt: skip
     run_epochs: int = option(

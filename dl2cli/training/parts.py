@@ -85,6 +85,8 @@ def make_parts(config: TrainConfig, group: Group, checkpoint: dict[str, Any] | N
     loaders = loader_config(config, group, seed, _saved_lanes(config, group, checkpoint))
     loader = create_loader(config.data.loader, loaders)
     validation = _validation(config, loaders, loader)
+    if checkpoint is not None and not config.skip_training:
+        _check_classes(checkpoint, loader)
     classes = config.model.num_classes or len(loader.classes)
     if classes < len(loader.classes):
         raise UsageError(f"The data has {len(loader.classes)} classes, not {classes}.")
@@ -198,6 +200,18 @@ def _validation(config: TrainConfig, loaders: LoaderConfig, loader: Loader) -> L
             f"({len(loader.classes)}): convert both in one go, as train/ and val/ of one folder."
         )
     return validation
+
+
+def _check_classes(checkpoint: dict[str, Any], loader: Loader) -> None:
+    """Raise UsageError if the checkpoint has learnt to tell other classes apart."""
+    before, now = checkpoint["classes"], list(loader.classes)
+    if before != now:
+        some = ", ".join([*now[:3], *(["..."] if len(now) > 3 else [])])
+        raise UsageError(
+            f"The checkpoint is of {len(before)} classes, and the data has {len(now)} other "
+            f"classes ({some}): give the --data of its run, or begin another run from its weights "
+            "with --pretrained-weights."
+        )
 
 
 def _model(

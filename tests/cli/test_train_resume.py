@@ -102,3 +102,17 @@ def test_the_stages_of_a_regimen_replace_the_earlier_run_once(pcr_set: Path) -> 
     assert [epochs(folder / f"experiment_report_stage_{n}.json") for n in (0, 1)] == [[0], [1]]
     assert (folder / "checkpoint_0.pth.tar").exists()
     assert not list(folder.glob("*_old_*"))
+
+
+def test_other_data_than_that_of_the_run_is_refused(pcr_set: Path, sample_set: Path) -> None:
+    run = (*QUICK, "-e", 2, "-n", "run")
+    dl2("-d", pcr_set, *run, "--run-epochs", 1)
+    other = Path("other")
+    for kind in ("train", "val"):
+        for label, folder in enumerate(sorted((sample_set / kind).iterdir())):
+            (other / kind).mkdir(parents=True, exist_ok=True)
+            (other / kind / f"class{label}").symlink_to(folder)
+    refused = dl2("-d", other, "-l", "pytorch", *run, "--resume", "logs/run", code=1)
+    assert isinstance(refused.exception, UsageError)
+    assert "6 other classes (class0, class1, class2, ...)" in str(refused.exception)
+    assert "--data" in str(refused.exception)
