@@ -77,7 +77,9 @@ def convert(
     seed: Annotated[int, typer.Option(help="Of the order of images in the records.")] = 0,
     shuffle: Annotated[bool, typer.Option(help="Shuffle, or keep the order of paths.")] = True,
     workers: WorkersOption = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the dataset at OUT.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the dataset at OUT, finished or not.")
+    ] = False,
     resume: Annotated[
         bool, typer.Option(help="Go on with an unfinished conversion, or refuse to.")
     ] = True,

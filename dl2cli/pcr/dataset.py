@@ -115,7 +115,7 @@ class Dataset:
 
         Raises:
             DataError: the record is damaged, missing, or another dataset's; names record and group.
-            StorageError: the operating system refused.
+            StorageError: the operating system refused, memory included.
             UsageError: there is no such fidelity.
         """
         info = self.records[record]
@@ -191,6 +191,8 @@ class _Naming:
             raise DataError(f"{self.name}: {error}.") from error
         if isinstance(error, FileNotFoundError):
             raise DataError(f"{self.name}: the file is missing.") from error
+        if isinstance(error, MemoryError):
+            raise StorageError(f"{self.name}: too long for the memory there is.") from error
         if isinstance(error, OSError):
             raise StorageError(f"{self.name}: {error.strerror}.") from error
 

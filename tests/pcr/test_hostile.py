@@ -1,7 +1,10 @@
 """Files that want to hurt: each is a rejected file, never a crash, a hang or much memory."""
 
+import shlex
 import sqlite3
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -240,3 +243,20 @@ def test_a_label_without_a_class_is_an_error(config: ConvertConfig, tmp_path: Pa
     change_index(config.out / "PCR.db", ("DELETE FROM classes", ()))
     with pytest.raises(DataError, match=r"PCR_0\.db: \d is no class"):
         extract(pcr.open(config.out), tmp_path / "back")
+
+
+def test_a_sparse_record_beyond_all_memory_is_an_error(config: ConvertConfig) -> None:
+    """Nothing on disk, a terabyte by the index: the length of a file is no proof of its bytes."""
+    convert(config)
+    length = 1 << 40
+    with (config.out / "PCR_0.db").open("r+b") as file:
+        file.truncate(length)
+    lengths = struct.pack("<11Q", length - 10, *[1] * 10)
+    statement = "UPDATE records SET lengths = ? WHERE id = 0"
+    change_index(config.out / "PCR.db", (statement, (lengths,)))
+    # Where the system promises memory that it has not, only a limit keeps this from being tried.
+    program = f"from dl2cli import pcr; pcr.open({str(config.out)!r}).read(0)"
+    line = f"ulimit -v 8000000; exec {sys.executable} -c {shlex.quote(program)}"
+    run = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert "StorageError" in run.stderr
+    assert "PCR_0.db: too long for the memory" in run.stderr
