@@ -4,22 +4,7 @@
 #include "dl2/error.hpp"
 #include "dl2/jpeg_codec.hpp"
 #include "dl2/jpeg_header.hpp"
-
-namespace {
-
-dl2::Limits small_limits() {
-    dl2::Limits limits;
-    limits.max_pixels = 1 << 18;
-    limits.max_scan_pixels = 1 << 22;
-    return limits;
-}
-
-const dl2::ScanScript kScript = {{{0, 1, 2}, 0, 0, 0, 1}, {{0}, 1, 5, 0, 2},  {{2}, 1, 63, 0, 1},
-                                 {{1}, 1, 63, 0, 1},      {{0}, 6, 63, 0, 2}, {{0}, 1, 63, 2, 1},
-                                 {{0, 1, 2}, 0, 0, 1, 0}, {{2}, 1, 63, 1, 0}, {{1}, 1, 63, 1, 0},
-                                 {{0}, 1, 63, 1, 0}};
-
-}  // namespace
+#include "script.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const dl2::Bytes jpeg(data, size);
