@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +26,22 @@ _ORIENTATION: Final = 0x0112
 _NOT_EXIF: Final = (273, 279, 324, 325, 347, 700, 33723, 34377, 34675, 37724)
 _GRAY_MODES: Final = frozenset({"1", "L", "LA", "La"})
 _JPEG_START: Final = b"\xff\xd8\xff"
+
+
+@contextlib.contextmanager
+def pillow_limits(limits: _core.Limits) -> Iterator[None]:
+    """Have Pillow refuse only what we refuse, and not warn: what is odd is no damage.
+
+    Both are settings of the whole process.
+    """
+    before = Image.MAX_IMAGE_PIXELS
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        Image.MAX_IMAGE_PIXELS = limits.max_pixels  # it refuses twice as many, before we can
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
 
 
 def reencode(

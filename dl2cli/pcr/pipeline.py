@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import warnings
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -63,10 +62,8 @@ class Pipeline:
         with (
             index.connect(config.out / index.INDEX, write=True) as connection,
             ThreadPoolExecutor(config.workers) as pool,
-            warnings.catch_warnings(),
+            foreign.pillow_limits(config.limits),
         ):
-            # What Pillow warns of (odd tags, many pixels) is no damage, or an error of ours.
-            warnings.filterwarnings("ignore", module=r"PIL\.")
             try:
                 done = {row[0] for row in connection.execute("SELECT record FROM progress")}
                 self.resumed_records = len(done)

@@ -12,8 +12,10 @@ from jpegs import jpeg_bytes, photo
 from PIL import Image
 
 from dl2cli import pcr
+from dl2cli.errors import DataError
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert
+from dl2cli_native import _core
 
 
 def saved(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -198,3 +200,16 @@ def test_bad_foreign_files_are_rejected(
     (rejected,) = convert(ConvertConfig(tmp_path / "in", tmp_path / "out")).rejected
     assert rejected.path == f"a/{name}"
     assert any(part in rejected.reason for part in reason.split("|"))
+
+
+def test_the_limit_on_pixels_is_ours_not_pillows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # as if the image had 180 million
+    (tmp_path / "in" / "a").mkdir(parents=True)
+    (tmp_path / "in" / "a" / "x.png").write_bytes(saved(photo(), "PNG"))
+    assert convert(ConvertConfig(tmp_path / "in", tmp_path / "out")).images == 1
+    assert Image.MAX_IMAGE_PIXELS == 1000
+    config = ConvertConfig(tmp_path / "in", tmp_path / "few", limits=_core.Limits(max_pixels=5000))
+    with pytest.raises(DataError, match="every image was rejected"):
+        convert(config)
