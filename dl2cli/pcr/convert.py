@@ -26,6 +26,7 @@ from typing import Any
 from dl2cli.dataset.discovery import (
     ImageFile,
     ImageFolder,
+    class_names,
     discover,
     find_splits,
     union_classes,
@@ -93,12 +94,22 @@ def convert(config: ConvertConfig, on_progress: OnProgress | None = None) -> Con
 def split_configs(config: ConvertConfig) -> tuple[ConvertConfig, ...]:
     """Return a config for each split of the source (train, val), with common labels.
 
-    A source without splits gives the config itself. Raises UsageError, StorageError.
+    A source without splits gives the config itself.
+
+    Raises:
+        UsageError, StorageError: as `convert` does.
+        DataError: a split holds no class folders; said before hours go into the others.
     """
     _check(config)
     splits = find_splits(config.source)
     if list(splits) == [""]:
         return (config,)
+    for path in splits.values():
+        if not class_names(path):
+            raise DataError(
+                f"{path} holds no class folders, so it has no labels: move it out of "
+                f"{config.source}, or convert the other splits one by one."
+            )
     classes = union_classes(splits.values())
     return tuple(
         replace(config, source=path, out=config.out / name, classes=classes)

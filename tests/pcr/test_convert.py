@@ -199,6 +199,18 @@ def test_splits_share_their_labels(config: ConvertConfig, tmp_path: Path) -> Non
         split_configs(replace(config, source=root, out=root / "out"))
 
 
+def test_a_split_without_labels_is_refused_before_anything_is_done(
+    config: ConvertConfig, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    config.source.rename(root / "train")
+    (root / "test").mkdir()
+    (root / "test" / "1.jpg").write_bytes(jpeg_bytes(photo()))
+    with pytest.raises(DataError, match="root/test holds no class folders"):
+        split_configs(replace(config, source=root))
+
+
 def test_progress_and_plan_agree_with_the_result(config: ConvertConfig) -> None:
     planned = plan(config)
     assert not config.out.exists()
