@@ -14,6 +14,7 @@ constexpr std::uint8_t kEoi = 0xD9;
 constexpr std::uint8_t kSos = 0xDA;
 constexpr std::uint8_t kApp1 = 0xE1;
 constexpr std::uint8_t kTem = 0x01;
+constexpr std::uint32_t kTiffLong = 4;
 
 [[noreturn]] void damaged(const std::string& reason) {
     throw Error(ErrorKind::data, reason);
@@ -112,7 +113,8 @@ std::uint8_t exif_orientation(Bytes app1) {
         const std::uint64_t at = directory + 2 + 12ull * entry;
         if (at + 12 > tiff.size) return 0;
         if (u16(at) != 0x0112) continue;
-        const std::uint32_t value = u16(at + 8);
+        // A SHORT by the standard; some files hold a LONG.
+        const std::uint64_t value = u16(at + 2) == kTiffLong ? u32(at + 8) : u16(at + 8);
         return value >= 1 && value <= 8 ? static_cast<std::uint8_t>(value) : 0;
     }
     return 0;

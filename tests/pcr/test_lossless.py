@@ -1,6 +1,7 @@
 """Losslessness, judged by decoders that are not ours: Pillow, djpeg, jpegtran."""
 
 import io
+import struct
 import subprocess
 import warnings
 from pathlib import Path
@@ -163,3 +164,16 @@ def test_a_component_without_a_scan_is_damage(tmp_path: Path) -> None:
         _core.transcode(cut, DEFAULT.native)
     assert "component 2" in _core.transcode(cut, DEFAULT.native, keep_damaged=True).damage
     assert _core.transcode(jpeg, DEFAULT.native).damage == ""
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("kind", "pack"), [(3, "HH"), (4, "I")], ids=["SHORT", "LONG"])
+def test_the_orientation_is_the_one_that_pillow_reads(order: str, kind: int, pack: str) -> None:
+    value = struct.pack(order + pack, *((6, 0) if pack == "HH" else (6,)))
+    mark = b"II*\0" if order == "<" else b"MM\0*"
+    entry = struct.pack(order + "IHHHI", 8, 1, 0x0112, kind, 1) + value
+    exif = b"Exif\0\0" + mark + entry + bytes(4)
+    jpeg = jpeg_bytes(photo(), exif=exif)
+    with Image.open(io.BytesIO(jpeg)) as image:
+        assert image.getexif()[0x0112] == 6
+    assert _core.read_jpeg_header(jpeg).orientation == 6
