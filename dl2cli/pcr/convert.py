@@ -118,8 +118,8 @@ def split_configs(config: ConvertConfig) -> tuple[ConvertConfig, ...]:
 
 
 def _check(config: ConvertConfig) -> None:
-    if not 1 <= config.images_per_record <= 1 << 20:
-        raise UsageError("A record holds 1 to 1048576 images.")
+    if not 1 <= config.images_per_record <= index.MAX_RECORD_IMAGES:
+        raise UsageError(f"A record holds 1 to {index.MAX_RECORD_IMAGES} images.")
     if not 1 <= config.quality <= 100:
         raise UsageError("The quality of re-encoded images is 1 to 100.")
     if not 1 <= config.workers <= 1024:
