@@ -1,4 +1,5 @@
 import os
+import sqlite3
 from dataclasses import replace
 
 import pytest
@@ -78,6 +79,16 @@ def test_without_provenance_there_is_nothing_to_compare_with(
     with pytest.raises(UsageError, match="not a folder"):
         verify(dataset, config.source / "nowhere")
     assert verify(dataset).damage == ()
+
+
+def test_images_of_unknown_source_are_no_proof(dataset: pcr.Dataset, config: ConvertConfig) -> None:
+    connection = sqlite3.connect(dataset.path / "PCR_sources.db")
+    with connection:
+        connection.execute("DELETE FROM sources WHERE record = 1")
+    connection.close()
+    (found,) = verify(dataset, config.source).damage
+    assert (found.record, found.slot) == ("PCR_1.db", None)
+    assert "knows 0 of its 4 images" in found.reason
 
 
 def test_a_source_that_is_a_fifo_now_is_not_waited_for(
