@@ -188,6 +188,8 @@ def connect(path: Path, *, write: bool = False) -> Iterator[sqlite3.Connection]:
         if code & 0xFF in _REFUSED:
             raise StorageError(f"{path}: {error}.") from error
         raise DataError(f"{path} is no PCR index: {error}.") from error
+    except UnicodeDecodeError as error:  # SQLite's own message quotes a damaged schema
+        raise DataError(f"{path} is no PCR index: its schema is damaged.") from error
     finally:
         connection.close()
 

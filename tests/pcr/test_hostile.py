@@ -260,3 +260,15 @@ def test_a_sparse_record_beyond_all_memory_is_an_error(config: ConvertConfig) ->
     run = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
     assert "StorageError" in run.stderr
     assert "PCR_0.db: too long for the memory" in run.stderr
+
+
+@pytest.mark.parametrize("name", ["PCR.db", "PCR_sources.db"])
+def test_a_damaged_schema_is_an_error(config: ConvertConfig, name: str) -> None:
+    """SQLite quotes it, and Python cannot decode what SQLite says."""
+    convert(config)
+    path = config.out / name
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE", b"CR\xffATE TABLE"))
+    with pytest.raises(DataError, match="schema is damaged"):
+        list(pcr.open(config.out).sources())
+    with pytest.raises(DataError, match="schema is damaged"):
+        convert(config)
