@@ -86,7 +86,8 @@ def _sample(entry: object, devices: dict[str, None], before: float | None) -> Di
     except ValueError:
         return None
     local = (moment - datetime(1970, 1, 1)).total_seconds()
-    disks = [d for d in entry.get("disk") or [] if isinstance(d, dict)]
+    listed = entry.get("disk")
+    disks = [d for d in listed if isinstance(d, dict)] if isinstance(listed, list) else []
     devices.update((clean_text(str(d.get("disk_device")), 40), None) for d in disks)
     cpu = entry.get("avg-cpu")
     return DiskSample(

@@ -37,10 +37,10 @@ STANDALONE_BATCH = 256  # the published loader runs used it; their logs do not s
 
 
 def _numbers(values: object) -> tuple[tuple[float, ...], int]:
-    """Return the finite numbers of a JSON list and the count of what is none."""
+    """Return the measurements in a JSON list and the count of what is none."""
     if not isinstance(values, list):
         return (), 0
-    found = [n for value in values if (n := number(value)) is not None and math.isfinite(n)]
+    found = [n for value in values if (n := finite(number(value))) is not None]
     return tuple(found), len(values) - len(found)
 
 

@@ -260,7 +260,8 @@ def _parts(entry: Entry) -> list[tuple[str, float, str, str]]:
 
 def codec_plots(entries: Sequence[Entry], looks: Mapping[str, Look]) -> Iterator[Plot]:
     """Yield the rates of encoding and decoding."""
-    rated = [e for e in entries if e.codec and e.codec.rate_total_img_s]
+    # The axis is logarithmic, and a damaged log can hold a negative time.
+    rated = [e for e in entries if e.codec and (e.codec.rate_total_img_s or 0.0) > 0]
     for kind, verb in ((Kind.CODEC_ENC, "Encoding"), (Kind.CODEC_DEC, "Decoding")):
         members = [entry for entry in rated if entry.run.kind is kind]
         members.sort(key=lambda e: (natural_key(e.setup.variant or ""), natural_key(e.name)))

@@ -111,6 +111,7 @@ def _drawn(plot: Plot) -> Iterator[Canvas]:
     style: Any = {**_STYLE, "svg.hashsalt": plot.name}
     with mpl.rc_context(style), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of glyphs that no font has
+        warnings.simplefilter("ignore", RuntimeWarning)  # of values next to the limits of floats
         figure = Figure(figsize=(WIDTH_IN, plot.height_in), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
         canvas = Canvas(figure)

@@ -73,7 +73,7 @@ def notes_of(session: Session, file: str) -> Iterator[Note]:
         return Note(Level.WARNING, code, text, file)
 
     if session.nonfinite:
-        yield warn("nonfinite", f"Values that are NaN or infinite: {session.nonfinite}.")
+        yield warn("nonfinite", f"Values that are NaN, infinite or absurd: {session.nonfinite}.")
     if session.nulls:
         yield warn("nulls", f"Values that are null: {session.nulls}.")
     if session.other_lines:

@@ -17,7 +17,6 @@ hand: each P starts a session, and each session is a run of its own.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +28,7 @@ from dl2cli.report.textfile import iter_lines
 from dl2cli.report.values import (
     MAX_COUNT,
     clean_text,
+    finite,
     number,
     parse_json,
     seconds_of,
@@ -92,7 +92,7 @@ def _take_line(sessions: list[Session], line: bytes) -> None:
         session = Session()
         sessions.append(session)
     # A look at the bytes spares a look at each value of nearly every record.
-    odd = b"NaN" in line or b"Infinity" in line or b"null" in line
+    odd = any(word in line for word in (b"NaN", b"Infinity", b"null", b"e+"))
     _take_record(session, record, step, odd)
 
 
@@ -141,7 +141,7 @@ def _take_record(session: Session, record: dict[str, Any], step: object, odd: bo
     for value in data.values() if odd else ():
         if value is None:
             session.nulls += 1
-        elif isinstance(value, float) and not math.isfinite(value):
+        elif isinstance(value, float) and finite(value) is None:
             session.nonfinite += 1
     if not _take_step(session, step, data):
         session.malformed += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -12,6 +11,8 @@ from typing import Any
 MAX_TEXT = 400
 # A count above this is no count of epochs, workers or images: it only serves to exhaust memory.
 MAX_COUNT = 10**15
+# A time, rate or accuracy beyond this is no measurement, and its square or sum would overflow.
+MAX_MEASURE = 1e30
 
 
 def clean_text(text: str, limit: int = MAX_TEXT) -> str:
@@ -63,8 +64,8 @@ def float_of(data: Mapping[str, Any], key: str) -> float | None:
 
 
 def finite(value: float | None) -> float | None:
-    """Return the value if it is a finite number, else None."""
-    return value if value is not None and math.isfinite(value) else None
+    """Return the value if it is a finite number that can be a measurement, else None."""
+    return value if value is not None and abs(value) <= MAX_MEASURE else None
 
 
 def seconds_of(value: object) -> float | None:
