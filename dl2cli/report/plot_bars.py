@@ -13,7 +13,7 @@ from dl2cli.report.entries import Entry
 from dl2cli.report.metrics import ratio
 from dl2cli.report.model import Kind, QualityList
 from dl2cli.report.palette import INK, Look
-from dl2cli.report.plot_base import Canvas, Plot, Tip, chunks, slug
+from dl2cli.report.plot_base import Canvas, Plot, Tip, brief, chunks, slug
 from dl2cli.report.table import duration
 from dl2cli.report.values import natural_key
 
@@ -57,7 +57,7 @@ def _draw_groups(axes: Axes, groups: Groups, tips: list[Tip], *, log: bool = Fal
                 axes.plot([bar.low, bar.high], [y, y], color=INK, linewidth=1, marker="|")
                 end = max(end, bar.high)
             axes.annotate(
-                f"{_brief(bar.value)}  {bar.label}", (end, y), (4, 0),
+                f"{_rounded(bar.value)}  {bar.label}", (end, y), (4, 0),
                 textcoords="offset points", va="center", fontsize=8,
             )  # fmt: skip
             tips.append(Tip(axes, bar.value, y, bar.tip))
@@ -65,7 +65,7 @@ def _draw_groups(axes: Axes, groups: Groups, tips: list[Tip], *, log: bool = Fal
         ticks.append(y - 0.5 - len(bars) / 2)
         names.append(name)
         y += 0.6
-    axes.set_yticks(ticks, names)
+    axes.set_yticks(ticks, [brief(name) for name in names])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(y - 0.6 - 0.4, -0.6)
     if log:
@@ -79,7 +79,7 @@ def _draw_groups(axes: Axes, groups: Groups, tips: list[Tip], *, log: bool = Fal
     axes.grid(axis="x")
 
 
-def _brief(value: float) -> str:
+def _rounded(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
@@ -141,7 +141,7 @@ def _category(entry: Entry, fields: Sequence[str]) -> str:
         if field == "storage" and value is None:
             value = entry.setup.storage_path
         if value is not None:
-            words.append(f"{value} workers" if field == "workers" else str(value))
+            words.append(f"{value} workers" if field == "workers" else brief(str(value), 24))
     return ", ".join(words) or "unknown"
 
 
@@ -174,7 +174,7 @@ def _told_apart(bars: Sequence[Bar]) -> list[Bar]:
     """Add the run's name where two bars of a group would have the same label."""
     count = Counter(bar.label for bar in bars)
     return [
-        replace(bar, label=f"{bar.label}, {bar.name}") if count[bar.label] > 1 else bar
+        replace(bar, label=f"{bar.label}, {brief(bar.name)}") if count[bar.label] > 1 else bar
         for bar in bars
     ]
 
@@ -235,11 +235,11 @@ def _draw_stalls(canvas: Canvas, entries: Sequence[Entry]) -> None:
             f"{stall:.1f} % of {duration(whole)}", (100, y), (4, 0), textcoords="offset points",
             va="center", fontsize=8,
         )  # fmt: skip
-    axes.set_yticks(range(len(entries)), [entry.name for entry in entries], fontsize=8)
+    axes.set_yticks(range(len(entries)), [brief(entry.name) for entry in entries], fontsize=8)
     axes.set_ylim(len(entries) - 0.5, -0.5)
     axes.set_xlim(0, 136)
     axes.set_xticks([0, 25, 50, 75, 100])
-    axes.set_xlabel("% of an iteration; beside it: waiting, and the length of an iteration")
+    axes.set_xlabel("% of an iteration; beside it: waiting, and its length")
     canvas.figure.legend(loc="outside lower center", ncols=4)
 
 
@@ -271,7 +271,7 @@ def codec_plots(entries: Sequence[Entry], looks: Mapping[str, Look]) -> Iterator
                 assert entry.codec is not None
                 rate = entry.codec.rate_total_img_s or 0.0
                 tip = f"{entry.name}: {rate:.4g} images/s"
-                label = f"{entry.setup.device}, {entry.setup.dataset}"
+                label = f"{entry.setup.device}, {brief(entry.setup.dataset or '?', 24)}"
                 bar = Bar(entry.name, rate, label, looks[entry.setup.variant or "?"], tip)
                 groups.setdefault(entry.setup.variant or "?", []).append(bar)
             items = list(groups.items())

@@ -24,6 +24,8 @@ WIDTH_IN = 7.2
 DPI = 72  # of the canvas: then a pixel is a point, which is SVG's unit
 PNG_DPI = 160
 MAX_PARTS = 4
+MAX_LABEL = 36  # characters of a name beside an axes
+MAX_TITLE = 80
 
 T = TypeVar("T")
 
@@ -115,7 +117,7 @@ def _drawn(plot: Plot) -> Iterator[Canvas]:
         figure = Figure(figsize=(WIDTH_IN, plot.height_in), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
         canvas = Canvas(figure)
-        figure.suptitle(plot.title, fontsize=11, x=0.01, ha="left")
+        figure.suptitle(brief(plot.title, MAX_TITLE), fontsize=11, x=0.01, ha="left")
         plot.draw(canvas)
         yield canvas
 
@@ -212,6 +214,12 @@ def slug(*parts: object) -> str:
     """Return a file name made of plain letters."""
     text = "-".join(str(part) for part in parts if part not in (None, ""))
     return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.").lower()[:80] or "plot"
+
+
+def brief(text: str, limit: int = MAX_LABEL) -> str:
+    """Return a name that leaves room for the plot: of a long one, its beginning and its end."""
+    half = (limit - 1) // 2
+    return text if len(text) <= limit else f"{text[:half]}…{text[-half:]}"
 
 
 def chunks(items: Sequence[T], size: int) -> Iterator[tuple[str, Sequence[T]]]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from dl2cli.report.compare import Clock
 from dl2cli.report.entries import Entry
 from dl2cli.report.model import Epoch, Kind, RegimenRun, TrainingRun
-from dl2cli.report.palette import INK, Look
-from dl2cli.report.plot_base import Canvas, Plot, Tip, chunks, slug
+from dl2cli.report.palette import INK, Look, curve_looks
+from dl2cli.report.plot_base import Canvas, Plot, Tip, brief, chunks, slug
 from dl2cli.report.values import finite, natural_key
 
 if TYPE_CHECKING:
@@ -95,7 +95,13 @@ def _legend_in(count: int) -> float:
 
 
 def _label(entry: Entry) -> str:
-    return f"{entry.setup.variant}  ({entry.name})"
+    return f"{brief(entry.setup.variant or '?', 16)}  ({brief(entry.name, 31)})"
+
+
+def _looks_of(entries: Sequence[Entry], looks: Mapping[str, Look]) -> Iterator[tuple[Entry, Look]]:
+    """Yield each curve of a plot with its look."""
+    variants = [entry.setup.variant for entry in entries]
+    return zip(entries, curve_looks(variants, looks), strict=True)
 
 
 def _epoch_plot(title: str, entries: Sequence[Entry], looks: Mapping[str, Look]) -> Plot:
@@ -103,8 +109,7 @@ def _epoch_plot(title: str, entries: Sequence[Entry], looks: Mapping[str, Look])
 
     def draw(canvas: Canvas) -> None:
         whole, zoom = canvas.figure.subplots(1, 2, width_ratios=[3, 2])
-        for entry in entries:
-            look = looks[entry.setup.variant or "?"]
+        for entry, look in _looks_of(entries, looks):
             _draw_curve(canvas, whole, entry, "v_top1_pct", look, label=_label(entry))
             _draw_curve(
                 canvas, whole, entry, "v_top5_pct", look, linestyle="--", marker="", linewidth=1.0
@@ -161,15 +166,14 @@ def _hours_plot(
 ) -> Plot:
     def draw(canvas: Canvas) -> None:
         axes = canvas.figure.subplots()
-        for entry in entries:
+        for entry, look in _looks_of(entries, looks):
             clock = clocks[entry.name]
             points = [
                 (end_s / 3600, value)
                 for epoch, end_s in clock.ends
                 if (value := finite(epoch.v_top1_pct)) is not None
             ]
-            look = looks[entry.setup.variant or "?"]
-            label = _label(entry) + ("" if clock.source == "own" else f", {clock.source}")
+            label = _label(entry) + ("" if clock.source == "own" else f", {brief(clock.source)}")
             _line(axes, [x for x, _ in points], [y for _, y in points], look, label=label)
             canvas.tips += [
                 Tip(axes, x, y, f"{entry.name}, {x:.2f} h: top-1 {y:.2f} %") for x, y in points
@@ -212,10 +216,10 @@ def _subset_plots(
             rows = -(-len(part) // 2)
             grid = canvas.figure.subplots(rows, 2, sharex=True, sharey=True, squeeze=False).flat
             for axes, pair in zip(grid, part, strict=False):
-                for entry in pair:
-                    look = looks[entry.setup.variant or "?"]
-                    _draw_curve(canvas, axes, entry, "v_top1_pct", look, label=entry.setup.variant)
-                axes.set_title(f"{pair[0].setup.variant} against {pair[1].setup.variant}")
+                names = [brief(entry.setup.variant or "?", 20) for entry in pair]
+                for name, (entry, look) in zip(names, _looks_of(pair, looks), strict=True):
+                    _draw_curve(canvas, axes, entry, "v_top1_pct", look, label=name)
+                axes.set_title(" against ".join(names))
                 axes.legend(loc="lower right")
                 axes.grid()
             for axes in list(grid)[len(part) :]:
@@ -236,19 +240,15 @@ def _regimen_plots(
         e
         for e in entries
         if e.run.kind is Kind.TRAIN and not _is_subset(e) and e.timing.epochs_done >= longest / 2
-    ]
-    for suffix, part in chunks(regimens, 6):
+    ][: MAX_CURVES // 2]
+    for suffix, part in chunks(regimens, MAX_CURVES // 2):
         title = f"Regimens: {where}{suffix}"
 
         def draw(canvas: Canvas, part: Sequence[Entry] = part) -> None:
             axes = canvas.figure.subplots()
-            for entry in plain[:6]:
-                look = looks[entry.setup.variant or "?"]
-                style = {"linestyle": "--", "marker": "", "label": _label(entry)}
-                _draw_curve(canvas, axes, entry, "v_top1_pct", look, **style)
-            for entry in part:
-                look = looks[entry.setup.variant or "?"]
-                _draw_curve(canvas, axes, entry, "v_top1_pct", look, label=_label(entry))
+            for entry, look in _looks_of([*plain, *part], looks):
+                dashed = {"linestyle": "--", "marker": ""} if entry in plain else {}
+                _draw_curve(canvas, axes, entry, "v_top1_pct", look, label=_label(entry), **dashed)
                 for stage in _stages(entry)[1:]:
                     if stage.epochs:
                         axes.axvline(stage.epochs[0].index + 0.5, color=INK, lw=0.8, ls=":")
@@ -258,5 +258,5 @@ def _regimen_plots(
             axes.grid()
             _legend(canvas, axes, len(part) + len(plain))
 
-        count = len(part) + len(plain[:6])
+        count = len(part) + len(plain)
         yield Plot(slug(title), title, 3.4 + _legend_in(count), draw)

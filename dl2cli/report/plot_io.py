@@ -8,7 +8,7 @@ from dl2cli.report import palette
 from dl2cli.report.io_stats import DiskStats
 from dl2cli.report.model import DiskSample, DiskTrace
 from dl2cli.report.palette import INK
-from dl2cli.report.plot_base import Canvas, Plot, Tip, chunks, slug
+from dl2cli.report.plot_base import Canvas, Plot, Tip, brief, chunks, slug
 
 GIB = 2**30
 MAX_POINTS = 600
@@ -57,7 +57,7 @@ def _draw_cache(canvas: Canvas, disks: Sequence[DiskStats]) -> None:
             Tip(axes, cache + read, y, f"{disk.name}: an epoch reads {read:.2f} GiB")
         )
         canvas.tips.append(Tip(axes, first, y - 0.4, f"{disk.name}: first epoch {first:.2f} GiB"))
-    axes.set_yticks(range(len(disks)), [disk.name for disk in disks])
+    axes.set_yticks(range(len(disks)), [brief(disk.name) for disk in disks])
     axes.set_ylim(len(disks) - 0.5, -0.5)
     axes.set_xlim(0, axes.get_xlim()[1] * 1.25)
     axes.set_xlabel("GiB")

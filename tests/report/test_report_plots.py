@@ -2,6 +2,7 @@
 
 import re
 import sys
+import warnings
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -13,11 +14,22 @@ from dl2cli.errors import MissingDependency, StorageError
 from dl2cli.report.config import ReportConfig
 from dl2cli.report.discover import Finder
 from dl2cli.report.palette import COLOURS, RAW_COLOUR, looks
-from dl2cli.report.plot_base import InlineSvg, chunks, inline_svg, write_plot
+from dl2cli.report.plot_base import (
+    DPI,
+    WIDTH_IN,
+    Canvas,
+    InlineSvg,
+    _drawn,
+    chunks,
+    inline_svg,
+    write_plot,
+)
 from dl2cli.report.plots import all_plots, write_plots
 from dl2cli.report.report import Report, build_report
 
-pytest.importorskip("matplotlib")
+Figure = pytest.importorskip("matplotlib.figure").Figure
+
+_VARIANTS = ("raw ", "jpeg")
 
 
 def parse_svg(svg: str) -> ET.Element:
@@ -180,3 +192,41 @@ def test_bars_of_one_variant_in_one_group_carry_their_runs(tmp_path: Path) -> No
     svg = inline_svg(plot).svg
     assert "raw, run1" in svg
     assert "raw, run2" in svg
+
+
+def test_no_two_curves_of_a_plot_share_a_colour(tmp_path: Path) -> None:
+    sources = [f"data-hdd/imagenet/jpeg-{quality:02d}" for quality in range(10, 20)]
+    sources += ["data-hdd/imagenet/raw/"] * 2
+    for index, data in enumerate(sources):
+        training = Training(data=data, start=index + 1.0, epochs=10, top1=1.0 + index)
+        write_training(tmp_path / f"run{index:02d}" / "r.json", training)
+    report = make(tmp_path)
+    plots = {plot.name: plot for plot in all_plots(report)}
+    for name in ("accuracy-over-epochs-resnet50-imagenet", "accuracy-over-time-resnet50-imagenet"):
+        canvas = Canvas(Figure())
+        plots[name].draw(canvas)
+        lines = [
+            line for line in canvas.figure.axes[0].lines if str(line.get_label())[:4] in _VARIANTS
+        ]
+        assert len(lines) == len(sources)
+        assert len({line.get_color() for line in lines}) == len(sources)
+        raw = next(line for line in lines if "run10" in str(line.get_label()))
+        assert raw.get_color() == RAW_COLOUR, "the first curve of a variant has its look"
+
+
+def test_long_names_leave_room_for_the_plot(tmp_path: Path) -> None:
+    long = "a-very-long-name-of-an-experiment-with-all-of-its-parameters-" * 3
+    for end in ("first", "second"):
+        training = Training(arch=long, params={"variant": long}, start=float(len(end)))
+        write_training(tmp_path / (long + end) / "r.json", training)
+    for plot in all_plots(make(tmp_path)):
+        with _drawn(plot) as canvas:
+            warnings.simplefilter("error")  # matplotlib's, where nothing is left of an axes
+            canvas.figure.draw_without_rendering()
+        for axes in canvas.figure.axes:
+            assert axes.get_window_extent().width > WIDTH_IN * DPI / 6, plot.name
+            for label in axes.get_yticklabels():
+                assert label.get_window_extent().x0 >= 0, plot.name
+        for legend in canvas.figure.legends:
+            assert legend.get_window_extent().x0 >= 0, plot.name
+            assert legend.get_window_extent().x1 <= WIDTH_IN * DPI, plot.name
