@@ -162,8 +162,9 @@ def report(
         typer.Option(metavar="DIR", help="Write the plots there.", rich_help_panel=_OUT),
     ] = None,
     plot_format: Annotated[
-        PlotFormat, typer.Option(help="Of the plots.", rich_help_panel=_OUT)
-    ] = PlotFormat.SVG,
+        PlotFormat | None,
+        typer.Option(help="Of the plots.", show_default="svg", rich_help_panel=_OUT),
+    ] = None,
     html: Annotated[
         Path | None,
         typer.Option(
@@ -181,13 +182,28 @@ def report(
         ),
     ] = False,
     interval: Annotated[
-        float,
+        float | None,
         typer.Option(
-            metavar="SECONDS", min=0.2, help="How often --watch looks.", rich_help_panel=_OUT
+            metavar="SECONDS",
+            min=0.2,
+            help="How often --watch looks.",
+            show_default="2",
+            rich_help_panel=_OUT,
         ),
-    ] = 2.0,
+    ] = None,
 ) -> None:
     """Turn the options into a configuration, and write the report where they say."""
+    needs = {
+        "--table budget": ("budget" in (table or []), budget, "--budget HOURS"),
+        "--table groups": ("groups" in (table or []), group_by, "--group-by FIELD"),
+        "--plot-format": (plot_format is not None, plots, "--plots DIR"),
+        "--interval": (interval is not None, watch, "--watch"),
+    }
+    for option, (is_given, other, name) in needs.items():
+        if is_given and not other:
+            raise UsageError(f"{option} does nothing without {name}: give both or neither.")
+    if json_ and format_ not in (Format.TABLE, Format.JSON):
+        raise UsageError(f"--json and --format {format_.value}: choose one.")
     from dl2cli.report.config import EpochImages, EpochTime, ReportConfig, Selection
     from dl2cli.report.discover import Finder
 
@@ -195,17 +211,21 @@ def report(
         drop_first=drop_first,
         baseline=baseline,
         select=tuple(Selection.parse(text) for text in select or ()),
-        group_by=tuple(name.strip() for text in group_by or () for name in text.split(",")),
+        group_by=tuple(
+            dict.fromkeys(name.strip() for text in group_by or () for name in text.split(","))
+        ),
         sort=sort,
         images=tuple(EpochImages.parse(text) for text in images_per_epoch or ()),
         targets_pct=tuple(target or ()),
         budgets_h=tuple(budget or ()),
         epoch_times=tuple(EpochTime.parse(text) for text in epoch_time or ()),
     )
-    writer = _Writer(Format.JSON if json_ else format_, table or [], plots, plot_format, html)
+    writer = _Writer(
+        Format.JSON if json_ else format_, table or [], plots, plot_format or PlotFormat.SVG, html
+    )
     finder = Finder(logdir, skip=[path for path in (html, plots) if path is not None])
     if watch:
-        _watch(finder, config, writer, interval)
+        _watch(finder, config, writer, interval or 2.0)
         return
     result = writer.load(finder, config)
     writer.write(result)
@@ -216,9 +236,8 @@ def report(
         )
     if result.damaged:
         files = sorted({note.file for note in result.notes if note.level == "error"})
-        raise DataError(
-            f"{len(files)} files cannot be read in full (see the warnings), first {files[0]}."
-        )
+        count = "1 file" if len(files) == 1 else f"{len(files)} files"
+        raise DataError(f"{count} cannot be read in full (see the warnings), first {files[0]}.")
 
 
 class _Writer:
@@ -277,6 +296,9 @@ class _Writer:
         from dl2cli.report import render
 
         tables = [t for t in result.tables if not self.names or t.name in self.names]
+        for name in self.names:
+            if result.table(name) is None:
+                self.output.message(f"Nothing to show in the table {name}.")
         match self.format:
             case Format.JSON:
                 self.output.result(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from dl2cli.errors import UsageError
-from dl2cli.report.config import ReportConfig
-from dl2cli.report.entries import Entry
-from dl2cli.report.model import Epoch, Kind, RegimenRun, TrainingRun
+from dl2cli.report.config import DEFAULT_BASELINE, ReportConfig
+from dl2cli.report.entries import Entry, is_given
+from dl2cli.report.model import Epoch, Kind, Level, Note, RegimenRun, TrainingRun
 from dl2cli.report.naming import KNOWN_IMAGES
 from dl2cli.report.values import finite
 
@@ -193,6 +193,26 @@ def _borrowed(
             raise UsageError(f"--epoch-time: no run with a mean epoch time matches {given.run!r}.")
         return (f"epoch time of {lender.name}", seconds)
     return None
+
+
+def unused_options(entries: Sequence[Entry], config: ReportConfig) -> Iterator[Note]:
+    """Yield a note on each option that names runs of which there are none."""
+
+    def note(option: str, name: str, what: str) -> Note:
+        text = f"{option} names {name}, and there is no such {what}: it changes nothing."
+        return Note(Level.WARNING, "unused option", text, "")
+
+    name = config.baseline
+    if name != DEFAULT_BASELINE and not any(
+        name in (e.setup.variant, e.setup.storage) or fnmatchcase(e.name, name) for e in entries
+    ):
+        yield note("--baseline", name, "variant, storage or run")
+    for given in config.images:
+        if not any(is_given(entry.run, given.pattern) for entry in entries):
+            yield note("--images-per-epoch", given.pattern, "run or data set")
+    for borrowed in config.epoch_times:
+        if not any(fnmatchcase(entry.name, borrowed.pattern) for entry in entries):
+            yield note("--epoch-time", borrowed.pattern, "run")
 
 
 def time_to(clock: Clock, target_pct: float) -> float | None:

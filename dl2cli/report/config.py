@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from dl2cli.errors import UsageError
 
+DEFAULT_BASELINE = "raw"
 GROUP_FIELDS = (
     "group",
     "kind",
@@ -115,7 +116,7 @@ class ReportConfig:
     """The options of a report; the defaults give the definitions of the published analysis."""
 
     drop_first: int = 1
-    baseline: str = "raw"
+    baseline: str = DEFAULT_BASELINE
     select: tuple[Selection, ...] = ()
     group_by: tuple[str, ...] = ()
     sort: str = ""

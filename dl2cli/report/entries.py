@@ -132,8 +132,7 @@ def images_of(run: Run, config: ReportConfig) -> metrics.Images:
     if isinstance(run, RegimenRun):
         return _pooled_images(run, config)
     for given in config.images:
-        names = (run.source.run, run.source.file, run.setup.dataset or "")
-        if any(fnmatchcase(name, given.pattern) for name in names):
+        if is_given(run, given.pattern):
             return metrics.Images(given.train, given.val)
     if isinstance(run, TrainingRun):
         if run.images_train is not None:
@@ -143,6 +142,12 @@ def images_of(run: Run, config: ReportConfig) -> metrics.Images:
             return metrics.Images(synthetic, int_of(run.params, "synth_val_samples"))
     known = subset_images(run.setup.dataset or "", run.setup.subset_frac or 1.0)
     return metrics.Images(*known) if known else metrics.Images()
+
+
+def is_given(run: Run, pattern: str) -> bool:
+    """Tell whether the pattern of an --images-per-epoch names a run, its file or its data set."""
+    names = (run.source.run, run.source.file, run.setup.dataset or "")
+    return any(fnmatchcase(name, pattern) for name in names)
 
 
 def _pooled_images(run: RegimenRun, config: ReportConfig) -> metrics.Images:

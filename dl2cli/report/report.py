@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dl2cli.report import table_context, table_learning, table_runs, table_speed
-from dl2cli.report.compare import Clock, baselines, clocks
+from dl2cli.report.compare import Clock, baselines, clocks, unused_options
 from dl2cli.report.config import ReportConfig
 from dl2cli.report.entries import Entry, build_entries, compared
 from dl2cli.report.findings import findings
@@ -71,6 +71,7 @@ def build_report(corpus: Corpus, config: ReportConfig) -> Report:
     entries, extra = build_entries(corpus, config)
     files = {entry.run.source.file for entry in entries}
     unrelated = {run.source.file for run in corpus.runs} - files
+    extra += unused_options(entries, config) if entries else []
     notes = tuple(n for n in (*corpus.notes, *extra) if n.file not in unrelated)
     base = baselines(entries, config.baseline)
     times = clocks(entries, config)

@@ -101,6 +101,8 @@ def test_damage_is_shown_and_told_by_the_exit_code(logs: Path) -> None:
     assert "cut" in done.stdout
     assert "raw-hdd" in done.stdout, "the rest goes on"
     assert "2 files cannot be read in full" in done.stderr
+    (logs / "empty" / "r.json").unlink()
+    assert "1 file cannot be read in full" in dl2(logs, code=ExitCode.BAD_DATA).stderr
     assert "Traceback" not in done.stderr
 
 
@@ -119,12 +121,52 @@ def test_a_training_that_goes_on_is_no_damage(logs: Path) -> None:
         (["{logs}", "--sort", "speed"], "no table has a column 'speed'"),
         (["{logs}", "--epoch-time", "absent*"], "absent*"),
         (["{logs}", "--drop-first", "-1"], "cannot be below 0"),
+        (["{logs}", "--table", "budget"], "--budget HOURS"),
+        (["{logs}", "--table", "groups"], "--group-by FIELD"),
+        (["{logs}", "--json", "--format", "latex"], "choose one"),
+        (["{logs}", "--plot-format", "png"], "--plots DIR"),
+        (["{logs}", "--interval", "5"], "--watch"),
     ],
 )
 def test_wrong_usage_is_one_sentence(logs: Path, args: list[str], words: str) -> None:
     done = dl2(*(arg.format(logs=logs) for arg in args), code=ExitCode.USAGE)
     assert words in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "names"),
+    [
+        ("--baseline", "absent", ("hdd", "*jpeg*")),
+        ("--images-per-epoch", "absent=1000", ("raw-hdd", "imagenet")),
+        ("--epoch-time", "absent=60", ("raw-hdd", "*")),
+    ],
+)
+def test_an_option_about_runs_that_are_not_here_is_no_secret(
+    logs: Path, option: str, value: str, names: tuple[str, ...]
+) -> None:
+    done = dl2(logs, option, value, "--json")
+    (warning,) = [
+        row
+        for row in json.loads(done.stdout)["tables"]["warnings"]
+        if row["code"] == "unused option"
+    ]
+    assert warning["level"] == "warning"
+    assert f"{option} names absent" in warning["text"]
+    for known in names:
+        used = value.replace("absent", known)
+        assert "unused option" not in dl2(logs, option, used, "--json").stdout
+
+
+def test_a_table_that_has_nothing_to_show_is_told_of(logs: Path) -> None:
+    done = dl2(logs, "--table", "codecs", "--table", "accuracy")
+    assert "Nothing to show in the table codecs." in done.stderr
+    assert "Accuracy" in done.stdout
+
+
+def test_a_field_that_is_named_twice_groups_once(logs: Path) -> None:
+    out = dl2(logs, "--group-by", "arch,arch", "-f", "csv", "--table", "groups").stdout
+    assert out.splitlines()[0].startswith("arch,runs,")
 
 
 def test_a_folder_without_logs(tmp_path: Path) -> None:
