@@ -68,6 +68,29 @@ class Variant:
             self.bytes_an_image = bytes_read / images
 
 
+@dataclass(frozen=True)
+class Plan:
+    """A variant to be made."""
+
+    loader: str
+    form: str
+    data: Path
+    scans: int | None = None
+    smoothing: bool = False
+
+    @property
+    def name(self) -> str:
+        """The loader and the form of the photos."""
+        return f"{self.loader} {self.form}".strip()
+
+    def variant(self, workers: int) -> Variant:
+        """Make the loader."""
+        config = LoaderConfig(
+            self.data, workers=workers, scans=self.scans, smoothing=self.smoothing
+        )
+        return Variant(self.name, create_loader(self.loader, config))
+
+
 def processor_seconds() -> float:
     """Return the processor time of this process and of its workers that have ended."""
     times = os.times()
@@ -99,21 +122,17 @@ def make_variants(source: Path, work: Path, workers: int, only: str) -> list[Var
         out = work / f"pcr-{script.name}"
         if not (out / "PCR.db").exists():
             convert(ConvertConfig(source, out, images_per_record=128, script=script))
-    plans = [("synthetic", "", source, None)]
-    plans += [("pytorch", name, files[name], None) for name in ("originals", "progressive")]
+    plans = [Plan("synthetic", "", source)]
+    plans += [Plan("pytorch", name, files[name]) for name in ("originals", "progressive")]
     if find_spec("nvidia") is not None and find_spec("nvidia.dali") is not None:
-        plans += [("dali-cpu", name, path, None) for name, path in files.items()]
-        plans += [("pcr-dali", f"k={k}", work / "pcr-default", k) for k in (1, 5, 10)]
-    plans += [("pcr", f"k={k}", work / "pcr-default", k) for k in (1, 2, 5, 7, 10)]
-    plans.append(("pcr", "spectral, all scans", work / "pcr-spectral", None))
-    return [
-        Variant(
-            f"{loader} {form}".strip(),
-            create_loader(loader, LoaderConfig(path, workers=workers, scans=scans)),
-        )
-        for loader, form, path, scans in plans
-        if only in f"{loader} {form}"
+        plans += [Plan("dali-cpu", name, path) for name, path in files.items()]
+        plans += [Plan("pcr-dali", f"k={k}", work / "pcr-default", k) for k in (1, 5, 10)]
+    plans += [Plan("pcr", f"k={k}", work / "pcr-default", k) for k in (1, 2, 5, 7, 10)]
+    plans += [
+        Plan("pcr", f"k={k}, smoothing", work / "pcr-default", k, smoothing=True) for k in (1, 2, 5)
     ]
+    plans.append(Plan("pcr", "spectral, all scans", work / "pcr-spectral"))
+    return [plan.variant(workers) for plan in plans if only in plan.name]
 
 
 def ratio(above: list[float], below: list[float]) -> float:

@@ -151,6 +151,7 @@ class _Run:
         self.progress = progress
         self.resumed = 0
         self.done = 0
+        self.began = False  # what an earlier run left has been read
         self.tally = Tally(config.target_ms_ssim)
         self.indices, self.fidelity = _choose(config, len(source.items))
 
@@ -170,7 +171,7 @@ class _Run:
             finished = True
         finally:
             if part is not None:
-                part.close(remove=finished or self.done == 0)
+                part.close(remove=finished or self._keeps_nothing())
         return self.tally.result()
 
     def how_to_resume(self) -> str:
@@ -178,18 +179,22 @@ class _Run:
         output = self.config.output
         if output is None:
             advice = "With -o FILE, a run can be interrupted and resumed."
-        elif not self.done:
+        elif self._keeps_nothing():
             advice = "Nothing is kept."
         else:
             advice = f"They are kept in {output}{PART_SUFFIX}: run the same command again to go on."
         return f"interrupted after {self.done} of {len(self.indices)} images. {advice}"
+
+    def _keeps_nothing(self) -> bool:
+        return self.began and not self.done
 
     def _resume(self, part: PartFile | None) -> None:
         if part is not None:
             for row in part.resume(self._still_valid, fresh=self.config.fresh):
                 self.tally.add(row)
                 self.resumed += 1
-        self.done = self.resumed
+                self.done = self.resumed
+        self.began = True
         self.progress.begin(len(self.indices), self.resumed)
 
     def _add(self, row: ImageRow) -> None:

@@ -15,7 +15,7 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dl2cli.errors import UsageError
+from dl2cli.errors import DataError, UsageError
 from dl2cli.loaders.base import Batch, Loader, LoaderConfig
 from dl2cli.loaders.dali_pipeline import BatchSource, Decoding, check_config
 from dl2cli.loaders.files import FileList, file_order, list_files
@@ -61,7 +61,12 @@ class DaliLoader(Loader):
             for at in range(0, len(order), config.batch_size):
                 numbers = record[at : at + config.batch_size]
                 start = time.perf_counter()
-                images = decoding.next(len(numbers), str(config.data))
+                try:
+                    images = decoding.next(len(numbers), str(config.data))
+                except DataError as error:
+                    # DALI may have been ahead of this batch.
+                    in_flight = record[at : at + (config.prefetch + 1) * config.batch_size]
+                    raise self._explained(error, in_flight) from error
                 waited = time.perf_counter() - start
                 bytes_read = sum(self.files.bytes(number) for number in numbers.tolist())
                 self._count(batches=1, images=len(numbers), bytes_read=bytes_read, wait_s=waited)
@@ -69,6 +74,12 @@ class DaliLoader(Loader):
                 ids = np.stack([numbers, np.zeros_like(numbers)], axis=1)
                 padding = order.padding_in(at, at + len(numbers))
                 yield Batch(images, labels, bytes_read, ids, padding)
+
+    def _explained(self, error: DataError, numbers: NDArray[np.int64]) -> DataError:
+        """Return an error that names a damaged file and its damage, which DALI's often does not."""
+        reasons = (self.files.find_damage(number) for number in numbers.tolist())
+        found = next((reason for reason in reasons if reason is not None), None)
+        return error if found is None else DataError(found)
 
 
 class DaliGpuLoader(DaliLoader):

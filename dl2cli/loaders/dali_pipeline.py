@@ -255,6 +255,6 @@ def _reason(error: RuntimeError) -> str:
     """Return the line of DALI's many that says what is wrong."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     for number, line in enumerate(lines):
-        if line.startswith("encountered:") and number + 1 < len(lines):
+        if line.endswith("encountered:") and number + 1 < len(lines):
             return lines[number + 1]
     return lines[0] if lines else "for a reason that it does not give."

@@ -43,6 +43,18 @@ class FileList:
                 raise DataError(f"{self.paths[number]}: {error.strerror}.") from error
         return self._bytes[number]
 
+    def find_damage(self, number: int) -> str | None:
+        """Return a sentence on what keeps Pillow from decoding an image; None if nothing does."""
+        from PIL import Image
+
+        path = self.paths[number]
+        try:
+            with Image.open(path) as image:
+                image.load()
+        except Exception as error:  # Pillow raises whatever its many readers raise
+            return f"{path} cannot be decoded: {error}."
+        return None
+
 
 def list_files(config: LoaderConfig) -> FileList:
     """List the ImageFolder of a loader. Raises as `discover` does."""

@@ -12,8 +12,9 @@ import pytest
 from jpeg_samples import damaged, jpeg, picture
 from PIL import Image
 
-from dl2cli.analysis.rows import CHEAP, Analysis
+from dl2cli.analysis.rows import CHEAP, Analysis, ImageRow
 from dl2cli.analysis.run import AnalysisConfig, Progress, analyse_dataset
+from dl2cli.analysis.summary import Tally
 from dl2cli.errors import DataError, Interrupted, MissingDependency, UsageError
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert
@@ -187,6 +188,28 @@ def test_an_interrupted_run_goes_on_where_it_stopped(flat, tmp_path):
     assert output.read_bytes() == whole.read_bytes()
     assert result.summary == expected
     assert sorted(p.name for p in tmp_path.iterdir()) == ["flat", "q.csv", "whole.csv"]
+
+
+def test_ctrl_c_while_rows_are_read_again_keeps_them(flat, tmp_path, monkeypatch):
+    output = tmp_path / "q.csv"
+    with pytest.raises(Interrupted):
+        run(flat, output, StopAfter(60))
+    kept = output.with_name("q.csv.part").read_bytes()
+    add = Tally.add
+
+    def add_until_the_user_loses_patience(tally: Tally, row: ImageRow) -> None:
+        add(tally, row)
+        if row.file == "30.jpg":
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tally, "add", add_until_the_user_loses_patience)
+        with pytest.raises(Interrupted, match=r"q\.csv\.part: run the same command"):
+            run(flat, output)
+    assert output.with_name("q.csv.part").read_bytes() == kept
+    watch = StopAfter()
+    run(flat, output, watch)
+    assert watch.began == (90, 60)
 
 
 def test_what_does_not_fit_any_more_is_done_again(flat, tmp_path):

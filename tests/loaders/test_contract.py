@@ -277,10 +277,15 @@ def test_dali_says_what_it_cannot_do(plain, tmp_path):
                 make(name, plain)
     copy = shutil.copytree(plain[0], tmp_path / "photos")
     victim = sorted(copy.glob("*/*.jpg"))[0]
-    victim.write_bytes(b"\xff\xd8\xff no photo")
+    whole = victim.read_bytes()
     config = LoaderConfig(copy, batch_size=4, transform=TransformConfig(size=40))
-    with pytest.raises(DataError, match=victim.name):
-        list(create_loader("dali-cpu", config))
+    for content, reason in (
+        (b"\xff\xd8\xff no photo", "cannot be decoded: cannot identify"),
+        (whole[: len(whole) // 2], "cannot be decoded: image file is truncated"),
+    ):
+        victim.write_bytes(content)
+        with pytest.raises(DataError, match=f"{victim.name} {reason}"):
+            list(create_loader("dali-cpu", config))
     records = shutil.copytree(plain[1], tmp_path / "pcr")
     name = pcr.open(records).records[1].file
     (records / name).write_bytes((records / name).read_bytes()[:-50])
