@@ -97,6 +97,10 @@ def test_analyses_are_chosen_by_commas_and_repetition(sample_set, tmp_path, engi
         (["-o", "result.txt"], "must end with one of .csv, .jsonl, .parquet"),
         (["--scans", "3"], "--scans is for PCR datasets"),
         (["--target-msssim", "1.5"], "--target-msssim must be above 0"),
+        (["--target-msssim", "0.9"], "--target-msssim does nothing without -a fidelity"),
+        (["--fidelity-samples", "9"], "--fidelity-samples does nothing without -a fidelity"),
+        (["--compare", "jpeg:50", "-a", "size"], "--compare does nothing without -a fidelity"),
+        (["--plot-format", "svg"], "--plot-format does nothing without --plots DIR"),
     ],
 )
 def test_a_usage_error_is_one_sentence(sample_set, arguments, message):
@@ -105,6 +109,13 @@ def test_a_usage_error_is_one_sentence(sample_set, arguments, message):
     assert message in result.stderr
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
+
+
+def test_one_image_is_one_image(sample_set, tmp_path):
+    (tmp_path / "one.jpg").write_bytes(next(sample_set.rglob("*.jpg")).read_bytes())
+    shown = dl2(tmp_path, "-a", "all", "--compare", "none", COLUMNS="80").stdout
+    assert "Fidelity of 1 image at" in shown
+    assert "pixels of 1 image, to paste" in shown
 
 
 def test_ctrl_c_says_how_to_go_on_and_going_on_works(tmp_path):
