@@ -15,7 +15,15 @@ from dl2cli import pcr
 from dl2cli.bench.compute_probe import make_step
 from dl2cli.bench.config import BenchConfig, usable_cores
 from dl2cli.bench.loader_probe import Condition, LoaderProbe, LoadResult
-from dl2cli.bench.reading import PCR_LOADERS, Reading, data_files, find_data
+from dl2cli.bench.reading import (
+    PCR_LOADERS,
+    Reading,
+    check_loader,
+    count_images,
+    data_files,
+    find_data,
+)
+from dl2cli.bench.run import usual_batch
 from dl2cli.bench.statistics import Spread
 from dl2cli.errors import UsageError
 from dl2cli.loaders.base import require_torch
@@ -55,7 +63,8 @@ def compare(
     """Compare two ways of reading, from the page cache, or throttled if `config` says so.
 
     Args:
-        config: of the measurement; `data` is what loaders are compared on.
+        config: of the measurement; `data` is what loaders are compared on, and of no matter for
+            two datasets.
         names: each a loader, or a dataset; both may end in ":K", a fidelity.
         with_step: follow the loaders by the training step; else they are measured alone.
         on_round: told of the rounds that are done, and of how many there are.
@@ -68,6 +77,8 @@ def compare(
     """
     require_torch()
     readings = [parse_reading(config, name) for name in names]
+    images = min(count_images(reading.data) for reading in readings)
+    config = replace(config, batch_size=config.batch_size or usual_batch(config.compute, images))
     probes = [_probe(config, reading, with_step=with_step) for reading in readings]
     condition: Condition = "throttled" if config.throttle else "warm"
     complete = True
@@ -93,7 +104,7 @@ def parse_reading(config: BenchConfig, text: str) -> Reading:
     """Return what "pcr", "pcr:5", "DATASET" or "DATASET:5" means. Raises UsageError."""
     name, colon, number = text.rpartition(":")
     scans: int | None = None
-    if colon and number.isdigit() and not Path(text).exists():
+    if colon and number.isdecimal() and not Path(text).exists():
         scans = int(number)
     else:
         name = text
@@ -106,10 +117,12 @@ def parse_reading(config: BenchConfig, text: str) -> Reading:
         loader = given[0] if given else "pcr" if is_pcr_dataset(data) else "pytorch"
     else:
         raise UsageError(f"{text!r} is neither a folder nor a loader ({', '.join(LOADERS)}).")
-    if (loader in PCR_LOADERS) != is_pcr_dataset(data) and loader != "synthetic":
-        raise UsageError(f"The loader {loader} cannot read {data}.")
+    check_loader(loader, data)
     if loader in PCR_LOADERS:
-        scans = scans or max(config.scans, default=pcr.open(data).groups)
+        groups = pcr.open(data).groups
+        scans = max(config.scans, default=groups) if scans is None else scans
+        if not 1 <= scans <= groups:
+            raise UsageError(f"{data} has fidelities 1 to {groups}, there is no {scans}.")
     elif scans is not None:
         raise UsageError(f"{text!r}: only PCR datasets have fidelities.")
     return Reading(loader, data, scans, workers, config.throttle)

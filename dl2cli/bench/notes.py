@@ -87,8 +87,9 @@ def _subject(m: Measurement, subject: Trained) -> Iterator[str]:
             "decoding takes from it. --compute-rate shows what an accelerator elsewhere would see."
         )
     if subject.stalls.steps < MLPERF_STEPS:
+        plural = "s" if subject.stalls.steps > 1 else ""
         yield (
-            f"AU is of {subject.stalls.steps} steps, without the wait for the first; MLPerf "
+            f"AU is of {subject.stalls.steps} step{plural}, without the wait for the first; MLPerf "
             f"Storage asks for {MLPERF_STEPS} steps."
         )
 

@@ -12,7 +12,7 @@ from dl2cli.bench.config import BenchConfig, usable_cores
 from dl2cli.dataset.discovery import discover, find_splits
 from dl2cli.errors import UsageError
 from dl2cli.loaders import Loader, LoaderConfig, OutputConfig, TransformConfig, create_loader
-from dl2cli.loaders.factory import is_pcr_dataset
+from dl2cli.loaders.factory import LOADERS, is_pcr_dataset
 
 PCR_LOADERS = ("pcr", "pcr-dali", "pcr-dali-gpu")
 _SOME_FILES = 1000  # whose mean size stands for that of all
@@ -125,14 +125,21 @@ def make_plan(config: BenchConfig) -> Plan:
     workers = tuple(sorted(set(config.workers or (1, usable_cores()))))
     readings = []
     for loader in loaders:
-        if (loader in PCR_LOADERS) != is_pcr_dataset(data) and loader != "synthetic":
-            kind = "a PCR dataset" if is_pcr_dataset(data) else "an ImageFolder"
-            raise UsageError(f"{data} is {kind}: the loader {loader} cannot read it.")
+        check_loader(loader, data)
         fidelities = _scans(config, data) if loader in PCR_LOADERS else (None,)
         readings += [Reading(loader, data, k, workers[-1]) for k in fidelities]
         readings += [Reading(loader, data, fidelities[-1], w) for w in workers[:-1]]
     best = [r for r in readings if r.loader == loaders[0] and r.workers == workers[-1]]
     return Plan(best[-1], tuple(readings))
+
+
+def check_loader(loader: str, data: Path) -> None:
+    """Raise UsageError if there is no such loader, or it does not fit the data."""
+    if loader not in LOADERS:
+        raise UsageError(f"There is no loader {loader!r}; there are {', '.join(LOADERS)}.")
+    if (loader in PCR_LOADERS) != is_pcr_dataset(data) and loader != "synthetic":
+        kind = "a PCR dataset" if is_pcr_dataset(data) else "an ImageFolder"
+        raise UsageError(f"{data} is {kind}: the loader {loader} cannot read it.")
 
 
 def _default_loaders(data: Path) -> tuple[str, ...]:

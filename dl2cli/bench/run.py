@@ -16,7 +16,13 @@ import psutil
 from dl2cli.bench import evidence
 from dl2cli.bench.alternatives import Alternative, measure_alternatives
 from dl2cli.bench.compute_probe import ComputeProbe, EmulatedStep, ModelStep, make_step
-from dl2cli.bench.config import BATCH_SIZE, SLOW_BATCH_SIZE, BenchConfig, usable_cores
+from dl2cli.bench.config import (
+    BATCH_SIZE,
+    SLOW_BATCH_SIZE,
+    BenchConfig,
+    ComputeConfig,
+    usable_cores,
+)
 from dl2cli.bench.counters import Sampler
 from dl2cli.bench.loader_probe import Condition, LoaderProbe
 from dl2cli.bench.model import Model
@@ -220,12 +226,15 @@ class Measurement:
 
 def with_defaults(config: BenchConfig) -> BenchConfig:
     """Choose the split, and the batch size, where the user has not. Raises UsageError."""
-    torch = require_torch()
-    slow = config.compute.rate_img_s is None and not torch.cuda.is_available()
     data = find_data(config.data)
-    usual = SLOW_BATCH_SIZE if slow else BATCH_SIZE
-    size = config.batch_size or max(min(usual, count_images(data) // _FEWEST_STEPS), 1)
+    size = config.batch_size or usual_batch(config.compute, count_images(data))
     return replace(config, data=data, batch_size=size)
+
+
+def usual_batch(compute: ComputeConfig, images: int) -> int:
+    """Return the batch size for a dataset of so many images where the user names none."""
+    slow = compute.rate_img_s is None and not require_torch().cuda.is_available()
+    return max(min(SLOW_BATCH_SIZE if slow else BATCH_SIZE, images // _FEWEST_STEPS), 1)
 
 
 def _measuring(probe: LoaderProbe, condition: Condition) -> Callable[[], object]:

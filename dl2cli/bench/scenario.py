@@ -9,6 +9,15 @@ from typing import Final
 from dl2cli.errors import UsageError
 from dl2cli.loaders.throttle import Throttle
 
+_SETTINGS: Final = {
+    "storage": ("bandwidth_bytes_s", "B/s"),
+    "latency": ("latency_s", "s"),
+    "cores": ("cores", ""),
+    "cache": ("cache_bytes", "B"),
+    "accelerator": ("accelerator_img_s", "img/s"),
+}
+_EXAMPLES: Final = "storage=100MB/s, latency=10ms, cores=8, cache=2GB and accelerator=2500"
+
 
 @dataclass(frozen=True)
 class Scenario:
@@ -38,23 +47,23 @@ class Scenario:
             UsageError: it is no list of such settings.
         """
         changes: dict[str, float | int] = {}
-        for part in text.replace(",", " ").split():
+        parts = text.replace(",", " ").split()
+        if not parts:
+            raise UsageError(f"--what-if {text!r} names no setting: there are {_EXAMPLES}.")
+        for part in parts:
             key, _, value = part.partition("=")
-            if key == "storage":
-                changes["bandwidth_bytes_s"] = quantity(value, "B/s")
-            elif key == "latency":
-                changes["latency_s"] = quantity(value, "s")
-            elif key == "cores":
-                changes["cores"] = int(quantity(value, ""))
-            elif key == "cache":
-                changes["cache_bytes"] = quantity(value, "B")
-            elif key == "accelerator":
-                changes["accelerator_img_s"] = quantity(value, "img/s")
-            else:
-                raise UsageError(
-                    f"{part!r} is no what-if setting: there are storage=100MB/s, latency=10ms, "
-                    "cores=8, cache=2GB and accelerator=2500."
-                )
+            if key not in _SETTINGS:
+                raise UsageError(f"{part!r} is no what-if setting: there are {_EXAMPLES}.")
+            field, unit = _SETTINGS[key]
+            if field in changes:
+                raise UsageError(f"--what-if {text}: {key} is set twice.")
+            try:
+                number = quantity(value, unit)
+            except UsageError as error:
+                raise UsageError(f"--what-if {part}: {error}") from None
+            if key == "cores" and not number.is_integer():
+                raise UsageError(f"--what-if {part}: cores is a whole number.")
+            changes[field] = int(number) if key == "cores" else number
         return replace(now, name=text, **changes)  # type: ignore[arg-type]
 
 
@@ -83,5 +92,5 @@ def quantity(text: str, unit: str) -> float:
     except (ValueError, KeyError):
         value = math.nan
     if not 0 < value < 1e18:
-        raise UsageError(f"{text!r} is no positive number of {unit or 'things'}.")
+        raise UsageError(f"{text!r} is no positive number{f' of {unit}' if unit else ''}.")
     return value

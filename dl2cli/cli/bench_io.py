@@ -153,8 +153,8 @@ def bench_io(
     if dataset is None and compare is None:
         raise UsageError("Name a dataset: dl2 bench-io DATASET.")
     rate = quantity(compute_rate, "img/s") if compute_rate is not None else None
-    if rate is not None and arch is not None:
-        raise UsageError("--compute-rate stands for a model: leave out --arch.")
+    if rate is not None and (arch is not None or device is not None or amp):
+        raise UsageError("--compute-rate stands for a model: leave out --arch, --device and --amp.")
     config = BenchConfig(
         data=dataset if dataset is not None else Path(),
         loaders=_words(loader),
@@ -174,8 +174,10 @@ def bench_io(
     )
     output = Output(json_mode=json)
     if compare is not None:
-        if csv or plot or save_log or require_au is not None:
+        if csv or plot or save_log or what_if or require_au is not None:
             raise UsageError("--compare gives a ratio alone: on the screen, or with --json.")
+        if dataset is None:
+            _check_datasets(compare)
         _compare(config, compare, output, with_step=rate is not None or arch is not None)
         return
     files = _Files(csv, plot, save_log)
@@ -183,6 +185,18 @@ def bench_io(
     result = _bench(config, output, files)
     if require_au is not None:
         _require(result, require_au)
+
+
+def _check_datasets(names: tuple[str, str]) -> None:
+    """Refuse a loader where no dataset is named. Raises UsageError."""
+    from dl2cli.loaders.factory import LOADERS
+
+    for name in (text.partition(":")[0] for text in names):
+        if name in LOADERS:
+            raise UsageError(
+                f"{name} is a loader: name the dataset that it is to read, as in "
+                f"dl2 bench-io DATASET --compare {' '.join(names)}. (A folder is ./{name}.)"
+            )
 
 
 def _words(values: list[str] | None) -> tuple[str, ...]:
@@ -211,6 +225,8 @@ class _Files:
         for path in (self.csv, self.plot, self.log):
             if path is not None and not path.absolute().parent.is_dir():
                 raise UsageError(f"{path}: there is no folder {path.absolute().parent}.")
+            if path is not None and path.is_dir():
+                raise UsageError(f"{path} is a folder: name the file to write.")
         if self.plot is not None:
             check_plot(self.plot)
 
@@ -257,7 +273,6 @@ def _compare(
     config: BenchConfig, names: tuple[str, str], output: Output, *, with_step: bool
 ) -> None:
     from dl2cli.bench.compare import compare
-    from dl2cli.bench.run import with_defaults
     from dl2cli.cli.bench_screen import render_comparison
 
     columns = (TextColumn("comparing"), BarColumn(bar_width=20), TimeRemainingColumn())
@@ -268,7 +283,7 @@ def _compare(
             def tell(done: int, total: int) -> None:
                 display.update(task, completed=done, total=total)
 
-            result = compare(with_defaults(config), names, with_step=with_step, on_round=tell)
+            result = compare(config, names, with_step=with_step, on_round=tell)
     except KeyboardInterrupt:
         raise Interrupted("Interrupted before anything was compared.") from None
     output.result(result, *render_comparison(result))

@@ -105,7 +105,8 @@ def _overview(result: BenchResult) -> Table:
             f"this program used {counters.process_cpu_pct / 100:.1f} cores, all programs "
             f"{counters.machine_cpu_pct / 100 * machine.cores:.1f}{disk}",
         )
-    times = f"{result.repeat} times each" if result.complete else "until it was interrupted"
+    times = "once each" if result.repeat == 1 else f"{result.repeat} times each"
+    times = times if result.complete else "until it was interrupted"
     table.add_row("measured", f"{times}, {result.wall_s:.0f} s in all")
     return table
 
@@ -291,7 +292,7 @@ def render_comparison(result: Comparison) -> list[RenderableType]:
         )
     ratio = result.ratio
     sentence = f"A / B = {ratio.median:.2f} (from {ratio.low:.2f} to {ratio.high:.2f} over "
-    sentence += f"{len(ratio.runs)} rounds)"
+    sentence += f"{len(ratio.runs)} round{'s' if len(ratio.runs) > 1 else ''})"
     if ratio.noisy:
         sentence += "; the machine is noisy"
     return [table, Text(sentence + ".", style="bold")]

@@ -111,6 +111,7 @@ def test_the_screen_names_the_bottleneck_and_commands(dataset: Path) -> None:
     assert "Storage bounds: pcr k=10, 1 worker, throttled to 100kB/s" in text
     assert re.search(r"\$ dl2 train --data \S+ --loader pcr --scans 1 --workers 1", text)
     assert "Where fewer scans begin to pay" in text
+    assert "once each" in text
 
 
 def test_commands_that_are_recommended_exist(document: dict[str, Any]) -> None:
@@ -130,7 +131,18 @@ def test_comparing(dataset: Path, sample_set: Path) -> None:
     assert found["kind"] == "dl2-bench-io-comparison"
     assert (found["a"]["reading"]["scans"], found["b"]["reading"]["scans"]) == (1, 10)
     result = invoke("--compare", dataset / "train", sample_set / "train", *QUICK)
-    assert re.search(r"A / B = \d+\.\d\d \(from", result.stdout)
+    assert re.search(r"A / B = \d+\.\d\d \(from .* over 1 round\)", result.stdout)
+
+
+def test_comparing_two_datasets_needs_neither_a_third_nor_a_batch_size(
+    dataset: Path, sample_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # which holds no images
+    quick = [word for word in QUICK if word not in ("-b", "4")]
+    result = invoke("--compare", dataset / "train", sample_set / "val", *quick, "--json")
+    found = json.loads(result.stdout)
+    assert found["a"]["images"] > 0
+    assert found["b"]["images"] > 0
 
 
 def test_what_cannot_be(dataset: Path, sample_set: Path, tmp_path: Path) -> None:
@@ -142,7 +154,19 @@ def test_what_cannot_be(dataset: Path, sample_set: Path, tmp_path: Path) -> None
         ((dataset, "--throttle", "fast"), "is no throttle"),
         ((dataset, "--what-if", "speed=2"), "is no what-if setting"),
         ((dataset, "--compute-rate", "0"), "is no positive number"),
+        ((dataset, "--what-if", "cores=0.5"), "cores=0.5: cores is a whole number"),
+        ((dataset, "--what-if", "storage=fast"), "--what-if storage=fast: 'fast' is no positive"),
+        ((dataset, "--what-if", "cores=2 cores=4"), "cores is set twice"),
+        ((dataset, "--what-if", " "), "names no setting"),
         ((dataset, "--compute-rate", "5", "--arch", "resnet18"), "leave out --arch"),
+        ((dataset, "--compute-rate", "5", "--device", "cpu"), "leave out --arch, --device"),
+        ((dataset, "--compute-rate", "5", "--amp"), "leave out --arch, --device and --amp"),
+        ((dataset, "--loader", "psr"), "There is no loader 'psr'; there are pcr, "),
+        ((dataset, "--csv", tmp_path), "is a folder"),
+        ((dataset, "--compare", "pcr:0", "pcr"), "there is no 0"),
+        ((dataset, "--compare", "pcr:\N{SUPERSCRIPT TWO}", "pcr"), "neither a folder nor a loader"),
+        ((dataset, "--compare", "pcr", "pcr:1", "--what-if", "cores=2"), "gives a ratio alone"),
+        (("--compare", "pcr", "pcr:1"), "pcr is a loader: name the dataset that it is to read"),
         ((dataset, "--loader", "pytorch"), "is a PCR dataset"),
         ((dataset, "--csv", tmp_path / "no" / "x.csv"), "there is no folder"),
         ((dataset, "--plot", tmp_path / "x.gif"), ".png or .svg"),
