@@ -98,19 +98,21 @@ def _text(cell: Cell, column: Column) -> Text:
 def _fitting(table: Table, width: int) -> dict[int, int]:
     """Choose columns by rank, then from left to right, while the table fits: index to width.
 
-    The first column, a name, is folded to what the others leave it, but never below a share.
+    The first column, a name, is folded to what the others leave it, but not below MIN_NAME_WIDTH.
+    Of rank 0, texts are kept in any case and folded; a number that is folded would mislead.
     """
     needs = [_need(table, index) for index in range(len(table.columns))]
     names = max([len(table.columns[0].heading), *(len(str(row[0])) for row in table.rows)])
-    left = width - EDGES - min(names, int(width * NAME_SHARE)) - GAP
+    left = width - EDGES - GAP
     kept = {0: 0}
     for index in sorted(range(1, len(needs)), key=lambda i: (table.columns[i].rank, i)):
-        if table.columns[index].rank and needs[index] + GAP > left:
+        column = table.columns[index]
+        name_width = min(names, int(width * NAME_SHARE) if column.rank else MIN_NAME_WIDTH)
+        if (column.rank or column.is_number) and needs[index] + GAP > left - name_width:
             continue
         kept[index] = needs[index]
         left -= needs[index] + GAP
-    others = sum(need + GAP for index, need in kept.items() if index)
-    kept[0] = max(MIN_NAME_WIDTH, min(names, width - EDGES - GAP - others))
+    kept[0] = min(names, max(MIN_NAME_WIDTH, left))
     return dict(sorted(kept.items()))
 
 

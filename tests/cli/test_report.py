@@ -50,6 +50,29 @@ def test_tables_fit_the_terminal(logs: Path, columns: int) -> None:
         assert word in out
 
 
+def test_short_names_leave_the_words_of_other_columns_whole(tmp_path: Path) -> None:
+    for index in range(3):
+        packed = Training(data="data-hdd/imagenet/jpeg-10", start=float(index))
+        write_training(tmp_path / str(index) / "r.json", packed)
+    for columns in range(76, 100, 3):
+        out = dl2(tmp_path, "--table", "overview", columns=columns).stdout
+        rows = [line for line in out.splitlines() if line.strip()[:2] in ("0 ", "1 ", "2 ")]
+        assert len(rows) == 3
+        for row in rows:
+            words = row.split()
+            whole = {"train", "complete", "resnet50", "imagenet", "jpeg-10"}
+            assert whole >= set(words[1:4]), columns
+
+
+def test_a_narrow_terminal_folds_no_numbers(logs: Path) -> None:
+    tables = json.loads(dl2(logs, "--json").stdout)["tables"]
+    out = dl2(logs, "--table", "throughput", columns=40).stdout
+    assert max(len(line) for line in out.splitlines()) <= 40
+    for row in tables["throughput"]:
+        assert f" {row['rate_epoch_img_s']:.1f}" in out
+    assert "Not shown for want of width" in " ".join(out.split())
+
+
 def test_json_is_strict_and_complete(logs: Path) -> None:
     path = logs / "raw-hdd" / "r.json"
     path.write_text(path.read_text().replace('"t.loss": 3.25', '"t.loss": NaN'))
