@@ -134,7 +134,7 @@ class Clock:
     """When each epoch of a run ended: seconds since the start of the training.
 
     `source` says whose time it is: `own` (the log's elapsed time, stages of a regimen one after
-    the other), or the seconds an epoch that were borrowed, and from whom.
+    the other), the seconds an epoch that were borrowed, and from whom, or why it is unknown.
     """
 
     source: str
@@ -142,8 +142,15 @@ class Clock:
 
 
 def own_clock(run: TrainingRun | RegimenRun) -> Clock:
-    """Return the clock of the run itself."""
+    """Return the clock of the run itself.
+
+    A log that begins at a later epoch (a stage, a resumed training) does not know what the epochs
+    before it took: its clock has no ends.
+    """
     stages = run.stages if isinstance(run, RegimenRun) else (run,)
+    first = next((epoch.index for stage in stages for epoch in stage.epochs), 0)
+    if first > 0:
+        return Clock(f"unknown before epoch {first + 1}", ())
     journal = run.stage_times_s if isinstance(run, RegimenRun) else ()
     ends: list[tuple[Epoch, float]] = []
     offset = 0.0

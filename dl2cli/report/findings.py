@@ -184,7 +184,7 @@ def _cold_caches(entries: Sequence[Entry]) -> Iterator[str]:
     if cold:
         names = ", ".join(f"{entry.name} {times:.1f} times" for times, entry in cold[:5])
         more = f" and {len(cold) - 5} more runs" if len(cold) > 5 else ""
-        yield f"First epochs take longer than the mean of the others (a cold cache): {names}{more}."
+        yield f"First epochs take longer than the mean epoch (a cold cache): {names}{more}."
 
 
 def _unsteady(entries: Sequence[Entry]) -> Iterator[str]:

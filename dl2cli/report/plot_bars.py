@@ -165,7 +165,7 @@ def _rate_plot(
         def draw(canvas: Canvas, items: Groups = items) -> None:
             axes = canvas.figure.subplots()
             _draw_groups(axes, items, canvas.tips)
-            axes.set_xlabel("images/s (whisker: slowest and fastest epoch after the first)")
+            axes.set_xlabel("images/s (whisker: slowest and fastest epoch that counts)")
 
         yield Plot(slug(title + suffix), title + suffix, _height(items), draw, "row")
 

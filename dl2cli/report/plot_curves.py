@@ -35,7 +35,8 @@ def curve_plots(
         plain = [e for e in members if e.run.kind is not Kind.REGIMEN]
         for suffix, part in chunks(plain, MAX_CURVES):
             yield _epoch_plot(f"Accuracy over epochs: {where}{suffix}", part, looks)
-        for suffix, part in chunks(members, MAX_CURVES):
+        timed = [e for e in members if clocks[e.name].ends]
+        for suffix, part in chunks(timed, MAX_CURVES):
             yield _hours_plot(f"Accuracy over time: {where}{suffix}", part, looks, clocks)
         yield from _subset_plots(where, plain, looks)
         yield from _regimen_plots(where, members, looks)

@@ -80,7 +80,7 @@ def build_report(corpus: Corpus, config: ReportConfig) -> Report:
     )
     tables = [
         table_runs.overview(entries),
-        table_speed.throughput(entries, base),
+        table_speed.throughput(entries, base, config.drop_first),
         *([table_speed.groups(entries, config.group_by)] if config.group_by else []),
         table_learning.accuracy(entries, base, times, config),
         table_learning.budget(entries, times, config),

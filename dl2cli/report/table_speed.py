@@ -45,7 +45,7 @@ def _count(key: str, title: str, about: str = "") -> Field[Entry]:
     return num(key, title, lambda e: getattr(e.timing, key), rank=3, digits=0, about=about)
 
 
-def throughput(entries: Sequence[Entry], base: Mapping[str, Entry]) -> Table:
+def throughput(entries: Sequence[Entry], base: Mapping[str, Entry], drop_first: int = 1) -> Table:
     """How fast each run was, what it waited for, and how it compares with its baseline."""
     fields: list[Field[Entry]] = [
         text("run", "Run", lambda e: e.name, 0),
@@ -67,7 +67,7 @@ def throughput(entries: Sequence[Entry], base: Mapping[str, Entry]) -> Table:
         _share("stall_frac", "Stall", 0, "mean data / mean iteration time: a lower bound"),
         _share("stall_frac_first", "1st stall", 2, "of the first epoch"),
         _epoch("epoch_first_s", "1st epoch", 0),
-        _epoch("epoch_mean_s", "Mean", 0, "of the epochs after the first of each file"),
+        _epoch("epoch_mean_s", "Mean", 0, "of the epochs that count"),
         _epoch("epoch_std_s", "Std", 1, "sample deviation of the epoch times"),
         _epoch("epoch_min_s", "Min", 1),
         _epoch("epoch_max_s", "Max", 1),
@@ -100,7 +100,9 @@ def throughput(entries: Sequence[Entry], base: Mapping[str, Entry]) -> Table:
         text("file", "File", lambda e: e.run.source.file, 3),
     ]
     rows = [e for e in entries if e.timing.epochs_done or isinstance(e.run, BenchRun)]
-    about = "Means leave out the first epochs of each file; the stall is a lower bound."
+    dropped = "first epoch" if drop_first == 1 else f"first {drop_first} epochs"
+    means = f"leave out the {dropped} of each file" if drop_first else "are over all epochs"
+    about = f"Means {means}; the stall is a lower bound."
     return build("throughput", "Throughput", fields, rows, about)
 
 
