@@ -62,17 +62,23 @@ def draw_curves(what_if: WhatIf, title: str, path: Path) -> None:
     Raises:
         StorageError: the file cannot be written.
     """
+    import matplotlib as mpl
     from matplotlib.figure import Figure
 
+    # From dark to light with k: an order is seen, and no number of fidelities runs out of colours.
+    shades = mpl.colormaps["viridis"].resampled(256)
+    last = max(len(what_if.curves) - 1, 1)
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    for curve in what_if.curves:
+    for place, curve in enumerate(what_if.curves):
+        colour = shades(0.9 * place / last)
         label = "files" if curve.scans is None else f"k = {curve.scans}"
         megabytes = [bandwidth / 1e6 for bandwidth in curve.bandwidth_bytes_s]
-        axes.plot(megabytes, curve.rate_img_s, marker="o", markersize=3, label=label)
+        axes.plot(megabytes, curve.rate_img_s, marker="o", markersize=3, color=colour, label=label)
     if what_if.now.bandwidth_bytes_s < float("inf"):
         axes.axvline(what_if.now.bandwidth_bytes_s / 1e6, color="grey", linestyle=":", label="here")
-    axes.set(xscale="log", xlabel="bandwidth of storage (MB/s)", ylabel="images/s", title=title)
+    axes.set(xscale="log", xlabel="bandwidth of storage (MB/s)", ylabel="images/s")
+    axes.set_title(title, parse_math=False)  # a $ in the name of a folder is no formula
     axes.set_ylim(bottom=0)
     axes.grid(visible=True, alpha=0.3)
     axes.legend()

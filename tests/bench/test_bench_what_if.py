@@ -1,6 +1,7 @@
 """Predictions that can be worked out by hand, and how questions are read."""
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -10,6 +11,7 @@ import pytest
 from pytest import MonkeyPatch as Patch
 
 from dl2cli import pcr
+from dl2cli.bench.export import draw_curves
 from dl2cli.bench.model import Cost, Model
 from dl2cli.bench.pipeline import EpochShape
 from dl2cli.bench.reading import Reading
@@ -131,6 +133,21 @@ def test_curves_rise_to_a_plateau_and_cover_the_bend() -> None:
     assert what_if.predictions[0].scenario is NOW
     assert what_if.predictions[-1].scenario.name == "cores=8"
     assert what_if.median_error is None
+
+
+def test_a_plot_of_many_fidelities_under_any_name(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    few = make_what_if(model(EQUAL), NOW, [], [])
+    curve = few.curves[0]
+    curves = tuple(
+        replace(curve, scans=k, rate_img_s=tuple(rate * k for rate in curve.rate_img_s))
+        for k in range(1, 17)
+    )
+    path = tmp_path / "curves.svg"
+    draw_curves(replace(few, curves=curves), "a$x_{$: predicted", path)
+    lines = re.findall(r"stroke: (#[0-9a-f]{6})", path.read_text())
+    drawn = [colour for colour in lines if lines.count(colour) > len(few.curves[0].rate_img_s) - 1]
+    assert len(set(drawn)) >= len(curves)
 
 
 def advice(m: Model, now: Scenario, workers: int = 2) -> Advice:
