@@ -87,10 +87,16 @@ def _subject(m: Measurement, subject: Trained) -> Iterator[str]:
             "decoding takes from it. --compute-rate shows what an accelerator elsewhere would see."
         )
     if subject.stalls.steps < MLPERF_STEPS:
-        plural = "s" if subject.stalls.steps > 1 else ""
+        wait_s, run_s = (
+            subject.cold.first_batch_s,
+            subject.cold.images / subject.cold.rate_img_s.median,
+        )
+        what = f"{subject.stalls.steps} steps, without the wait for the first"
+        if subject.stalls.steps == 1:
+            what = "a single step, with the wait for it"
         yield (
-            f"AU is of {subject.stalls.steps} step{plural}, without the wait for the first; MLPerf "
-            f"Storage asks for {MLPERF_STEPS} steps."
+            f"AU is of {what} ({min(wait_s / run_s, 1):.0%} of the run); MLPerf Storage asks for "
+            f"{MLPERF_STEPS} steps."
         )
 
 

@@ -76,9 +76,11 @@ def differential(
 def utilisation(times: RunTimes, compute_s: float) -> float:
     """Return the accelerator utilisation of a run, 0 to 1.
 
+    Of a run of one step the wait for it counts: without it, any would be utilised in full.
+
     Args:
         times: of the run.
         compute_s: seconds of compute an image, when data costs nothing.
     """
-    running_s = times.wall_s - times.first_batch_s
+    running_s = times.wall_s - (times.first_batch_s if times.batches > 1 else 0.0)
     return min(times.images * compute_s / max(running_s, 1e-9), 1.0)

@@ -47,6 +47,12 @@ def test_utilisation_is_never_more_than_all() -> None:
     assert utilisation(times(100, 1.0, 0.5), compute_s=0.01) == 1.0
 
 
+def test_a_run_of_one_step_is_not_utilised_by_definition() -> None:
+    # 10 images of 2 ms in the only step: nothing but the wait for it could be left out.
+    assert utilisation(times(10, 0.1, 0.08), compute_s=0.002) == pytest.approx(0.2)
+    assert utilisation(times(20, 0.1, 0.06), compute_s=0.002) == pytest.approx(1.0)
+
+
 def test_where_bytes_came_from() -> None:
     run = times(10, 1.0, 0.1)
     assert run.served(in_memory=False) == "storage"
