@@ -54,7 +54,7 @@ class Summary:
     qualities: dict[int, int]  # how many images of each quality
     size_bytes: Distribution | None
     sizes: Histogram | None
-    width: Distribution | None
+    width: Distribution | None  # this and all of pixels: of the images that are not damaged
     height: Distribution | None
     megapixels: Distribution | None
     bits_per_pixel: float | None
@@ -111,6 +111,7 @@ class Tally:
         self._sizes = array("q")
         self._widths = array("q")
         self._heights = array("q")
+        self._measured_bytes = 0  # of the images whose pixels are known
         self._colour = _ColourSums()
         self._counts: dict[str, Counter[object]] = {
             name: Counter()
@@ -129,9 +130,10 @@ class Tally:
         self._classes[row.class_name] += 1
         if row.size is not None:
             self._sizes.append(row.size)
-        if row.width and row.height:
+        if row.width and row.height and row.error is None:  # a damaged header claims any size
             self._widths.append(row.width)
             self._heights.append(row.height)
+            self._measured_bytes += row.size or 0
         if row.quality is not None:
             self._qualities[row.quality] += 1
         for name, counter in self._counts.items():
@@ -152,12 +154,10 @@ class Tally:
         """Return what the rows add up to."""
         pixels = np.asarray(self._widths, dtype=np.float64) * self._heights
         qualities = array("q", self._qualities.elements())
-        total_bytes = sum(self._sizes)
-        whole = len(self._widths) == len(self._sizes)
         return Summary(
             images=self._images,
             classes=len(self._classes),
-            total_bytes=total_bytes,
+            total_bytes=sum(self._sizes),
             quality=Distribution.of(qualities),
             qualities=_sorted(self._qualities),
             size_bytes=Distribution.of(self._sizes),
@@ -165,7 +165,7 @@ class Tally:
             width=Distribution.of(self._widths),
             height=Distribution.of(self._heights),
             megapixels=Distribution.of(pixels / 1e6),
-            bits_per_pixel=total_bytes * 8 / float(pixels.sum()) if whole and pixels.size else None,
+            bits_per_pixel=self._measured_bytes * 8 / float(pixels.sum()) if pixels.size else None,
             colour=self._colour.result(),
             modes=_frequent(self._counts["mode"]),
             formats=_frequent(self._counts["format"]),

@@ -69,3 +69,16 @@ def test_counts_examples_and_failures():
     assert [(f.file, f.reason) for f in summary.failures] == [("bad.jpg", "empty file")]
     assert summary.bits_per_pixel is None
     assert summary.fidelity is None
+
+
+def test_the_sides_that_a_damaged_file_claims_do_not_count():
+    tally = Tally(0.95)
+    tally.add(ImageRow("good.jpg", size=100, width=20, height=10))
+    tally.add(ImageRow("other.jpg", size=300, width=40, height=30))
+    tally.add(ImageRow("huge.jpg", size=5000, width=65500, height=65500, error="too many pixels"))
+    tally.add(ImageRow("text.jpg", size=7, error="not an image of a known format"))
+    summary = tally.result()
+    assert (summary.width.maximum, summary.height.maximum) == (40, 30)
+    assert summary.megapixels.mean == pytest.approx(700e-6)
+    assert summary.bits_per_pixel == pytest.approx(400 * 8 / 1400)
+    assert summary.total_bytes == 5407
