@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from dl2cli.errors import UsageError
 from dl2cli.report.config import DEFAULT_BASELINE, ReportConfig
 from dl2cli.report.entries import Entry, is_given
 from dl2cli.report.model import Epoch, Kind, Level, Note, RegimenRun, TrainingRun
 from dl2cli.report.naming import KNOWN_IMAGES
-from dl2cli.report.values import finite
+from dl2cli.report.values import finite, is_named
 
 # Runs are like for like when these agree; the field that the baseline names is left out.
 PEER_FIELDS = (
@@ -51,7 +50,7 @@ def baselines(entries: Sequence[Entry], pattern: str) -> dict[str, Entry]:
         if candidates:
             return _baselines_but(field, entries, candidates)
     found: dict[str, Entry] = {}
-    named = [entry for entry in usable if fnmatchcase(entry.name, pattern)]
+    named = [entry for entry in usable if is_named(entry.name, pattern)]
     for entry in entries if named else ():
         if (peer := _closest(entry, named)) is not None:
             found[entry.name] = peer
@@ -187,11 +186,11 @@ def _borrowed(
     entry: Entry, entries: Sequence[Entry], config: ReportConfig
 ) -> tuple[str, float] | None:
     for given in config.epoch_times:
-        if not fnmatchcase(entry.name, given.pattern):
+        if not is_named(entry.name, given.pattern):
             continue
         if given.seconds is not None:
             return (f"{given.seconds:g} s an epoch", given.seconds)
-        named = [other for other in entries if fnmatchcase(other.name, given.run or "")]
+        named = [other for other in entries if is_named(other.name, given.run or "")]
         lender = _closest(entry, named) if named else None
         seconds = lender.timing.epoch_mean_s if lender else None
         if lender is None or seconds is None:
@@ -211,14 +210,14 @@ def unused_options(entries: Sequence[Entry], config: ReportConfig) -> Iterator[N
 
     name = config.baseline
     if name != DEFAULT_BASELINE and not any(
-        name in (e.setup.variant, e.setup.storage) or fnmatchcase(e.name, name) for e in entries
+        name in (e.setup.variant, e.setup.storage) or is_named(e.name, name) for e in entries
     ):
         yield note("--baseline", name, "variant, storage or run")
     for given in config.images:
         if not any(is_given(entry.run, given.pattern) for entry in entries):
             yield note("--images-per-epoch", given.pattern, "run or data set")
     for borrowed in config.epoch_times:
-        if not any(fnmatchcase(entry.name, borrowed.pattern) for entry in entries):
+        if not any(is_named(entry.name, borrowed.pattern) for entry in entries):
             yield note("--epoch-time", borrowed.pattern, "run")
 
 

@@ -106,7 +106,7 @@ class Selection:
         if field not in (*GROUP_FIELDS, "run", "file"):
             raise UsageError(
                 f"--select {text!r}: there is no field {field!r}; fields are run, file, "
-                f"{', '.join(GROUP_FIELDS)}."
+                f"{', '.join(GROUP_FIELDS)}. For a run whose name has a =, write run={text}."
             )
         return cls(field, pattern)
 

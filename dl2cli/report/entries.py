@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from dl2cli.report import metrics
 from dl2cli.report.config import ReportConfig, Selection
@@ -22,7 +21,7 @@ from dl2cli.report.model import (
     TrainingRun,
 )
 from dl2cli.report.naming import KNOWN_IMAGES, subset_images
-from dl2cli.report.values import int_of
+from dl2cli.report.values import int_of, is_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,7 @@ def is_selected(entry: Entry, selections: Iterable[Selection]) -> bool:
 def matches(entry: Entry, field: str, pattern: str) -> bool:
     """Tell whether a field's value matches a glob; an empty pattern matches an unknown value."""
     value = entry.field(field)
-    return fnmatchcase("" if value is None else str(value), pattern)
+    return is_named("" if value is None else str(value), pattern)
 
 
 def build_entry(run: Run, config: ReportConfig) -> Entry:
@@ -147,7 +146,7 @@ def images_of(run: Run, config: ReportConfig) -> metrics.Images:
 def is_given(run: Run, pattern: str) -> bool:
     """Tell whether the pattern of an --images-per-epoch names a run, its file or its data set."""
     names = (run.source.run, run.source.file, run.setup.dataset or "")
-    return any(fnmatchcase(name, pattern) for name in names)
+    return any(is_named(name, pattern) for name in names)
 
 
 def _pooled_images(run: RegimenRun, config: ReportConfig) -> metrics.Images:

@@ -95,10 +95,11 @@ def _fastest(entries: Sequence[Entry]) -> Iterator[str]:
         if bounds and real:
             top = max(bounds, key=lambda e: rate_of(e) or 0.0)
             share = ratio(rate_of(real[0]), rate_of(top)) or 0.0
-            yield (
-                f"{arch} on {gpus}: synthetic data gives {rate_of(top):.0f} img/s, which no loader "
-                f"can beat; {real[0].name} reaches {_percent(share)} of it."
-            )
+            rest = f"which no loader can beat; {real[0].name} reaches {_percent(share)} of it."
+            if share > 1:
+                rest = f"and {real[0].name} {_percent(share)} of it: they differ in more than "
+                rest += "their data."
+            yield f"{arch} on {gpus}: synthetic data gives {rate_of(top):.0f} img/s, {rest}"
 
 
 def _bounds(entries: Sequence[Entry]) -> Iterator[str]:

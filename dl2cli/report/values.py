@@ -6,6 +6,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 MAX_TEXT = 400
@@ -88,6 +89,11 @@ def parse_json(text: str | bytes) -> Any:  # noqa: ANN401 - JSON is untyped
         return json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def is_named(name: str, pattern: str) -> bool:
+    """Tell whether a glob matches a name, or is the name: `lr=[1,2]` names itself, too."""
+    return name == pattern or fnmatchcase(name, pattern)
 
 
 def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from report_logs import Training, write_training
 
-from dl2cli.report.config import EpochTime, ReportConfig
+from dl2cli.errors import UsageError
+from dl2cli.report.config import EpochImages, EpochTime, ReportConfig, Selection
 from dl2cli.report.discover import Finder
 from dl2cli.report.plots import all_plots
 from dl2cli.report.report import Report, build_report
@@ -69,3 +70,38 @@ def test_the_throughput_says_what_its_means_are_over(
     table = make(tmp_path, drop_first=drop_first).table("throughput")
     assert table is not None
     assert table.about.startswith(words)
+
+
+def test_a_name_with_brackets_names_itself(tmp_path: Path) -> None:
+    name = "sizes=[32,64]"
+    write_training(tmp_path / name / "r.json", Training(data="data-hdd/imagenet/jpeg-10/"))
+    write_training(tmp_path / "raw" / "r.json", Training(start=5.0))
+    result = make(
+        tmp_path,
+        select=(Selection.parse(f"run={name}"), Selection.parse("run=raw")),
+        baseline=name,
+        images=(EpochImages.parse(f"{name}=500+20"),),
+        epoch_times=(EpochTime("raw", None, name),),
+    )
+    throughput = rows(result, "throughput")
+    assert throughput.keys() == {name, "raw"}
+    assert throughput["raw"]["baseline"] == name
+    assert throughput[name]["images_train"] == 500
+    assert result.clocks["raw"].source == f"epoch time of {name}"
+    with pytest.raises(UsageError, match="write run=sizes="):
+        Selection.parse(name)
+
+
+def test_synthetic_data_that_is_slower_bounds_nothing(tmp_path: Path) -> None:
+    synthetic = Training(
+        data="no/real/dataset",
+        loader="synthetic",
+        compute_s=0.2,
+        data_s=0.0,
+        params={"synth_train_samples": 1_281_167, "synth_val_samples": 50_000},
+    )
+    write_training(tmp_path / "synth" / "r.json", synthetic)
+    write_training(tmp_path / "raw" / "r.json", Training(start=5.0))
+    sentence = next(s for s in make(tmp_path).findings if "synthetic" in s)
+    assert "no loader can beat" not in sentence
+    assert "differ in more than their data" in sentence
