@@ -44,14 +44,17 @@ def print_report(
             console.print(Text(table.about, style="dim"))
     ignored = report.corpus.files_ignored
     if ignored and findings:
-        console.print(Text(f"{ignored} other files are no run logs.", style="dim"))
+        files = "1 other file is no run log" if ignored == 1 else ""
+        files = files or f"{ignored} other files are no run logs"
+        console.print(Text(f"{files}.", style="dim"))
 
 
 def _without_remarks(table: Table) -> Table:
     """Keep warnings and errors; say how to see the rest."""
     rows = tuple(row for row in table.rows if row[0] != "info")
     hidden = len(table.rows) - len(rows)
-    about = f"There are {hidden} remarks more: --table warnings." if hidden else table.about
+    remarks = "is 1 remark" if hidden == 1 else f"are {hidden} remarks"
+    about = f"There {remarks} more: --table warnings." if hidden else table.about
     return replace(table, rows=rows, about=about)
 
 

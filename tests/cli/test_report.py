@@ -192,6 +192,14 @@ def test_a_field_that_is_named_twice_groups_once(logs: Path) -> None:
     assert out.splitlines()[0].startswith("arch,runs,")
 
 
+def test_one_remark_and_one_file_are_one(tmp_path: Path) -> None:
+    write_training(tmp_path / "raw" / "r.json", Training(name="raw"))
+    write_text(tmp_path / "notes.txt", "hello")
+    out = dl2(tmp_path).stdout
+    assert "There is 1 remark more: --table warnings." in out
+    assert "1 other file is no run log." in out
+
+
 def test_a_folder_without_logs(tmp_path: Path) -> None:
     done = dl2(tmp_path, code=ExitCode.BAD_DATA)
     assert "No run log was found" in done.stderr
