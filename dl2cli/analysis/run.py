@@ -16,7 +16,7 @@ from dl2cli.analysis.rows import CHEAP, Analysis, ImageRow, columns, row_from_li
 from dl2cli.analysis.sources import Source, open_source
 from dl2cli.analysis.store import PART_SUFFIX, PartFile, check_result_path, write_result
 from dl2cli.analysis.summary import Summary, Tally
-from dl2cli.analysis.worker import Task, WorkerConfig, analyse, crashed, start
+from dl2cli.analysis.worker import CRASHED, Task, WorkerConfig, analyse, crashed, start
 from dl2cli.errors import Interrupted, UsageError
 
 _FORMAT = 1  # of the part file: count up when the rows' meaning changes
@@ -207,10 +207,12 @@ class _Run:
         if self.resumed >= len(self.indices):
             return False
         item = self.source.items[self.indices[self.resumed]]
+        path = self.source.root / item.name
         if row.mtime_ns is None:  # of a PCR dataset (see _key), or of a file that was unreadable
-            return row.file == item.name
+            again = not self.source.groups and row.error != CRASHED and os.access(path, os.R_OK)
+            return row.file == item.name and not again
         try:
-            status = (self.source.root / item.name).stat()
+            status = path.stat()
         except OSError:
             return False
         found = item.name, status.st_size, status.st_mtime_ns

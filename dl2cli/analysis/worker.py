@@ -17,6 +17,8 @@ from dl2cli.analysis.rows import Analysis, ImageRow, Note, row_to_line
 from dl2cli.analysis.sources import Item, Reader
 from dl2cli.errors import Dl2Error
 
+CRASHED = "reading it crashed the worker process"
+
 
 class Task(NamedTuple):
     """An image, and whether it belongs to the sample whose fidelity is measured."""
@@ -103,7 +105,7 @@ def _add_fidelity(found: Found, config: WorkerConfig, item: Item) -> None:
 
 def crashed(task: Task) -> str:
     """Return the line of an image that ended its worker process."""
-    return row_to_line(_unread(task.item, "reading it crashed the worker process"))
+    return row_to_line(_unread(task.item, CRASHED))
 
 
 def _unread(item: Item, reason: str) -> ImageRow:

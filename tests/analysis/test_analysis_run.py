@@ -212,6 +212,23 @@ def test_ctrl_c_while_rows_are_read_again_keeps_them(flat, tmp_path, monkeypatch
     assert watch.began == (90, 60)
 
 
+def test_a_file_that_can_be_opened_again_is_looked_at_again(flat, tmp_path):
+    output, aside = tmp_path / "q.csv", tmp_path / "aside.jpg"
+
+    class Vanish(StopAfter):
+        def begin(self, total: int, resumed: int) -> None:
+            super().begin(total, resumed)
+            (flat / "30.jpg").rename(aside)
+
+    with pytest.raises(Interrupted):
+        run(flat, output, Vanish(60))
+    aside.rename(flat / "30.jpg")
+    watch = StopAfter()
+    result = run(flat, output, watch)
+    assert watch.began == (90, 20)
+    assert result.summary.failures == ()
+
+
 def test_what_does_not_fit_any_more_is_done_again(flat, tmp_path):
     output = tmp_path / "q.csv"
     part = tmp_path / "q.csv.part"
