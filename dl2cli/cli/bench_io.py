@@ -253,11 +253,12 @@ def _bench(config: BenchConfig, output: Output, files: _Files) -> BenchResult:
         with _progress(output) as tell:
             result = bench(config, tell)
     except BenchInterrupted as interrupted:
-        files.write(interrupted.result)
         output.result(interrupted.result, *render(interrupted.result, output.out.width))
+        files.write(interrupted.result)
         raise
-    files.write(result)
+    # Shown first: a disk that is full must not cost what took minutes to measure.
     output.result(result, *render(result, output.out.width))
+    files.write(result)
     return result
 
 

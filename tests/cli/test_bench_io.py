@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from dl2cli.cli.main import app
-from dl2cli.errors import ThresholdMissed, UsageError
+from dl2cli.errors import StorageError, ThresholdMissed, UsageError
 
 ENVIRONMENT = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1"}
 # Small and quick: emulated compute, one short run each.
@@ -179,6 +179,13 @@ def test_what_cannot_be(dataset: Path, sample_set: Path, tmp_path: Path) -> None
         assert isinstance(result.exception, UsageError), result.output
         assert sentence in str(result.exception)
         assert result.stdout == ""
+
+
+def test_a_file_that_cannot_be_written_does_not_cost_the_result(dataset: Path) -> None:
+    result = invoke(dataset, *QUICK, "--csv", "/proc/no.csv", "--json")  # a folder without room
+    assert isinstance(result.exception, StorageError)
+    assert "/proc/no.csv cannot be written" in str(result.exception)
+    assert json.loads(result.stdout)["runs"]
 
 
 def test_without_torch(dataset: Path) -> None:
