@@ -151,8 +151,11 @@ def analyze_images(
         check_plots(plots, kind)
     with _progress(sink, f"Analysing {printable(dataset.name)}") as progress:
         result = analyse_dataset(config, progress)
-    report = AnalyzeReport(result, _draw(result, plots, kind))
-    sink.result(report, *render(result, report.plots))
+    drawn: tuple[Path, ...] = ()
+    try:
+        drawn = _draw(result, plots, kind)
+    finally:  # a disk that is full must not cost what took minutes to find out
+        sink.result(AnalyzeReport(result, drawn), *render(result, drawn))
     if result.summary.failures:
         raise typer.Exit(ExitCode.BAD_DATA)
 

@@ -118,6 +118,14 @@ def test_one_image_is_one_image(sample_set, tmp_path):
     assert "pixels of 1 image, to paste" in shown
 
 
+def test_plots_that_cannot_be_written_do_not_cost_the_result(sample_set):
+    result = dl2(sample_set / "val", "-a", "size", "--plots", "/proc/plots", "--json")
+    assert result.returncode == ExitCode.UNEXPECTED
+    assert "/proc/plots" in result.stderr
+    document = json.loads(result.stdout)
+    assert (document["analysis"]["images_found"], document["plots"]) == (12, [])
+
+
 def test_ctrl_c_says_how_to_go_on_and_going_on_works(tmp_path):
     folder, output = tmp_path / "flat", tmp_path / "i.csv"
     folder.mkdir()
