@@ -9,12 +9,12 @@
 
 #include <pybind11/stl.h>
 
-#include "dl2/converter.hpp"
-#include "dl2/crc32c.hpp"
-#include "dl2/jpeg_codec.hpp"
-#include "dl2/jpeg_header.hpp"
-#include "dl2/record_jpegs.hpp"
-#include "dl2/throttle.hpp"
+#include "dl2/io/crc32c.hpp"
+#include "dl2/io/throttle.hpp"
+#include "dl2/jpeg/codec.hpp"
+#include "dl2/jpeg/header.hpp"
+#include "dl2/record/converter.hpp"
+#include "dl2/record/jpegs.hpp"
 
 using namespace pybind11::literals;
 using namespace dl2_python;

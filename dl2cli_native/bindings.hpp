@@ -7,8 +7,8 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
-#include "dl2/bytes.hpp"
 #include "dl2/error.hpp"
+#include "dl2/io/bytes.hpp"
 
 namespace dl2_python {
 

@@ -10,9 +10,9 @@
 #include <pybind11/stl.h>
 #include <unistd.h>
 
-#include "dl2/augment.hpp"
-#include "dl2/batch_loader.hpp"
-#include "dl2/jpeg_region.hpp"
+#include "dl2/jpeg/region.hpp"
+#include "dl2/loader/augment.hpp"
+#include "dl2/loader/batch_loader.hpp"
 
 using namespace pybind11::literals;
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dl2cli.analysis.metrics import ms_ssim, psnr
+from dl2cli.analysis.fidelity.metrics import ms_ssim, psnr
 from dl2cli.dataset.discovery import discover
 from dl2cli.pcr.scan_script import DEFAULT, SPECTRAL, ScanScript
 from dl2cli_native import _core

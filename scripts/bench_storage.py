@@ -26,10 +26,10 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dl2cli.bench import page_cache
-from dl2cli.bench.counters import IoCounters
-from dl2cli.bench.file_reader import ReadOptions, read_extents, refuses_direct
-from dl2cli.bench.read_plan import Extent
+from dl2cli.bench.storage import page_cache
+from dl2cli.bench.storage.counters import IoCounters
+from dl2cli.bench.storage.file_reader import ReadOptions, read_extents, refuses_direct
+from dl2cli.bench.storage.read_plan import Extent
 
 WARM_S = 0.5
 MODES = ("warm", "cold", "direct")

@@ -30,9 +30,9 @@ import torch
 from dl2cli.loaders import TransformConfig
 from dl2cli.loaders.throttle import Throttle
 from dl2cli.training.config import CheckpointConfig, DataConfig, TrainConfig
-from dl2cli.training.events import Observer, PhaseReport, StepReport
-from dl2cli.training.lr_schedule import LrConfig
+from dl2cli.training.log.events import Observer, PhaseReport, StepReport
 from dl2cli.training.models import ModelConfig, create_model
+from dl2cli.training.optimization.lr_schedule import LrConfig
 from dl2cli.training.trainer import train
 
 CLASSES = 1000

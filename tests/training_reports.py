@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dl2cli.training.events import (
+from dl2cli.training.log.events import (
     EpochReport,
     Phase,
     PhaseReport,

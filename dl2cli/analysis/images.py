@@ -181,7 +181,7 @@ class _Examination:
 
     def _jpeg_pixels(self, data: bytes) -> None:
         """Decode with the core: the same pixels as Pillow's, but libjpeg's warnings are errors."""
-        from dl2cli.analysis.transcoding import decode
+        from dl2cli.analysis.fidelity.transcoding import decode
 
         try:
             pixels = decode(data)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dl2cli.analysis.distribution import Distribution
-from dl2cli.analysis.fidelity_report import FidelityReport, Level
+from dl2cli.analysis.fidelity.report import FidelityReport, Level
 from dl2cli.analysis.summary import Summary
 from dl2cli.errors import MissingDependency, StorageError, UsageError
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dl2cli.analysis.fidelity import Comparison
+from dl2cli.analysis.fidelity.images import Comparison
 from dl2cli.analysis.pool import OrderedPool
 from dl2cli.analysis.quality import Engine, magick
 from dl2cli.analysis.rows import CHEAP, Analysis, ImageRow, columns, row_from_line
@@ -249,7 +249,7 @@ class _Run:
         return columns(self.config.analyses, settings)
 
     def _groups(self) -> int:
-        from dl2cli.analysis.transcoding import GROUPS
+        from dl2cli.analysis.fidelity.transcoding import GROUPS
 
         return self.source.groups or GROUPS
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dl2cli.analysis.distribution import Distribution, Histogram
-from dl2cli.analysis.fidelity_report import FidelityReport, FidelityTally
+from dl2cli.analysis.fidelity.report import FidelityReport, FidelityTally
 from dl2cli.analysis.rows import ImageRow, Note
 
 MAX_EXAMPLES = 3

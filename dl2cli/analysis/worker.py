@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from multiprocessing import connection, parent_process
 from typing import NamedTuple
 
-from dl2cli.analysis.fidelity import Comparison, measure
+from dl2cli.analysis.fidelity.images import Comparison, measure
 from dl2cli.analysis.images import Found, examine
 from dl2cli.analysis.quality import Engine, magick
 from dl2cli.analysis.rows import Analysis, ImageRow, Note, row_to_line

@@ -11,7 +11,7 @@ from dl2cli.bench.result import BenchResult
 from dl2cli.errors import MissingDependency, StorageError, UsageError
 
 if TYPE_CHECKING:
-    from dl2cli.bench.what_if import WhatIf
+    from dl2cli.bench.model.what_if import WhatIf
 
 FIELDS: Final = (
     "name", "loader", "dataset", "data", "condition", "storage", "served", "scans", "workers",

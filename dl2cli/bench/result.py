@@ -8,16 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dl2cli.bench.alternatives import Alternative
-from dl2cli.bench.compute_probe import ComputeResult
-from dl2cli.bench.counters import Samples
-from dl2cli.bench.loader_probe import LoadResult
-from dl2cli.bench.recommend import Recommendation
-from dl2cli.bench.stalls import Stalls
+from dl2cli.bench.diagnosis.bottleneck import Verdict
+from dl2cli.bench.diagnosis.recommendations import Recommendation
+from dl2cli.bench.diagnosis.stalls import Stalls
+from dl2cli.bench.model.what_if import WhatIf
+from dl2cli.bench.probes.alternatives import Alternative
+from dl2cli.bench.probes.compute import ComputeResult
+from dl2cli.bench.probes.loader import LoadResult
 from dl2cli.bench.statistics import Spread
-from dl2cli.bench.storage_report import StorageReport
-from dl2cli.bench.verdict import Verdict
-from dl2cli.bench.what_if import WhatIf
+from dl2cli.bench.storage.counters import Samples
+from dl2cli.bench.storage.report import StorageReport
 from dl2cli.errors import Interrupted
 
 KIND = "dl2-bench-io"

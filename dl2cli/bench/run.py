@@ -13,9 +13,6 @@ from dataclasses import dataclass, replace
 
 import psutil
 
-from dl2cli.bench import evidence
-from dl2cli.bench.alternatives import Alternative, measure_alternatives
-from dl2cli.bench.compute_probe import ComputeProbe, EmulatedStep, ModelStep, make_step
 from dl2cli.bench.config import (
     BATCH_SIZE,
     SLOW_BATCH_SIZE,
@@ -23,21 +20,31 @@ from dl2cli.bench.config import (
     ComputeConfig,
     usable_cores,
 )
-from dl2cli.bench.counters import Sampler
-from dl2cli.bench.loader_probe import Condition, LoaderProbe
-from dl2cli.bench.model import Model
-from dl2cli.bench.reading import Plan, Reading, count_images, data_files, find_data, make_plan
+from dl2cli.bench.diagnosis import derived as evidence
+from dl2cli.bench.diagnosis.summary import make_result
+from dl2cli.bench.model.rates import Model
+from dl2cli.bench.model.scenario import Scenario
+from dl2cli.bench.model.what_if import Check
+from dl2cli.bench.probes.alternatives import Alternative, measure_alternatives
+from dl2cli.bench.probes.compute import ComputeProbe, EmulatedStep, ModelStep, make_step
+from dl2cli.bench.probes.loader import Condition, LoaderProbe
+from dl2cli.bench.probes.loader_variant import (
+    Plan,
+    Reading,
+    count_images,
+    data_files,
+    find_data,
+    make_plan,
+)
 from dl2cli.bench.result import BenchInterrupted, BenchResult, Machine
-from dl2cli.bench.scenario import Scenario
-from dl2cli.bench.storage import measure_storage
-from dl2cli.bench.storage_report import (
+from dl2cli.bench.storage.counters import Sampler
+from dl2cli.bench.storage.measurement import measure_storage
+from dl2cli.bench.storage.report import (
     StorageConfig,
     StorageInterrupted,
     StorageProgress,
     StorageReport,
 )
-from dl2cli.bench.summary import make_result
-from dl2cli.bench.what_if import Check
 from dl2cli.errors import Dl2Error
 from dl2cli.loaders.base import require_torch
 

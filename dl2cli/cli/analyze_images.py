@@ -117,7 +117,7 @@ def analyze_images(
     json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Show what a dataset is made of (the help text is `_HELP`)."""
-    from dl2cli.analysis.fidelity import DEFAULT_COMPARISONS, parse_comparisons
+    from dl2cli.analysis.fidelity.images import DEFAULT_COMPARISONS, parse_comparisons
     from dl2cli.analysis.quality import Engine
     from dl2cli.analysis.rows import Analysis
     from dl2cli.analysis.run import AnalysisConfig, analyse_dataset

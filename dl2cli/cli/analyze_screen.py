@@ -15,7 +15,7 @@ from dl2cli.cli.output import printable
 
 if TYPE_CHECKING:
     from dl2cli.analysis.distribution import Distribution
-    from dl2cli.analysis.fidelity_report import FidelityReport, Level
+    from dl2cli.analysis.fidelity.report import FidelityReport, Level
     from dl2cli.analysis.run import AnalysisResult
     from dl2cli.analysis.summary import Colour, Summary
 

@@ -148,7 +148,7 @@ def bench_io(
 ) -> None:  # fmt: skip
     """Find the bottleneck (the help text is `_HELP`)."""
     from dl2cli.bench.config import BenchConfig, ComputeConfig
-    from dl2cli.bench.scenario import quantity
+    from dl2cli.bench.model.scenario import quantity
 
     if dataset is None and compare is None:
         raise UsageError("Name a dataset: dl2 bench-io DATASET.")
@@ -273,7 +273,7 @@ def _require(result: BenchResult, percent: float) -> None:
 def _compare(
     config: BenchConfig, names: tuple[str, str], output: Output, *, with_step: bool
 ) -> None:
-    from dl2cli.bench.compare import compare
+    from dl2cli.bench.probes.compare import compare
     from dl2cli.cli.bench_screen import render_comparison
 
     columns = (TextColumn("comparing"), BarColumn(bar_width=20), TimeRemainingColumn())

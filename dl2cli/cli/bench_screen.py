@@ -16,13 +16,13 @@ from dl2cli.cli.options import size
 from dl2cli.cli.output import printable
 
 if TYPE_CHECKING:
-    from dl2cli.bench.compare import Comparison
-    from dl2cli.bench.loader_probe import LoadResult
-    from dl2cli.bench.recommend import Recommendation
+    from dl2cli.bench.diagnosis.recommendations import Recommendation
+    from dl2cli.bench.model.what_if import WhatIf
+    from dl2cli.bench.probes.compare import Comparison
+    from dl2cli.bench.probes.loader import LoadResult
     from dl2cli.bench.result import BenchResult
     from dl2cli.bench.statistics import Spread
-    from dl2cli.bench.storage_report import StorageReport
-    from dl2cli.bench.what_if import WhatIf
+    from dl2cli.bench.storage.report import StorageReport
 
 _STYLE: dict[str, Any] = {"title_justify": "left", "box": box.SIMPLE_HEAD, "pad_edge": False}
 _BOUNDS = {"storage": "storage", "prep": "decoding", "compute": "compute"}

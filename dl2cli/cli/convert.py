@@ -143,7 +143,7 @@ def convert(
 
 
 def _measure(samples: int) -> MeasureFidelity:
-    from dl2cli.analysis.dataset_fidelity import measure_dataset
+    from dl2cli.analysis.fidelity.dataset import measure_dataset
 
     return lambda dataset: measure_dataset(dataset, samples)
 

@@ -15,7 +15,7 @@ from dl2cli.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from dl2cli.report.config import ReportConfig
-    from dl2cli.report.discover import Finder
+    from dl2cli.report.read.discover import Finder
     from dl2cli.report.report import Report
 
 
@@ -205,7 +205,7 @@ def report(
     if json_ and format_ not in (Format.TABLE, Format.JSON):
         raise UsageError(f"--json and --format {format_.value}: choose one.")
     from dl2cli.report.config import EpochImages, EpochTime, ReportConfig, Selection
-    from dl2cli.report.discover import Finder
+    from dl2cli.report.read.discover import Finder
 
     config = ReportConfig(
         drop_first=drop_first,
@@ -282,18 +282,18 @@ class _Writer:
         """Write stdout, then plots, then the page."""
         self._write_tables(result)
         if self.plots is not None:
-            from dl2cli.report.plots import write_plots
+            from dl2cli.report.plots.figures import write_plots
 
             written = write_plots(result, self.plots, self.plot_format.value)
             self.output.message(f"{len(written)} plots written to {self.plots}.")
         if self.html is not None:
-            from dl2cli.report.html import write_html
+            from dl2cli.report.page.html import write_html
 
             write_html(result, self.html, refresh_s=self.refresh_s)
             self.output.message(f"Page written to {self.html}.")
 
     def _write_tables(self, result: Report) -> None:
-        from dl2cli.report import render
+        from dl2cli.report.tables import render
 
         tables = [t for t in result.tables if not self.names or t.name in self.names]
         for name in self.names:
@@ -323,7 +323,7 @@ class _Writer:
 
 
 def _watch(finder: Finder, config: ReportConfig, writer: _Writer, interval: float) -> None:
-    from dl2cli.report.watch import changes
+    from dl2cli.report.read.watch import changes
 
     writer.refresh_s = interval
     try:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from dl2cli.report.table import Cell, Column, Table, shown
+from dl2cli.report.tables.table import Cell, Column, Table, shown
 
 if TYPE_CHECKING:
     from dl2cli.report.report import Report

@@ -24,7 +24,7 @@ from dl2cli.errors import Dl2Error, MissingDependency, UsageError
 if TYPE_CHECKING:
     from dl2cli.training.config import TrainConfig
     from dl2cli.training.data_source import DataChoice
-    from dl2cli.training.events import Observer, TrainResult
+    from dl2cli.training.log.events import Observer, TrainResult
     from dl2cli.training.regimen import Stage
 
 _HELP = """\
@@ -159,7 +159,7 @@ def _observers(options: TrainOptions, folder: Path, output: Output) -> list[Obse
     view = TrainView(output.err)
     if not options.track:
         return [view]
-    from dl2cli.training.sinks import create_sinks
+    from dl2cli.training.log.sinks import create_sinks
 
     return [view, *create_sinks(options.track, folder)]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dl2cli.loaders import OutputConfig
     from dl2cli.training.config import DataConfig, TrainConfig
     from dl2cli.training.data_source import DataChoice
-    from dl2cli.training.scan_schedule import ScanSchedule
+    from dl2cli.training.fidelity.scan_schedule import ScanSchedule
 
 _SECONDS: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 
@@ -62,13 +62,13 @@ def train_config(
     options: TrainOptions, choice: DataChoice, basics: Basics, folder: Path, resume: Path | None
 ) -> TrainConfig:
     """Return the configuration of a training, without `parameters`. Raises UsageError."""
-    from dl2cli.training.autotune import AutotuneConfig
     from dl2cli.training.config import CheckpointConfig, TrainConfig
-    from dl2cli.training.loss import LossConfig
-    from dl2cli.training.lr_schedule import LrConfig
+    from dl2cli.training.fidelity.autotune import AutotuneConfig
     from dl2cli.training.models import ModelConfig
-    from dl2cli.training.optimizer import OptimizerConfig
-    from dl2cli.training.precision import PrecisionConfig
+    from dl2cli.training.optimization.loss import LossConfig
+    from dl2cli.training.optimization.lr_schedule import LrConfig
+    from dl2cli.training.optimization.optimizer import OptimizerConfig
+    from dl2cli.training.optimization.precision import PrecisionConfig
 
     autotune = AutotuneConfig(
         options.autotune_every, options.autotune_batches, options.autotune_threshold
@@ -218,7 +218,7 @@ def count_classes(options: TrainOptions, choice: DataChoice) -> int:
 
 def _scans(options: TrainOptions, choice: DataChoice) -> ScanSchedule | None:
     from dl2cli.training.data_source import SYNTHETIC
-    from dl2cli.training.scan_schedule import ScanSchedule
+    from dl2cli.training.fidelity.scan_schedule import ScanSchedule
 
     asked = {
         "--scans": options.scans is not None,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from dl2cli.training.events import PhaseReport
+from dl2cli.training.log.events import PhaseReport
 
 _STYLES = {"fetch stall": "red", "prep stall": "yellow", "data stall": "red", "compute": "green"}
 _SOLID = {"fetch stall": "█", "prep stall": "▓", "data stall": "█", "compute": "░"}

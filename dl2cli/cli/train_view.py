@@ -15,8 +15,8 @@ from rich.text import Text
 from dl2cli.cli.options import size
 from dl2cli.cli.output import printable
 from dl2cli.cli.train_shares import ShareBar, Shares, progress_bar, share_bar
-from dl2cli.report.values import clean_text
-from dl2cli.training.events import (
+from dl2cli.report.read.values import clean_text
+from dl2cli.training.log.events import (
     EpochReport,
     Notice,
     NoticeKind,
@@ -28,7 +28,7 @@ from dl2cli.training.events import (
 )
 
 if TYPE_CHECKING:
-    from dl2cli.training.events import TrainResult
+    from dl2cli.training.log.events import TrainResult
 
 _REFRESH_HZ = 4
 _NOTICE_STYLES = {

@@ -19,7 +19,7 @@ def _pcr(config: LoaderConfig) -> Loader:
 
 
 def _pytorch(config: LoaderConfig) -> Loader:
-    from dl2cli.loaders.pytorch import PytorchLoader
+    from dl2cli.loaders.pytorch.loader import PytorchLoader
 
     return PytorchLoader(config)
 
@@ -31,25 +31,25 @@ def _synthetic(config: LoaderConfig) -> Loader:
 
 
 def _dali_cpu(config: LoaderConfig) -> Loader:
-    from dl2cli.loaders.dali import DaliLoader
+    from dl2cli.loaders.dali.files import DaliLoader
 
     return DaliLoader(config)
 
 
 def _dali_gpu(config: LoaderConfig) -> Loader:
-    from dl2cli.loaders.dali import DaliGpuLoader
+    from dl2cli.loaders.dali.files import DaliGpuLoader
 
     return DaliGpuLoader(config)
 
 
 def _pcr_dali(config: LoaderConfig) -> Loader:
-    from dl2cli.loaders.pcr_dali import PcrDaliLoader
+    from dl2cli.loaders.dali.pcr import PcrDaliLoader
 
     return PcrDaliLoader(config)
 
 
 def _pcr_dali_gpu(config: LoaderConfig) -> Loader:
-    from dl2cli.loaders.pcr_dali import PcrDaliGpuLoader
+    from dl2cli.loaders.dali.pcr import PcrDaliGpuLoader
 
     return PcrDaliGpuLoader(config)
 

@@ -9,8 +9,8 @@ from dl2cli.errors import UsageError
 from dl2cli.report.config import DEFAULT_BASELINE, ReportConfig
 from dl2cli.report.entries import Entry, is_given
 from dl2cli.report.model import Epoch, Kind, Level, Note, RegimenRun, TrainingRun
-from dl2cli.report.naming import KNOWN_IMAGES
-from dl2cli.report.values import finite, is_named
+from dl2cli.report.read.naming import KNOWN_IMAGES
+from dl2cli.report.read.values import finite, is_named
 
 # Runs are like for like when these agree; the field that the baseline names is left out.
 PEER_FIELDS = (

@@ -20,8 +20,8 @@ from dl2cli.report.model import (
     StandaloneRun,
     TrainingRun,
 )
-from dl2cli.report.naming import KNOWN_IMAGES, subset_images
-from dl2cli.report.values import int_of, is_named
+from dl2cli.report.read.naming import KNOWN_IMAGES, subset_images
+from dl2cli.report.read.values import int_of, is_named
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from dl2cli.report.entries import Entry
 from dl2cli.report.io_stats import DiskStats
 from dl2cli.report.metrics import ratio
 from dl2cli.report.model import Kind, Level, Note
-from dl2cli.report.table import duration, size
-from dl2cli.report.table_learning import delta_top1
+from dl2cli.report.tables.learning import delta_top1
+from dl2cli.report.tables.table import duration, size
 
 MAX_SENTENCES = 6  # of one kind
 BOUND_BY_DATA = 0.3  # from this share of waiting on, a run is bound by its data path

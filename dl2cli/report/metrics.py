@@ -20,7 +20,7 @@ from dl2cli.report.model import (
     Step,
     TrainingRun,
 )
-from dl2cli.report.values import finite
+from dl2cli.report.read.values import finite
 
 # The published notebooks divide by all of ImageNet, training and validation.
 NOTEBOOK_DATASETS = ("imagenet", "synthetic")

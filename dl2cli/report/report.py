@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dl2cli.report import table_context, table_learning, table_runs, table_speed
 from dl2cli.report.compare import Clock, baselines, clocks, unused_options
 from dl2cli.report.config import ReportConfig
 from dl2cli.report.entries import Entry, build_entries, compared
 from dl2cli.report.findings import findings
 from dl2cli.report.io_stats import DiskStats, disk_stats
 from dl2cli.report.model import Corpus, Level, Note, QualityList
-from dl2cli.report.table import Table, check_sort
+from dl2cli.report.tables import context as table_context
+from dl2cli.report.tables import learning as table_learning
+from dl2cli.report.tables import overview as table_runs
+from dl2cli.report.tables import speed as table_speed
+from dl2cli.report.tables.table import Table, check_sort
 
 TABLE_NAMES = (
     "overview",

@@ -9,13 +9,13 @@ from typing import Literal
 from dl2cli.loaders import OutputConfig, TransformConfig
 from dl2cli.loaders.base import DamagePolicy
 from dl2cli.loaders.throttle import Throttle
-from dl2cli.training.autotune import AutotuneConfig
-from dl2cli.training.loss import LossConfig
-from dl2cli.training.lr_schedule import LrConfig
+from dl2cli.training.fidelity.autotune import AutotuneConfig
+from dl2cli.training.fidelity.scan_schedule import ScanSchedule
 from dl2cli.training.models import ModelConfig
-from dl2cli.training.optimizer import OptimizerConfig
-from dl2cli.training.precision import PrecisionConfig
-from dl2cli.training.scan_schedule import ScanSchedule
+from dl2cli.training.optimization.loss import LossConfig
+from dl2cli.training.optimization.lr_schedule import LrConfig
+from dl2cli.training.optimization.optimizer import OptimizerConfig
+from dl2cli.training.optimization.precision import PrecisionConfig
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,6 @@ from dl2cli.loaders.device import DeviceTransfer
 from dl2cli.training.checkpoint import plain
 from dl2cli.training.config import TrainConfig
 from dl2cli.training.distributed import Group
-from dl2cli.training.loss import Criterion
-from dl2cli.training.lr_schedule import learning_rate
 from dl2cli.training.models import (
     TORCHVISION,
     canonical_arch,
@@ -22,9 +20,11 @@ from dl2cli.training.models import (
     check_takes_images,
     create_model,
 )
-from dl2cli.training.optimizer import create_optimizer
-from dl2cli.training.precision import Precision
-from dl2cli.training.step import TrainStep
+from dl2cli.training.optimization.loss import Criterion
+from dl2cli.training.optimization.lr_schedule import learning_rate
+from dl2cli.training.optimization.optimizer import create_optimizer
+from dl2cli.training.optimization.precision import Precision
+from dl2cli.training.optimization.step import TrainStep
 
 if TYPE_CHECKING:
     import torch

@@ -19,7 +19,7 @@ from dl2cli.errors import DataError, UsageError
 from dl2cli.training.checkpoint import load_checkpoint
 from dl2cli.training.config import TrainConfig
 from dl2cli.training.distributed import world_from_environment
-from dl2cli.training.events import Observer, TrainResult
+from dl2cli.training.log.events import Observer, TrainResult
 from dl2cli.training.trainer import train
 
 REGIMEN_LOG: Final = "regimen_log.json"

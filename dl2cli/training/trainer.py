@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dl2cli.errors import UsageError
 from dl2cli.training.checkpoint import load_checkpoint, plain, save_checkpoint, save_weights
-from dl2cli.training.compiling import compiling
 from dl2cli.training.config import TrainConfig
 from dl2cli.training.distributed import Group, join_group
-from dl2cli.training.events import (
+from dl2cli.training.fidelity.choice import Fidelity
+from dl2cli.training.log.events import (
     EpochReport,
     Notice,
     NoticeKind,
@@ -27,19 +27,19 @@ from dl2cli.training.events import (
     RunInfo,
     TrainResult,
 )
-from dl2cli.training.fidelity import Fidelity
-from dl2cli.training.loss import correct
-from dl2cli.training.lr_schedule import learning_rate
+from dl2cli.training.log.recorder import Recorder
+from dl2cli.training.log.run_log import RunLog
+from dl2cli.training.log.train_data import TrainData
 from dl2cli.training.models import canonical_arch, set_training_mode
+from dl2cli.training.optimization.compiling import compiling
+from dl2cli.training.optimization.loss import correct
+from dl2cli.training.optimization.lr_schedule import learning_rate
+from dl2cli.training.optimization.step import StepOutcome, seed_step
 from dl2cli.training.parts import make_parts
 from dl2cli.training.profile import StepProfiler
-from dl2cli.training.recorder import Recorder
 from dl2cli.training.run_folder import prepare_folder
-from dl2cli.training.run_log import RunLog
-from dl2cli.training.step import StepOutcome, seed_step
 from dl2cli.training.step_clock import StepClock
 from dl2cli.training.stopping import StopAgreement, StopRequest
-from dl2cli.training.train_data import TrainData
 
 if TYPE_CHECKING:
     from dl2cli.loaders import Loader

@@ -2,8 +2,8 @@
 #include <cstdlib>
 
 #include "dl2/error.hpp"
-#include "dl2/jpeg_codec.hpp"
-#include "dl2/jpeg_header.hpp"
+#include "dl2/jpeg/codec.hpp"
+#include "dl2/jpeg/header.hpp"
 #include "script.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

@@ -2,7 +2,7 @@
 #include <cstdlib>
 
 #include "dl2/error.hpp"
-#include "dl2/record.hpp"
+#include "dl2/record/record.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const dl2::Bytes message(data, size);

@@ -2,10 +2,10 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "dl2/crc32c.hpp"
 #include "dl2/error.hpp"
-#include "dl2/jpeg_codec.hpp"
-#include "dl2/jpeg_region.hpp"
+#include "dl2/io/crc32c.hpp"
+#include "dl2/jpeg/codec.hpp"
+#include "dl2/jpeg/region.hpp"
 #include "script.hpp"
 
 namespace {

@@ -1,8 +1,8 @@
 // What the fuzz targets of JPEGs share: the default scan script, and limits that keep them fast.
 #pragma once
 
-#include "dl2/bytes.hpp"
-#include "dl2/scan_script.hpp"
+#include "dl2/io/bytes.hpp"
+#include "dl2/jpeg/scan_script.hpp"
 
 inline const dl2::ScanScript kScript = {
     {{0, 1, 2}, 0, 0, 0, 1}, {{0}, 1, 5, 0, 2},  {{2}, 1, 63, 0, 1},      {{1}, 1, 63, 0, 1},

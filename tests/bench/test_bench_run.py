@@ -15,8 +15,8 @@ from dl2cli.bench.result import BenchInterrupted, BenchResult
 from dl2cli.bench.run import BenchProgress, bench
 from dl2cli.cli.output import jsonable
 from dl2cli.errors import UsageError
-from dl2cli.report.discover import Finder
 from dl2cli.report.model import BenchRun
+from dl2cli.report.read.discover import Finder
 
 
 @pytest.fixture(scope="module")

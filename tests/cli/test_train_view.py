@@ -14,7 +14,7 @@ from training_reports import epoch_report, phase_report, run_info, train_result
 
 from dl2cli.cli.train_shares import Shares
 from dl2cli.cli.train_view import TrainView, result_tables
-from dl2cli.training.events import Notice, NoticeKind, Phase, StepReport
+from dl2cli.training.log.events import Notice, NoticeKind, Phase, StepReport
 
 
 def console(width: int = 80, *, terminal: bool = True, **options) -> Console:

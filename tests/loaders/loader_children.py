@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from multiprocessing.queues import Queue
 
-from dl2cli.loaders.shared_cache import SharedCache
+from dl2cli.loaders.pytorch.shared_cache import SharedCache
 from dl2cli.loaders.throttle import SharedThrottle
 
 

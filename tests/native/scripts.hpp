@@ -1,7 +1,7 @@
 // The default scan script, in the native core's terms.
 #pragma once
 
-#include "dl2/scan_script.hpp"
+#include "dl2/jpeg/scan_script.hpp"
 
 namespace dl2_test {
 

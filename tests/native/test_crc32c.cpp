@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "dl2/crc32c.hpp"
+#include "dl2/io/crc32c.hpp"
 
 TEST_CASE("the examples of RFC 3720, appendix B.4") {
     std::vector<unsigned char> bytes(32, 0x00);

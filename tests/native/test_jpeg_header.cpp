@@ -1,7 +1,7 @@
 #include <doctest/doctest.h>
 
 #include "dl2/error.hpp"
-#include "dl2/jpeg_header.hpp"
+#include "dl2/jpeg/header.hpp"
 #include "make_jpeg.hpp"
 
 using dl2::Bytes;

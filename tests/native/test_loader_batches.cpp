@@ -7,9 +7,9 @@
 #include <fstream>
 #include <thread>
 
-#include "dl2/batch_loader.hpp"
-#include "dl2/converter.hpp"
 #include "dl2/error.hpp"
+#include "dl2/loader/batch_loader.hpp"
+#include "dl2/record/converter.hpp"
 #include "make_jpeg.hpp"
 #include "scripts.hpp"
 

@@ -4,10 +4,10 @@
 
 #include <random>
 
-#include "dl2/augment.hpp"
 #include "dl2/error.hpp"
-#include "dl2/jpeg_region.hpp"
-#include "dl2/resize.hpp"
+#include "dl2/jpeg/region.hpp"
+#include "dl2/loader/augment.hpp"
+#include "dl2/loader/resize.hpp"
 #include "make_jpeg.hpp"
 #include "scripts.hpp"
 

@@ -4,10 +4,10 @@
 #include <filesystem>
 #include <fstream>
 
-#include "dl2/converter.hpp"
-#include "dl2/crc32c.hpp"
 #include "dl2/error.hpp"
-#include "dl2/record_jpegs.hpp"
+#include "dl2/io/crc32c.hpp"
+#include "dl2/record/converter.hpp"
+#include "dl2/record/jpegs.hpp"
 #include "make_jpeg.hpp"
 #include "scripts.hpp"
 

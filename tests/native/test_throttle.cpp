@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "dl2/error.hpp"
-#include "dl2/throttle.hpp"
+#include "dl2/io/throttle.hpp"
 
 using dl2::Throttle;
 

@@ -3,8 +3,8 @@
 #include <atomic>
 
 #include "dl2/error.hpp"
-#include "dl2/jpeg_codec.hpp"
-#include "dl2/jpeg_header.hpp"
+#include "dl2/jpeg/codec.hpp"
+#include "dl2/jpeg/header.hpp"
 #include "make_jpeg.hpp"
 #include "scripts.hpp"
 

@@ -8,8 +8,8 @@ from report_logs import Training, write_training
 
 from dl2cli.errors import UsageError
 from dl2cli.report.config import EpochImages, EpochTime, ReportConfig, Selection
-from dl2cli.report.discover import Finder
-from dl2cli.report.plots import all_plots
+from dl2cli.report.plots.figures import all_plots
+from dl2cli.report.read.discover import Finder
 from dl2cli.report.report import Report, build_report
 
 

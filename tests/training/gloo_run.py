@@ -12,7 +12,7 @@ import torch
 from train_runs import small_config
 
 from dl2cli.errors import Dl2Error
-from dl2cli.training.events import Observer
+from dl2cli.training.log.events import Observer
 from dl2cli.training.trainer import train
 
 

@@ -19,14 +19,14 @@ from dl2cli.errors import DataError, UsageError
 from dl2cli.loaders import LoaderConfig, TransformConfig, create_loader
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert, split_configs
-from dl2cli.training.autotune import AutotuneConfig
 from dl2cli.training.checkpoint import load_checkpoint
-from dl2cli.training.events import NoticeKind, Observer, Phase, StepReport
-from dl2cli.training.loss import LossConfig
-from dl2cli.training.lr_schedule import LrConfig
-from dl2cli.training.optimizer import OptimizerConfig
-from dl2cli.training.precision import PrecisionConfig
-from dl2cli.training.scan_schedule import ScanSchedule
+from dl2cli.training.fidelity.autotune import AutotuneConfig
+from dl2cli.training.fidelity.scan_schedule import ScanSchedule
+from dl2cli.training.log.events import NoticeKind, Observer, Phase, StepReport
+from dl2cli.training.optimization.loss import LossConfig
+from dl2cli.training.optimization.lr_schedule import LrConfig
+from dl2cli.training.optimization.optimizer import OptimizerConfig
+from dl2cli.training.optimization.precision import PrecisionConfig
 
 
 class Listener(Observer):

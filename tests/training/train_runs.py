@@ -9,8 +9,8 @@ from typing import Any
 
 from dl2cli.loaders import TransformConfig
 from dl2cli.training.config import DataConfig, TrainConfig
-from dl2cli.training.lr_schedule import LrConfig
 from dl2cli.training.models import ModelConfig
+from dl2cli.training.optimization.lr_schedule import LrConfig
 from dl2cli.training.trainer import train
 
 

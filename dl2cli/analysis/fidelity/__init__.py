@@ -1,0 +1,1 @@
+"""What images keep at each number of scan groups."""

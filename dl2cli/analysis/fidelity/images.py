@@ -1,0 +1,107 @@
+"""What an image loses at each number of scan groups, and as a lossy JPEG or WebP beside it."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from dl2cli.analysis.fidelity.metrics import MS_SSIM_WEIGHTS, Pixels, compare, scales_for
+from dl2cli.analysis.rows import Note, Point
+from dl2cli.analysis.sources import Item, Reader
+from dl2cli.errors import UsageError
+
+DEFAULT_COMPARISONS = ("jpeg:50", "jpeg:75", "jpeg:90")
+_FORMATS = ("jpeg", "webp")
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A lossy format at a quality, to hold the scan groups against."""
+
+    format: str
+    quality: int
+
+    @property
+    def setting(self) -> str:
+        """As `jpeg:75`."""
+        return f"{self.format}:{self.quality}"
+
+
+def parse_comparisons(texts: list[str]) -> tuple[Comparison, ...]:
+    """Read comparisons such as `jpeg:50,75` and `webp:80`; `none` stands for none.
+
+    Raises:
+        UsageError: The format or a quality is not known.
+    """
+    found: list[Comparison] = []
+    name = ""
+    for part in (part for text in texts for part in text.lower().split(",")):
+        before, colon, after = part.strip().rpartition(":")
+        name = before if colon else name
+        if part.strip() == "none":
+            continue
+        if name not in _FORMATS or not after.isdecimal() or not 1 <= int(after) <= 100:
+            raise UsageError(
+                f"{part.strip()!r} is no comparison: expected a format ({' or '.join(_FORMATS)}) "
+                "and qualities of 1 to 100, as in jpeg:50,75."
+            )
+        found.append(Comparison(name, int(after)))
+    return tuple(dict.fromkeys(found))
+
+
+def measure(
+    item: Item, reader: Reader, comparisons: tuple[Comparison, ...]
+) -> tuple[tuple[Point, ...], tuple[Note, ...]]:
+    """Return an image's points, k1 to kG and then the comparisons, and what is odd about it.
+
+    The reference is the image with all scan groups, which has the pixels of the source.
+
+    Raises:
+        DataError: The image is damaged, or too small for SSIM.
+        OSError: It cannot be read.
+    """
+    from dl2cli.analysis.fidelity.transcoding import decode
+
+    prefixes = reader.prefixes(item)
+    reference = decode(prefixes[-1])
+    if reference.shape[2] == 4:
+        return (), (Note.NO_FIDELITY,)
+    points: list[Point] = []
+    for k, prefix in enumerate(prefixes, start=1):
+        if k > 1 and len(prefix) == len(prefixes[k - 2]):  # an empty group: gray has six scans
+            last = points[-1]
+            points.append(Point(f"k{k}", len(prefix), last.psnr_db, last.ssim, last.ms_ssim))
+        else:
+            points.append(_point(f"k{k}", len(prefix), decode(prefix), reference))
+    for comparison in comparisons:
+        lossy = _encode(reference, comparison)
+        with Image.open(io.BytesIO(lossy)) as image:
+            pixels = np.asarray(image.convert("L" if reference.shape[2] == 1 else "RGB"))
+        points.append(
+            _point(comparison.setting, len(lossy), pixels.reshape(reference.shape), reference)
+        )
+    small = scales_for(*reference.shape[:2]) < len(MS_SSIM_WEIGHTS)
+    return tuple(points), (Note.SMALL,) if small else ()
+
+
+def _point(setting: str, size_bytes: int, pixels: Pixels, reference: Pixels) -> Point:
+    if np.array_equal(pixels, reference):
+        return Point(setting, size_bytes, None, 1.0, 1.0)
+    alike = compare(pixels, reference)
+    psnr_db = alike.psnr_db if math.isfinite(alike.psnr_db) else None
+    return Point(setting, size_bytes, psnr_db, alike.ssim, alike.ms_ssim)
+
+
+def _encode(pixels: Pixels, comparison: Comparison) -> bytes:
+    """Encode as a careful user would: a progressive JPEG with fitted tables, or WebP."""
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    out = io.BytesIO()
+    if comparison.format == "jpeg":
+        image.save(out, "JPEG", quality=comparison.quality, progressive=True, optimize=True)
+    else:
+        image.save(out, "WEBP", quality=comparison.quality)
+    return out.getvalue()

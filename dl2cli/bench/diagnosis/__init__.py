@@ -1,0 +1,1 @@
+"""What the measured runs mean: stalls, the bottleneck, and what to change."""

@@ -1,0 +1,1 @@
+"""Runs of the real thing: loaders, training steps, and both together."""

@@ -1,0 +1,138 @@
+"""Two datasets or two loaders in alternation: how many times as fast is A as B?
+
+Each round runs both, and which one goes first changes from round to round. What is reported is the
+ratio within each round: a machine that is slow for a while is slow for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from dl2cli import pcr
+from dl2cli.bench.config import BenchConfig, usable_cores
+from dl2cli.bench.probes.compute import make_step
+from dl2cli.bench.probes.loader import Condition, LoaderProbe, LoadResult
+from dl2cli.bench.probes.loader_variant import (
+    PCR_LOADERS,
+    Reading,
+    check_loader,
+    count_images,
+    data_files,
+    find_data,
+)
+from dl2cli.bench.run import usual_batch
+from dl2cli.bench.statistics import Spread
+from dl2cli.errors import UsageError
+from dl2cli.loaders.base import require_torch
+from dl2cli.loaders.factory import LOADERS, is_pcr_dataset
+
+KIND: Final = "dl2-bench-io-comparison"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison gave.
+
+    Attributes:
+        kind: says what this document is.
+        a: the first.
+        b: the second.
+        ratio: rate of A over rate of B in each round.
+        with_step: whether a training step, or a sleep in its place, followed the loaders.
+        complete: False after Ctrl-C.
+    """
+
+    kind: str
+    a: LoadResult
+    b: LoadResult
+    ratio: Spread
+    with_step: bool
+    complete: bool
+
+
+def compare(
+    config: BenchConfig,
+    names: tuple[str, str],
+    *,
+    with_step: bool,
+    on_round: Callable[[int, int], None] | None = None,
+) -> Comparison:
+    """Compare two ways of reading, from the page cache, or throttled if `config` says so.
+
+    Args:
+        config: of the measurement; `data` is what loaders are compared on, and of no matter for
+            two datasets.
+        names: each a loader, or a dataset; both may end in ":K", a fidelity.
+        with_step: follow the loaders by the training step; else they are measured alone.
+        on_round: told of the rounds that are done, and of how many there are.
+
+    Raises:
+        UsageError: a name is neither a loader nor a dataset, or cannot be read so.
+        DataError: damaged data.
+        MissingDependency: a part is not installed.
+        KeyboardInterrupt: before the first round was complete.
+    """
+    require_torch()
+    readings = [parse_reading(config, name) for name in names]
+    images = min(count_images(reading.data) for reading in readings)
+    config = replace(config, batch_size=config.batch_size or usual_batch(config.compute, images))
+    probes = [_probe(config, reading, with_step=with_step) for reading in readings]
+    condition: Condition = "throttled" if config.throttle else "warm"
+    complete = True
+    try:
+        for probe in probes:
+            probe.warm_up()
+        for turn in range(config.repeat):
+            for probe in probes if turn % 2 == 0 else probes[::-1]:
+                probe.measure(condition)
+            if on_round is not None:
+                on_round(turn + 1, config.repeat)
+    except KeyboardInterrupt:
+        if not all(probe.has(condition) for probe in probes):
+            raise
+        complete = False
+    a, b = (probe.result(condition) for probe in probes)
+    pairs = zip(a.rate_img_s.runs, b.rate_img_s.runs, strict=False)  # the last may lack its other
+    ratio = Spread.of(first / second for first, second in pairs)
+    return Comparison(KIND, a, b, ratio, with_step, complete)
+
+
+def parse_reading(config: BenchConfig, text: str) -> Reading:
+    """Return what "pcr", "pcr:5", "DATASET" or "DATASET:5" means. Raises UsageError."""
+    name, colon, number = text.rpartition(":")
+    scans: int | None = None
+    if colon and number.isdecimal() and not Path(text).exists():
+        scans = int(number)
+    else:
+        name = text
+    workers = max(config.workers, default=usable_cores())
+    if name in LOADERS:
+        loader, data = name, find_data(config.data)
+    elif Path(name).is_dir():
+        data = find_data(Path(name))
+        given = config.loaders[:1]
+        loader = given[0] if given else "pcr" if is_pcr_dataset(data) else "pytorch"
+    else:
+        raise UsageError(f"{text!r} is neither a folder nor a loader ({', '.join(LOADERS)}).")
+    check_loader(loader, data)
+    if loader in PCR_LOADERS:
+        groups = pcr.open(data).groups
+        scans = max(config.scans, default=groups) if scans is None else scans
+        if not 1 <= scans <= groups:
+            raise UsageError(f"{data} has fidelities 1 to {groups}, there is no {scans}.")
+    elif scans is not None:
+        raise UsageError(f"{text!r}: only PCR datasets have fidelities.")
+    return Reading(loader, data, scans, workers, config.throttle)
+
+
+def _probe(config: BenchConfig, reading: Reading, *, with_step: bool) -> LoaderProbe:
+    here = replace(config, data=reading.data)
+    files = data_files(reading.data)
+    if not with_step:
+        return LoaderProbe(here, reading, files)
+    classes = len(reading.throttled(None).create(here, normalized=False).classes)
+    step = make_step(here, classes)
+    return LoaderProbe(here, reading, files, step, normalized=step.normalized)

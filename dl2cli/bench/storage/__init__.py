@@ -1,0 +1,1 @@
+"""Storage as a dataset's files see it: page cache, block device, and timed reads."""

@@ -1,0 +1,1 @@
+"""The loaders that decode with NVIDIA DALI."""

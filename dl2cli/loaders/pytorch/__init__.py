@@ -1,0 +1,1 @@
+"""The loader of torch's worker processes and Pillow."""

@@ -1,0 +1,185 @@
+"""The `pytorch` loader: torch DataLoader workers that decode an ImageFolder with Pillow."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from multiprocessing.context import BaseContext
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dl2cli.errors import DataError, UsageError
+from dl2cli.loaders import transform
+from dl2cli.loaders.base import Batch, Loader, LoaderConfig, require_torch, should_pin
+from dl2cli.loaders.files import FileList, file_order, list_files
+from dl2cli.loaders.order import EpochOrder
+from dl2cli.loaders.pytorch.shared_cache import SharedCache
+from dl2cli.loaders.pytorch.worker import BatchMaker, Result, Wanted
+from dl2cli.loaders.throttle import SharedThrottle
+
+if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
+
+
+class PytorchLoader(Loader):
+    """Loads an ImageFolder."""
+
+    name = "pytorch"
+
+    def __init__(self, config: LoaderConfig) -> None:
+        """List the folder.
+
+        Raises:
+            UsageError: there is no ImageFolder, or an option makes no sense.
+            DataError: there are no images.
+            MissingDependency: torch is not installed.
+        """
+        require_torch()
+        transform.check(config.transform)
+        self.files = list_files(config)
+        super().__init__(config, file_order(self.files, config), self.files.classes)
+        self.cache: SharedCache | None = None
+        self._context = multiprocessing.get_context(config.multiprocessing_context)
+        if config.dataset_class == "MinIOFolder":
+            self.cache = SharedCache(len(self.files.paths), config.cache_bytes, self._context)
+        elif config.dataset_class != "ImageFolder":
+            raise UsageError(
+                f"dataset_class must be ImageFolder or MinIOFolder, not {config.dataset_class!r}."
+            )
+        self._idle: list[_Workers] = []  # kept from one epoch to the next
+
+    def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
+        order = self.order.epoch(epoch)
+        workers = self._idle.pop() if self._idle else self._start(len(self) - first)
+        try:
+            workers.begin(order, epoch, first)
+            for step in range(first, len(self)):
+                start = time.perf_counter()
+                result = workers.next()
+                waited = time.perf_counter() - start
+                yield self._finish(result, order, step * self.config.batch_size, waited)
+        finally:
+            if self.config.persistent_workers and workers.healthy:
+                self._idle.append(workers)
+            else:
+                workers.close()
+
+    def _start(self, batches: int) -> _Workers:
+        if self.config.persistent_workers:
+            batches = len(self)
+        return _Workers(self.config, self.files, self.cache, self._context, batches)
+
+    def _finish(self, result: Result, order: EpochOrder, begin: int, waited: float) -> Batch:
+        if result.failure is not None:
+            raise DataError(result.failure)
+        planned = min(self.config.batch_size, len(order) - begin)
+        self._count(
+            batches=1,
+            images=len(result.labels),
+            bytes_read=result.bytes_read,
+            fetch_s=result.fetch_s,
+            decode_s=result.decode_s,
+            fetch_wait_s=result.fetch_s,  # who decodes reads, and waits for it
+            wait_s=waited,
+            skipped=planned - len(result.labels),
+            cache_hits=result.cache_hits,
+            messages=result.messages,
+        )
+        padding = min(order.padding_in(begin, begin + planned), len(result.labels))
+        return Batch(result.images, result.labels, result.bytes_read, result.ids, padding)
+
+
+class _Plan:
+    """A sampler: the batches that are left of the epoch."""
+
+    def __init__(self, batch_size: int) -> None:
+        self._batch_size = batch_size
+        self._order: EpochOrder | None = None
+        self._epoch = self._first = 0
+
+    def set(self, order: EpochOrder, epoch: int, first: int) -> None:
+        self._order, self._epoch, self._first = order, epoch, first
+
+    def __iter__(self) -> Iterator[Wanted]:
+        if self._order is None:
+            return
+        numbers = self._order.record.astype(np.int64)
+        for begin in range(self._first * self._batch_size, len(numbers), self._batch_size):
+            yield Wanted(self._epoch, numbers[begin : begin + self._batch_size])
+
+
+class _Workers:
+    """Processes that make the batches of one epoch after the other."""
+
+    def __init__(
+        self,
+        config: LoaderConfig,
+        files: FileList,
+        cache: SharedCache | None,
+        context: BaseContext,
+        batches: int,
+    ) -> None:
+        from torch.utils.data import DataLoader
+
+        self.healthy = True  # none has failed
+        self._plan = _Plan(config.batch_size)
+        self._throttle = SharedThrottle(config.throttle, context) if config.throttle else None
+        count = min(config.workers, batches)
+        dataset: Any = BatchMaker(config, files, cache, self._throttle)
+        plan: Any = self._plan
+        self._loader: DataLoader[Result] = DataLoader(
+            dataset,
+            batch_size=None,
+            sampler=plan,
+            num_workers=count,
+            prefetch_factor=max(-(-config.prefetch // count), 1),
+            worker_init_fn=_start_worker,
+            multiprocessing_context=context,
+            pin_memory=should_pin(config),  # by a thread of its own, which calls Result.pin_memory
+            persistent_workers=config.persistent_workers,
+        )
+        self._results: Iterator[Result] = iter(())
+
+    def begin(self, order: EpochOrder, epoch: int, first: int) -> None:
+        """Start with a batch of an epoch."""
+        self._plan.set(order, epoch, first)
+        self.healthy = False
+        self._results = iter(self._loader)
+        self.healthy = True
+
+    def next(self) -> Result:
+        """Return the next batch."""
+        self.healthy = False
+        result = next(self._results)
+        self.healthy = True
+        return result
+
+    def close(self) -> None:
+        """End the processes, without waiting for what they are slowed by."""
+        if self._throttle is not None:
+            self._throttle.hurry()
+        del self._results, self._loader
+
+    def __del__(self) -> None:
+        throttle = getattr(self, "_throttle", None)
+        if throttle is not None:
+            throttle.hurry()
+
+
+def _start_worker(worker: int) -> None:
+    """Leave Ctrl-C to the parent, which ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.excepthook = _report_unless_alone
+
+
+def _report_unless_alone(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Say nothing of a batch that the parent did not wait for: it ends while one is on its way."""
+    if not issubclass(kind, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)

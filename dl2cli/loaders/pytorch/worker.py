@@ -1,0 +1,156 @@
+"""What a worker of the `pytorch` loader does: read files, decode with Pillow, make a batch."""
+
+from __future__ import annotations
+
+import io
+import time
+import warnings
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dl2cli.errors import DataError
+from dl2cli.loaders import transform
+from dl2cli.loaders.auto_augment import auto_augment
+from dl2cli.loaders.base import LoaderConfig
+from dl2cli.loaders.files import MAX_PIXELS, FileList, read_bytes
+from dl2cli.loaders.order import mix64
+from dl2cli.loaders.pytorch.shared_cache import SharedCache
+from dl2cli.loaders.throttle import SharedThrottle
+
+if TYPE_CHECKING:
+    import torch
+
+_AUGMENT = 0x4155474D454E54  # keeps these random numbers apart from those of the crops
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A batch to make: its epoch, and the numbers of its files, int64 (n,)."""
+
+    epoch: int
+    numbers: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a worker sends back: a batch, or the sentence that stops the epoch."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    ids: NDArray[np.int64]
+    bytes_read: int
+    fetch_s: float
+    decode_s: float
+    cache_hits: int
+    messages: tuple[str, ...]
+    failure: str | None
+
+    def pin_memory(self) -> Result:
+        """Return the same in page-locked memory: what torch's DataLoader asks of its results."""
+        return replace(self, images=self.images.pin_memory(), labels=self.labels.pin_memory())
+
+
+@dataclass(frozen=True)
+class BatchMaker:
+    """A map-style dataset whose items are whole batches.
+
+    Attributes:
+        config: of the loader.
+        files: what there is.
+        cache: of their bytes, if any.
+        throttle: of their reading, if any.
+    """
+
+    config: LoaderConfig
+    files: FileList
+    cache: SharedCache | None
+    throttle: SharedThrottle | None
+
+    def __getitem__(self, wanted: Wanted) -> Result:
+        import torch
+
+        numbers = wanted.numbers
+        size = self.config.transform.size
+        pixels = np.empty((len(numbers), size, size, 3), dtype=np.uint8)
+        kept: list[int] = []
+        messages: list[str] = []
+        failure = None
+        fetch_s = decode_s = 0.0
+        bytes_read = hits = 0
+        for number in numbers.tolist():
+            try:
+                start = time.perf_counter()
+                content, cached = self._fetch(number)
+                fetched = time.perf_counter()
+                fetch_s += fetched - start
+                hits += cached
+                bytes_read += 0 if cached else len(content)
+                pixels[len(kept)] = self._decode(wanted.epoch, number, content)
+                decode_s += time.perf_counter() - fetched
+                kept.append(number)
+            except DataError as error:
+                messages.append(str(error))
+                if self.config.on_damage == "fail":
+                    failure = str(error)
+                    break
+        images = transform.to_tensor(pixels[: len(kept)], self.config.output)
+        labels = torch.from_numpy(self.files.labels[kept])
+        ids = np.stack([np.asarray(kept, np.int64), np.zeros(len(kept), np.int64)], axis=1)
+        return Result(
+            images, labels, ids, bytes_read, fetch_s, decode_s, hits, tuple(messages), failure
+        )
+
+    def _fetch(self, number: int) -> tuple[bytes, bool]:
+        if self.cache is None:
+            return self._read(number), False
+        return self.cache.get(number, lambda: self._read(number))
+
+    def _read(self, number: int) -> bytes:
+        path = self.files.paths[number]
+        if self.throttle is None:
+            return read_bytes(path)
+        return self.throttle.read(lambda: read_bytes(path))
+
+    def _decode(self, epoch: int, number: int, content: bytes) -> NDArray[np.uint8]:
+        config = self.config
+        try:
+            with Image.open(io.BytesIO(content)) as image:
+                _check_size(image)
+                placements = transform.place(
+                    config.transform,
+                    seed=config.seed,
+                    epoch=epoch,
+                    samples=[number],
+                    widths=[image.width],
+                    heights=[image.height],
+                )
+                cut = transform.cut_out(_to_rgb(image), config.transform, placements)
+            if config.auto_augment:
+                cut = auto_augment(cut, augment_uniforms(config.seed, epoch, number))
+            return np.asarray(cut)
+        except Exception as error:  # Pillow raises whatever its many readers raise
+            raise DataError(f"{self.files.paths[number]} cannot be decoded: {error}.") from error
+
+
+def augment_uniforms(seed: int, epoch: int, sample: int) -> NDArray[np.float64]:
+    """Return the 5 random numbers in [0, 1) that AutoAugment takes for a sample."""
+    key = np.asarray(_AUGMENT, dtype=np.uint64)
+    for number in (seed, epoch, sample):
+        key = mix64(mix64(key) ^ np.uint64(number % (1 << 64)))
+    numbers = mix64(np.arange(5, dtype=np.uint64) ^ key)
+    return (numbers >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _check_size(image: Image.Image) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise DataError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of palettes with transparency: there is none in RGB
+        return image.convert("RGB")

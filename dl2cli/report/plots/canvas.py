@@ -1,0 +1,235 @@
+"""What all plots share: a canvas in the house style, hover values, files and inline SVG."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from dl2cli.errors import MissingDependency, StorageError
+from dl2cli.report.plots.palette import GRID, INK, RAW_COLOUR
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH_IN = 7.2
+DPI = 72  # of the canvas: then a pixel is a point, which is SVG's unit
+PNG_DPI = 160
+MAX_PARTS = 4
+MAX_LABEL = 36  # characters of a name beside an axes
+MAX_TITLE = 80
+
+T = TypeVar("T")
+
+_STYLE: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.labelsize": 9,
+    "legend.fontsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": GRID,
+    "grid.alpha": 0.4,
+    "hatch.color": INK,
+    "hatch.linewidth": 0.6,
+    "legend.frameon": False,
+    "text.parse_math": False,  # names come from logs: a $ in them is no formula
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tip:
+    """A hover value at a point of an axes."""
+
+    axes: Axes
+    x: float
+    y: float
+    text: str
+
+
+@dataclass(slots=True)
+class Canvas:
+    """A figure being drawn, and its hover values."""
+
+    figure: Figure
+    tips: list[Tip] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A plot that can be drawn; `draw` fills a canvas of the given height.
+
+    `hover` says what a pointer means: the nearest point, or the row or column it is in.
+    """
+
+    name: str
+    title: str
+    height_in: float
+    draw: Callable[[Canvas], None]
+    hover: str = "point"
+
+
+@dataclass(frozen=True, slots=True)
+class InlineSvg:
+    """A plot for a page: SVG text without ids, and hover values in its coordinates."""
+
+    name: str
+    title: str
+    svg: str
+    points: tuple[tuple[float, float, str], ...]
+    hover: str
+
+
+@contextmanager
+def _drawn(plot: Plot) -> Iterator[Canvas]:
+    """Draw a plot; the style, the warnings and the figure are gone afterwards.
+
+    Raises:
+        MissingDependency: matplotlib is not installed.
+    """
+    try:
+        import matplotlib as mpl
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingDependency("matplotlib", "plots") from None
+    style: Any = {**_STYLE, "svg.hashsalt": plot.name}
+    with mpl.rc_context(style), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of glyphs that no font has
+        warnings.simplefilter("ignore", RuntimeWarning)  # of values next to the limits of floats
+        figure = Figure(figsize=(WIDTH_IN, plot.height_in), dpi=DPI, layout="constrained")
+        FigureCanvasAgg(figure)
+        canvas = Canvas(figure)
+        figure.suptitle(brief(plot.title, MAX_TITLE), fontsize=11, x=0.01, ha="left")
+        plot.draw(canvas)
+        yield canvas
+
+
+def write_plot(plot: Plot, directory: Path, suffix: str) -> Path:
+    """Write a plot as svg, png or pdf; a file appears whole or not at all.
+
+    Raises:
+        MissingDependency: matplotlib is not installed.
+        StorageError: the folder cannot be made or written.
+    """
+    buffer = io.BytesIO()
+    with _drawn(plot) as canvas:
+        # Letters become shapes in an SVG file: it must look the same on any machine.
+        import matplotlib as mpl
+
+        mpl.rcParams["svg.fonttype"] = "path"
+        metadata = {"png": {"Software": None}, "svg": {"Date": None}}.get(
+            suffix, {"CreationDate": None}
+        )
+        canvas.figure.savefig(
+            buffer,
+            format=suffix,
+            dpi=PNG_DPI,
+            metadata=metadata,
+            facecolor="white",
+        )
+    path = directory / f"{plot.name}.{suffix}"
+    write_atomically(path, buffer.getvalue())
+    return path
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name and rename it, so that no reader sees half of it.
+
+    Raises:
+        StorageError: the system refuses.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            umask = os.umask(0)
+            os.umask(umask)
+            Path(name).chmod(0o666 & ~umask)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror or error}.") from None
+
+
+def inline_svg(plot: Plot) -> InlineSvg:
+    """Draw a plot for a page.
+
+    Raises:
+        MissingDependency: matplotlib is not installed.
+    """
+    buffer = io.StringIO()
+    with _drawn(plot) as canvas:
+        canvas.figure.savefig(
+            buffer, format="svg", dpi=DPI, metadata={"Date": None}, transparent=True
+        )
+        height = plot.height_in * DPI
+        found = (_point(tip, height) for tip in canvas.tips)
+        points = tuple(point for point in found if point is not None)
+    return InlineSvg(plot.name, plot.title, _tidy(buffer.getvalue()), points, plot.hover)
+
+
+def _point(tip: Tip, height: float) -> tuple[float, float, str] | None:
+    """Return where a value is on the picture, or None where its axes do not show it."""
+    x, y = (float(value) for value in tip.axes.transData.transform((tip.x, tip.y)))
+    frame = tip.axes.bbox
+    if not (frame.x0 - 1 <= x <= frame.x1 + 1 and frame.y0 - 1 <= y <= frame.y1 + 1):
+        return None
+    return (round(x, 1), round(height - y, 1), tip.text)
+
+
+def _tidy(svg: str) -> str:
+    """Cut the prologue, ids that nothing refers to, and let the page give the ink its colour."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", svg)
+    svg = re.sub(r"<svg [^>]*viewBox=\"([^\"]*)\"[^>]*>", r'<svg viewBox="\1">', svg, count=1)
+    # The blue of raw is too dark on a dark page, which has a lighter one.
+    svg = svg.replace(RAW_COLOUR.lower(), "var(--raw)").replace(INK, "currentColor")
+    return svg.replace("xlink:href", "href").strip()
+
+
+def slug(*parts: object) -> str:
+    """Return a file name made of plain letters."""
+    text = "-".join(str(part) for part in parts if part not in (None, ""))
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.").lower()[:80] or "plot"
+
+
+def brief(text: str, limit: int = MAX_LABEL) -> str:
+    """Return a name that leaves room for the plot: of a long one, its beginning and its end."""
+    half = (limit - 1) // 2
+    return text if len(text) <= limit else f"{text[:half]}…{text[-half:]}"
+
+
+def chunks(items: Sequence[T], size: int) -> Iterator[tuple[str, Sequence[T]]]:
+    """Yield (suffix for a title, part) so that no plot gets too full to read.
+
+    Of very many items the first MAX_PARTS parts are drawn; the title says so, the tables have all.
+    """
+    count = -(-len(items) // size)
+    for index in range(min(count, MAX_PARTS)):
+        suffix = f" ({index + 1} of {count})" if count > 1 else ""
+        if count > MAX_PARTS:
+            suffix = f" ({index + 1}; the first {size * MAX_PARTS} of {len(items)})"
+        yield suffix, items[index * size : (index + 1) * size]

@@ -1,0 +1,1 @@
+"""Finds run logs and reads them: every published format, and ours."""

@@ -1,0 +1,240 @@
+"""Finds run logs under folders by their content, and reads each with the right reader."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from dl2cli.errors import DataError, UsageError
+from dl2cli.report.model import (
+    Corpus,
+    DiskTrace,
+    Kind,
+    Level,
+    MemInfo,
+    Note,
+    QualityList,
+    RegimenLog,
+    Run,
+    Source,
+)
+from dl2cli.report.read import bench_log, documents, quality_list, training_log
+from dl2cli.report.read import disk_statistics as diskio
+from dl2cli.report.read import text_file as textfile
+from dl2cli.report.read.assemble import assemble
+from dl2cli.report.read.naming import stem_of
+from dl2cli.report.read.runs import training_run
+from dl2cli.report.read.values import clean_text, natural_key, parse_json
+
+Content = Run | DiskTrace | MemInfo | QualityList | RegimenLog
+Progress = Callable[[str, int, int], None]
+
+_STAGE_FILE = re.compile(r".*_stage_\d{1,3}")
+# Only of these an unreadable or empty file is worth a word: a log may be lost in it.
+_LOG_SUFFIXES = (".json", ".log", ".jsonl", ".gz")
+
+
+@dataclass(frozen=True, slots=True)
+class FileResult:
+    """What one file holds; `known` tells whether any reader took it."""
+
+    contents: tuple[Content, ...] = ()
+    notes: tuple[Note, ...] = ()
+    known: bool = True
+
+
+@dataclass(slots=True)
+class Finder:
+    """Reads folders; a file that did not change since the last call is not read again.
+
+    `skip` names files and folders that are no input, such as the report's own page.
+    """
+
+    roots: Sequence[Path]
+    skip: Sequence[Path] = ()
+    _cache: dict[str, tuple[tuple[int, int], FileResult]] = field(default_factory=dict)
+
+    def load(self, on_file: Progress | None = None) -> Corpus:
+        """Read everything under the roots into one corpus.
+
+        Raises:
+            UsageError: a root does not exist.
+        """
+        notes: list[Note] = []
+        files = list(self._files(notes))
+        results: list[FileResult] = []
+        for index, (file, path) in enumerate(files):
+            if on_file is not None:
+                on_file(file, index, len(files))
+            results.append(self._read_cached(file, path))
+        for result in results:
+            notes += result.notes
+        contents = [content for result in results for content in result.contents]
+        known = sum(result.known for result in results)
+        return assemble(contents, notes, files_read=known, files_ignored=len(results) - known)
+
+    def signature(self) -> int:
+        """Return a number that changes when a file under the roots appears, goes or changes."""
+        return hash(tuple((file, *_stamp(path)) for file, path in self._files([])))
+
+    def _files(self, notes: list[Note]) -> Iterator[tuple[str, Path]]:
+        """Yield (relative name, path) in natural order, each path once."""
+        seen = {os.path.realpath(path) for path in self.skip}
+        found: list[tuple[str, Path]] = []
+        for root, label in zip(self.roots, _root_labels(self.roots), strict=True):
+            for path in _walk(root, notes, seen):
+                real = os.path.realpath(path)
+                if real in seen:
+                    continue
+                seen.add(real)
+                found.append((_relative_name(path, root, label), path))
+        yield from sorted(found, key=lambda item: natural_key(item[0]))
+
+    def _read_cached(self, file: str, path: Path) -> FileResult:
+        stamp = _stamp(path)
+        cached = self._cache.get(str(path))
+        if cached is None or cached[0] != stamp:
+            cached = (stamp, _read_file(file, path))
+            self._cache[str(path)] = cached
+        return cached[1]
+
+
+def _root_labels(roots: Sequence[Path]) -> list[str]:
+    """Return what to put before names so that several roots cannot be mixed up."""
+    if len(roots) == 1:
+        return [""]
+    names = [root.resolve().name for root in roots]
+    return [
+        name if names.count(name) == 1 else str(root).strip("/")
+        for name, root in zip(names, roots, strict=True)
+    ]
+
+
+def _relative_name(path: Path, root: Path, label: str) -> str:
+    relative = path.relative_to(root) if path != root else Path(path.name)
+    if label and path != root:
+        relative = label / relative
+    elif relative.parent == Path():
+        # A log right in the folder given: the folder's name is the name of its run.
+        relative = path.resolve().parent.name / relative
+    return clean_text(relative.as_posix(), 1000)
+
+
+def _walk(root: Path, notes: list[Note], skip: Set[str]) -> Iterator[Path]:
+    if not root.exists():
+        raise UsageError(f"{clean_text(str(root))} does not exist: name a folder with run logs.")
+    if not root.is_dir():
+        yield root
+        return
+
+    def complain(error: OSError) -> None:
+        name = clean_text(str(error.filename))
+        notes.append(Note(Level.ERROR, "unreadable", f"{name}: {error.strerror}.", name))
+
+    for directory, subdirs, names in os.walk(root, onerror=complain):
+        subdirs[:] = sorted(
+            name
+            for name in subdirs
+            if not name.startswith(".") and os.path.realpath(Path(directory, name)) not in skip
+        )
+        for name in sorted(names):
+            if not name.startswith("."):
+                yield Path(directory) / name
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, -1)
+    return (found.st_mtime_ns, found.st_size)
+
+
+def _read_file(file: str, path: Path) -> FileResult:
+    likely = path.suffix.lower() in _LOG_SUFFIXES
+    try:
+        head = textfile.read_head(path)
+        if not head.strip():
+            note = Note(Level.ERROR, "empty", "The file is empty.", file)
+            return FileResult((), (note,) if likely else (), known=likely)
+        return _read_by_content(file, path, head)
+    except DataError as error:
+        reason = clean_text(str(error))
+        note = Note(Level.ERROR, "unreadable", reason, file)
+        return FileResult((), (note,) if likely else (), known=likely)
+
+
+def _read_by_content(file: str, path: Path, head: bytes) -> FileResult:
+    source = _source(file)
+    if training_log.looks_like_training_log(head):
+        return _read_training_log(path, source)
+    if diskio.is_meminfo(head):
+        memory = diskio.meminfo(head.decode(errors="replace"), file)
+        return FileResult((memory,), memory.notes)
+    if quality_list.is_quality_list(head):
+        qualities = quality_list.quality_list(path, file)
+        return FileResult((qualities,), qualities.notes)
+    if head.lstrip()[:1] == b"{":
+        return _read_json(path, source)
+    return FileResult(known=False)
+
+
+def _source(file: str) -> Source:
+    pure = PurePosixPath(file)
+    group = pure.parent.parent.as_posix()
+    return Source(stem_of(file), file, "" if group == "." else group)
+
+
+def _read_training_log(path: Path, source: Source) -> FileResult:
+    sessions = training_log.read_sessions(path)
+    kind = Kind.STAGE if _STAGE_FILE.fullmatch(PurePosixPath(source.run).name) else Kind.TRAIN
+    notes: tuple[Note, ...] = ()
+    sources = [source]
+    if len(sessions) > 1:
+        text = f"{len(sessions)} sessions stand in one file; each is a run of its own."
+        notes = (Note(Level.ERROR, "several sessions", text, source.file),)
+        sources = [
+            Source(f"{source.run}#{number}", source.file, source.group)
+            for number in range(1, len(sessions) + 1)
+        ]
+    runs = tuple(
+        training_run(session, own, kind) for session, own in zip(sessions, sources, strict=True)
+    )
+    return FileResult(runs, notes)
+
+
+def _read_json(path: Path, source: Source) -> FileResult:
+    data = textfile.read_document(path)
+    try:
+        document = parse_json(data)
+    except ValueError as error:
+        salvaged = diskio.salvage_iostat(data.decode(errors="replace"), source.file)
+        if salvaged is not None:
+            return FileResult((salvaged,), salvaged.notes)
+        note = Note(
+            Level.ERROR, "damaged", f"It is no valid JSON: {clean_text(str(error))}.", source.file
+        )
+        likely = path.suffix.lower() in _LOG_SUFFIXES
+        return FileResult((), (note,) if likely else (), known=likely)
+    if not isinstance(document, dict):
+        return FileResult(known=False)
+    return _read_document(document, source)
+
+
+def _read_document(document: dict[str, object], source: Source) -> FileResult:
+    if documents.is_standalone(document):
+        return FileResult((documents.standalone_run(document, source),))
+    if documents.is_codec(document):
+        return FileResult((documents.codec_run(document, source),))
+    if documents.is_regimen_log(document):
+        return FileResult((documents.regimen_log(document, source.file),))
+    if diskio.is_iostat(document):
+        trace = diskio.iostat_trace(document, source.file)
+        return FileResult((trace,), trace.notes)
+    if bench_log.is_bench(document):
+        runs, notes = bench_log.bench_runs(document, source)
+        return FileResult(tuple(runs), notes)
+    return FileResult(known=False)

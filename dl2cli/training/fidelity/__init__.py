@@ -1,0 +1,1 @@
+"""Which scans a training loads, and when."""

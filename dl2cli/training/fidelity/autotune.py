@@ -1,0 +1,216 @@
+"""The tuner: the cheapest fidelity whose gradient points where that of full fidelity does.
+
+The idea is PCR's (Kuchnik, Amvrosiadis, Smith: "Progressive Compressed Records: Taking a Byte out
+of Deep Learning Data", PVLDB 14(11), 2021): training follows gradients, so a fidelity is good
+enough at this point of the training if its gradient is similar to that of full fidelity, as told
+by the cosine of the angle between both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dl2cli.errors import UsageError
+from dl2cli.training.models import set_training_mode
+from dl2cli.training.optimization.loss import Criterion
+from dl2cli.training.optimization.precision import Precision
+
+if TYPE_CHECKING:
+    import torch
+
+# A dynamic loss scale starts far too high and comes down by overflows, which must not decide here.
+_MAX_LOSS_SCALE = 128.0
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class AutotuneConfig:
+    """When and how the fidelity is chosen.
+
+    Attributes:
+        every_epochs: epochs between two decisions; the first is before epoch 0.
+        batches: batches whose gradients are compared.
+        threshold: the smallest cosine similarity to the gradient at full fidelity.
+        candidates: fidelities to try, besides full fidelity; None tries all.
+    """
+
+    every_epochs: int = 5
+    batches: int = 4
+    threshold: float = 0.9
+    candidates: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (
+            ("epochs between decisions", self.every_epochs),
+            ("batches", self.batches),
+        ):
+            if value < 1:
+                raise UsageError(f"The tuner needs at least 1 for its {name}, not {value}.")
+        if not -1 <= self.threshold <= 1:
+            raise UsageError(
+                f"The tuner's threshold is a cosine, between -1 and 1, not {self.threshold}."
+            )
+        if self.candidates is not None and (not self.candidates or min(self.candidates) < 1):
+            raise UsageError("The tuner's candidates are numbers of scans: one or more, each >= 1.")
+
+
+@dataclass(frozen=True)
+class TuneDecision:
+    """What the tuner chose, and why.
+
+    Attributes:
+        scans: the fidelity chosen.
+        scores: cosine similarity to the gradient at full fidelity, by fidelity, ascending; that of
+            full fidelity is 1; 0 where a gradient has no direction.
+        threshold: the smallest score that was enough.
+        note: a sentence on gradients that could not be compared; empty if all could.
+    """
+
+    scans: int
+    scores: tuple[tuple[int, float], ...]
+    threshold: float
+    note: str = ""
+
+
+def tune(
+    gradients: Callable[[int], torch.Tensor], fidelities: Sequence[int], config: AutotuneConfig
+) -> TuneDecision:
+    """Choose a fidelity: the smallest with a score of at least the threshold.
+
+    Args:
+        gradients: the flat gradient at a fidelity, of the same samples for each. It is called once
+            for each candidate, and first for full fidelity; two results are in memory at a time.
+        fidelities: all that the dataset has; the largest is full fidelity.
+        config: the threshold, and which fidelities to try.
+
+    Raises:
+        UsageError: a candidate is not among the fidelities.
+    """
+    full = max(fidelities)
+    tried = sorted(set(config.candidates or fidelities) - {full})
+    if not set(tried) <= set(fidelities):
+        wrong = ", ".join(str(k) for k in tried if k not in fidelities)
+        raise UsageError(f"The tuner cannot try {wrong} scans: the dataset has {full}.")
+    reference = gradients(full)
+    if not _has_direction(reference):
+        note = "The gradient at full fidelity is zero or not finite: nothing can be compared."
+        scores = (*((k, 0.0) for k in tried), (full, 1.0))
+        return TuneDecision(full, scores, config.threshold, note)
+    found: list[tuple[int, float]] = []
+    without = []
+    for k in tried:
+        gradient = gradients(k)
+        if _has_direction(gradient):
+            found.append((k, cosine_similarity(gradient, reference)))
+        else:
+            found.append((k, 0.0))
+            without.append(k)
+    chosen = min(
+        (k for k, score in found if score >= config.threshold and k not in without), default=full
+    )
+    return TuneDecision(chosen, (*found, (full, 1.0)), config.threshold, _note(without))
+
+
+def _note(without: Sequence[int]) -> str:
+    if not without:
+        return ""
+    names = ", ".join(map(str, without))
+    return f"The gradient at {names} scans is zero or not finite: not chosen."
+
+
+def _has_direction(gradient: torch.Tensor) -> bool:
+    return bool(gradient.isfinite().all()) and bool(gradient.any())
+
+
+def cosine_similarity(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Return the cosine of the angle between two flat tensors that are not zero, in [-1, 1].
+
+    Sums are in float64; equal tensors give exactly 1.
+    """
+    cosine = _dot(a, b) / math.sqrt(_dot(a, a) * _dot(b, b))
+    return max(-1.0, min(1.0, cosine))
+
+
+def _dot(a: torch.Tensor, b: torch.Tensor) -> float:
+    starts = range(0, len(a), _CHUNK)
+    chunks = ((a[i : i + _CHUNK].double(), b[i : i + _CHUNK].double()) for i in starts)
+    return math.fsum(float(x @ y) for x, y in chunks)
+
+
+def mean_gradient(
+    model: torch.nn.Module,
+    criterion: Criterion,
+    precision: Precision,
+    batches: Iterable[tuple[torch.Tensor, torch.Tensor]],
+) -> torch.Tensor:
+    """Return the mean gradient over all images of some batches, as training would compute it.
+
+    The model is in training mode meanwhile; its parameters, their `.grad`, buffers (statistics of
+    batch norm), mode and torch's random state are afterwards what they were, errors or not.
+
+    Args:
+        model: not wrapped for several ranks: nothing is exchanged here.
+        criterion: mixes and measures.
+        precision: gives the numbers; its loss scale is not changed.
+        batches: images (n, 3, H, W), normalised, and labels (n,), on the model's device.
+
+    Returns:
+        A flat float32 tensor on the CPU: the gradients of all trainable parameters in the order of
+        `model.parameters()`; zeros if there are no images.
+    """
+    import torch
+
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    total = torch.zeros(sum(p.numel() for p in parameters), device=parameters[0].device)
+    images_seen = 0
+    with _unchanged(model):
+        for images, labels in batches:
+            if not len(labels):
+                continue
+            mixed, targets = criterion.mix(images, labels)
+            with precision.autocast():
+                loss = criterion(model(mixed), targets)
+            total += len(labels) * _flat_gradient(loss, parameters, precision)
+            images_seen += len(labels)
+    return (total / max(images_seen, 1)).cpu()
+
+
+def _flat_gradient(
+    loss: torch.Tensor, parameters: Sequence[torch.nn.Parameter], precision: Precision
+) -> torch.Tensor:
+    """Return the gradient of a loss, without touching `.grad`; zeros where nothing depends."""
+    import torch
+
+    scale = min(precision.scale, _MAX_LOSS_SCALE)
+    gradients = torch.autograd.grad(loss * scale, parameters, allow_unused=True)
+    flat = [
+        torch.zeros(parameter.numel(), device=parameter.device)
+        if gradient is None
+        else gradient.reshape(-1).float()
+        for parameter, gradient in zip(parameters, gradients, strict=True)
+    ]
+    return torch.cat(flat) / scale
+
+
+@contextmanager
+def _unchanged(model: torch.nn.Module) -> Iterator[None]:
+    """Put the model into training mode; afterwards restore mode, buffers and random state."""
+    import torch
+
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    devices = {tensor.device for tensor in model.parameters() if tensor.is_cuda}
+    with torch.random.fork_rng(devices=list(devices)):
+        try:
+            set_training_mode(model)
+            yield
+        finally:
+            for module, training in modes:
+                module.training = training
+            with torch.no_grad():
+                for buffer, saved in buffers:
+                    buffer.copy_(saved)

@@ -1,0 +1,1 @@
+"""One optimisation step: loss, precision, optimiser, and the learning rate."""

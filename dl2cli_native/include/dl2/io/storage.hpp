@@ -1,0 +1,42 @@
+// The bytes seam: (name, offset, length) in, bytes out. A local folder stands behind it today.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dl2/io/file.hpp"
+
+namespace dl2 {
+
+// A range of a named object, read from front to back.
+class RangeReader {
+  public:
+    virtual ~RangeReader() = default;
+    // Throws Error(io), or Error(data) if the object ends before `size` more bytes.
+    virtual void read(std::uint8_t* out, std::size_t size) = 0;
+    // Reads on into several pieces of memory, one after the other; throws likewise.
+    virtual void read(const std::vector<Piece>& pieces) = 0;
+};
+
+std::uint64_t total_bytes(const std::vector<Piece>& pieces);
+
+class Storage {
+  public:
+    virtual ~Storage() = default;
+    virtual std::unique_ptr<RangeReader> open(const std::string& name, std::uint64_t offset,
+                                              std::uint64_t length) const = 0;
+};
+
+class LocalStorage : public Storage {
+  public:
+    explicit LocalStorage(std::string folder) : folder_(std::move(folder)) {}
+    std::unique_ptr<RangeReader> open(const std::string& name, std::uint64_t offset,
+                                      std::uint64_t length) const override;
+
+  private:
+    std::string folder_;
+};
+
+}  // namespace dl2

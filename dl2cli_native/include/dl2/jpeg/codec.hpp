@@ -1,0 +1,83 @@
+// The codec seam: a JPEG in, grouped fragments out; fragments in, pixels out. libjpeg-turbo stands
+// behind it, and nothing else in dl2 calls libjpeg.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dl2/io/bytes.hpp"
+#include "dl2/jpeg/scan_script.hpp"
+
+namespace dl2 {
+
+enum class KeepMetadata : std::uint8_t { none, icc, exif, all };
+
+struct TranscodeOptions {
+    ScanScript script;
+    KeepMetadata keep = KeepMetadata::none;
+    bool keep_damaged = false;
+    Limits limits;
+};
+
+// One image in progressive form, cut into the fragments of its scan groups.
+struct Transcoded {
+    std::vector<std::uint8_t> bytes;       // all fragments, without the end marker
+    std::vector<std::uint32_t> group_end;  // fragment g is [group_end[g - 1], group_end[g])
+    std::uint16_t width = 0;
+    std::uint16_t height = 0;
+    std::uint8_t orientation = 1;  // EXIF, 1..8
+    std::uint8_t frame = 0;        // of the source: the low nibble of its SOF marker
+    std::string damage;            // what libjpeg said of a damaged source that was kept
+
+    Bytes fragment(std::size_t group) const {
+        const std::uint32_t begin = group == 0 ? 0 : group_end[group - 1];
+        return Bytes(bytes).slice(begin, group_end[group]);
+    }
+};
+
+// Turns JPEGs into progressive ones without loss, on the level of DCT coefficients. Reusable, for
+// one thread at a time. The memory of one image: 2 bytes a coefficient (6 to 8 bytes a pixel at
+// 4:4:4, 3 at 4:2:0) and twice its compressed size.
+class Transcoder {
+  public:
+    explicit Transcoder(TranscodeOptions options);
+    ~Transcoder();
+    Transcoder(const Transcoder&) = delete;
+    Transcoder& operator=(const Transcoder&) = delete;
+
+    // Throws Error: data (damaged, or over a limit), unsupported (12-bit, lossless), cancelled.
+    Transcoded transcode(Bytes jpeg, const std::atomic<bool>* cancel = nullptr);
+
+  private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+// Pixels as libjpeg's default decoder gives them: 1 channel (gray), 3 (RGB) or 4 (CMYK as stored).
+struct Pixels {
+    std::uint32_t width = 0;
+    std::uint32_t height = 0;
+    std::uint32_t channels = 0;
+    std::vector<std::uint8_t> samples;  // height x width x channels
+};
+
+struct DecodeOptions {
+    bool whole_file = false;  // the end marker belongs to the input; its absence is damage
+    bool smoothing = false;   // libjpeg's block smoothing of images that lack scans
+    Limits limits;
+};
+
+// Decodes fragments 1..k of an image. Throws Error(data) with the reason for damaged ones.
+Pixels decode(const std::vector<Bytes>& fragments, const DecodeOptions& options);
+
+// Compares two JPEGs' quantised DCT coefficients and quantisation tables; empty if they are the
+// same, else what differs. Throws Error(data) if either cannot be read.
+std::string compare_coefficients(Bytes left, Bytes right, const Limits& limits);
+
+// The version of libjpeg-turbo and the API that it was built for, e.g. "2.1.5 (API 62)".
+std::string libjpeg_version();
+
+}  // namespace dl2

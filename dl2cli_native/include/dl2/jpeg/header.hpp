@@ -1,0 +1,46 @@
+// A JPEG's markers, read without libjpeg: the frame header, the EXIF orientation, and where each
+// scan begins. Source: ITU-T T.81, annex B; EXIF 2.3, section 4.6 (IFD0, tag 0x0112).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "dl2/io/bytes.hpp"
+
+namespace dl2 {
+
+struct JpegComponent {
+    std::uint8_t id = 0;
+    std::uint8_t h = 1;  // sampling factors, 1..4
+    std::uint8_t v = 1;
+};
+
+struct JpegHeader {
+    std::uint16_t width = 0;
+    std::uint16_t height = 0;
+    std::uint8_t precision = 8;  // bits a sample
+    std::uint8_t frame = 0;      // the low nibble of the SOF marker: 0 baseline, 2 progressive ...
+    std::uint8_t component_count = 0;
+    std::array<JpegComponent, 4> components{};
+    std::uint8_t orientation = 1;  // EXIF, 1..8
+    std::size_t first_scan = 0;    // offset of the first SOS marker
+
+    bool lossless() const { return frame == 3 || frame == 11; }
+    bool arithmetic() const { return frame >= 9; }
+    bool progressive() const { return frame == 2 || frame == 10; }
+};
+
+// True if the bytes begin as every JPEG does.
+bool looks_like_jpeg(Bytes bytes);
+
+// Reads up to the first scan. Throws Error(data) with the reason if the markers lie, or if what
+// they promise exceeds `limits`.
+JpegHeader read_jpeg_header(Bytes jpeg, const Limits& limits);
+
+// Offsets of the parts of a JPEG: scan i is [offset[i], offset[i + 1]), the first with the file's
+// header, each with the tables in front of it; the last offset is that of what follows the last
+// scan (the EOI marker). Throws Error(data) for more than `max_scans` scans or a missing EOI.
+std::vector<std::size_t> find_scans(Bytes jpeg, std::uint32_t max_scans);
+
+}  // namespace dl2

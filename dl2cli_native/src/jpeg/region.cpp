@@ -1,0 +1,134 @@
+#include "dl2/jpeg/region.hpp"
+
+#include <algorithm>
+
+#include "dl2/jpeg/header.hpp"
+#include "jpeg/reader.hpp"
+
+namespace dl2 {
+namespace {
+
+constexpr std::uint32_t kRowsAtOnce = 8;
+constexpr std::uint32_t kPixelBytes = 4;  // RGBX and CMYK alike
+
+// Chroma upsampling looks at the neighbours of a pixel, and takes the edge of what is decoded for
+// the edge of the image: so a little more is decoded than is asked for. Block smoothing looks much
+// further, and gets the whole image.
+constexpr std::uint32_t kMargin = 8;
+
+std::uint8_t multiply_255(unsigned a, unsigned b) {
+    const unsigned product = a * b + 128;
+    return static_cast<std::uint8_t>(((product >> 8) + product) >> 8);
+}
+
+// Inverted CMYK to RGB, in place: with c = 255 - stored, r = (255 - k) - (255 - k) x c / 255.
+void cmyk_to_rgbx(std::uint8_t* pixels, std::size_t count) {
+    for (std::uint8_t* const end = pixels + kPixelBytes * count; pixels < end;
+         pixels += kPixelBytes) {
+        const unsigned light = pixels[3];
+        for (int channel = 0; channel < 3; ++channel) {
+            const unsigned ink = 255u - pixels[channel];
+            pixels[channel] = static_cast<std::uint8_t>(light - multiply_255(ink, light));
+        }
+    }
+}
+
+}  // namespace
+
+struct RegionDecoder::State {
+    State(const Bytes* fragments, std::size_t count, const DecodeOptions& options_)
+        : options(options_),
+          header(read_jpeg_header(count > 0 ? fragments[0] : Bytes(), options.limits)),
+          reader(fragments, count, options.whole_file, options.limits) {
+        if (reader.in.image_width != header.width || reader.in.image_height != header.height) {
+            throw Error(ErrorKind::data, "the frame headers contradict each other");
+        }
+    }
+
+    bool cmyk() const { return reader.in.out_color_space == JCS_CMYK; }
+
+    // Reads all scans of a progressive image, each as far down as the region needs it.
+    void start(const Region& region) {
+        jpeg_decompress_struct& in = reader.in;
+        const bool four = in.jpeg_color_space == JCS_CMYK || in.jpeg_color_space == JCS_YCCK;
+        in.out_color_space = four ? JCS_CMYK : JCS_EXT_RGBX;
+        in.do_block_smoothing = options.smoothing ? TRUE : FALSE;
+        if (!options.smoothing) {
+            const auto mcu_height = static_cast<std::uint32_t>(DCTSIZE * in.max_v_samp_factor);
+            reader.monitor.cut_rows = (region.y1 + kMargin + mcu_height - 1) / mcu_height;
+            reader.monitor.cut_source = &reader.source;
+        }
+        auto start_decompress = [&in] { jpeg_start_decompress(&in); };
+        reader.run(start_decompress);
+    }
+
+    // Narrows the output to the region's columns; returns where the output begins.
+    std::uint32_t crop(const Region& region) {
+        JDIMENSION begin = region.x0 > kMargin ? region.x0 - kMargin : 0;
+        JDIMENSION width = std::min(region.x1 + kMargin, reader.in.output_width) - begin;
+        if (options.smoothing || width == reader.in.output_width) return 0;
+        auto narrow = [&] { jpeg_crop_scanline(&reader.in, &begin, &width); };
+        reader.run(narrow);
+        return begin;
+    }
+
+    void skip(std::uint32_t rows) {
+        auto skip_rows = [&] { jpeg_skip_scanlines(&reader.in, rows); };
+        if (rows > 0) reader.run(skip_rows);
+    }
+
+    void read(std::uint8_t* out, std::size_t stride, std::uint32_t count) {
+        auto read_rows = [&] {
+            for (std::uint32_t row = 0; row < count;) {
+                JSAMPROW line = out + stride * row;
+                row += jpeg_read_scanlines(&reader.in, &line, 1);
+            }
+        };
+        reader.run(read_rows);
+    }
+
+    DecodeOptions options;
+    JpegHeader header;
+    Reader reader;
+};
+
+RegionDecoder::RegionDecoder(const Bytes* fragments, std::size_t count,
+                             const DecodeOptions& options)
+    : state_(std::make_unique<State>(fragments, count, options)) {}
+
+RegionDecoder::~RegionDecoder() = default;
+
+std::uint32_t RegionDecoder::width() const {
+    return state_->header.width;
+}
+
+std::uint32_t RegionDecoder::height() const {
+    return state_->header.height;
+}
+
+void RegionDecoder::decode(const Region& region, RowSink& sink, std::vector<std::uint8_t>& buffer) {
+    if (region.x0 >= region.x1 || region.y0 >= region.y1 || region.x1 > width() ||
+        region.y1 > height()) {
+        throw Error(ErrorKind::argument, "a region outside of the image");
+    }
+    state_->start(region);
+    const std::uint32_t begin = state_->crop(region);
+    const std::size_t stride = std::size_t{kPixelBytes} * state_->reader.in.output_width;
+    buffer.resize(stride * kRowsAtOnce);
+    state_->skip(region.y0);
+    for (std::uint32_t y = region.y0; y < region.y1;) {
+        const std::uint32_t count = std::min(kRowsAtOnce, region.y1 - y);
+        state_->read(buffer.data(), stride, count);
+        std::uint8_t* first = buffer.data() + std::size_t{kPixelBytes} * (region.x0 - begin);
+        if (state_->cmyk()) {
+            for (std::uint32_t row = 0; row < count; ++row) {
+                cmyk_to_rgbx(first + stride * row, region.x1 - region.x0);
+            }
+        }
+        sink.rows(first, stride, count);
+        y += count;
+    }
+    state_->reader.check_damage();
+}
+
+}  // namespace dl2

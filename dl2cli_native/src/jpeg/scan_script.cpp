@@ -1,0 +1,60 @@
+#include "dl2/jpeg/scan_script.hpp"
+
+#include <algorithm>
+
+namespace dl2 {
+namespace {
+
+constexpr std::uint32_t kMaxBlocksInMcu = 10;
+
+std::vector<std::uint8_t> roles(ColorModel model) {
+    switch (model) {
+        case ColorModel::gray:
+            return {0};
+        case ColorModel::ycbcr:
+            return {0, 1, 2};
+        case ColorModel::rgb:
+            return {0, 0, 0};
+        case ColorModel::cmyk:
+            return {0, 0, 0, 0};
+        case ColorModel::ycck:
+            return {0, 1, 2, 0};
+    }
+    return {};
+}
+
+}  // namespace
+
+std::vector<ImageScan> plan_scans(const ScanScript& script, ColorModel model,
+                                  const std::array<std::uint8_t, 4>& h,
+                                  const std::array<std::uint8_t, 4>& v) {
+    const std::vector<std::uint8_t> role = roles(model);
+    std::vector<ImageScan> plan;
+    for (std::uint32_t group = 0; group < script.size(); ++group) {
+        const Scan& wanted = script[group];
+        ImageScan image_scan{wanted, group};
+        std::vector<std::uint8_t>& own = image_scan.scan.components;
+        own.clear();
+        std::uint32_t blocks = 0;
+        for (std::uint8_t i = 0; i < role.size(); ++i) {
+            const auto& listed = wanted.components;
+            if (std::find(listed.begin(), listed.end(), role[i]) == listed.end()) continue;
+            own.push_back(i);
+            blocks += std::uint32_t{h[i]} * v[i];
+        }
+        if (own.empty()) continue;
+        const bool interleaved = wanted.ss == 0 && (own.size() == 1 || blocks <= kMaxBlocksInMcu);
+        if (interleaved) {
+            plan.push_back(image_scan);
+            continue;
+        }
+        // AC scans have one component each (T.81, G.1.1.1.1).
+        for (const std::uint8_t component : std::vector<std::uint8_t>(own)) {
+            own.assign(1, component);
+            plan.push_back(image_scan);
+        }
+    }
+    return plan;
+}
+
+}  // namespace dl2

@@ -1,0 +1,99 @@
+#include "loader/sample_decoder.hpp"
+
+#include <algorithm>
+
+#include "dl2/error.hpp"
+
+namespace dl2 {
+namespace {
+
+struct ResizeRows : RowSink {
+    explicit ResizeRows(Resizer& resizer_) : resizer(resizer_) {}
+    void rows(const std::uint8_t* rgbx, std::size_t stride, std::uint32_t count) override {
+        resizer.push(rgbx, stride, count);
+    }
+    Resizer& resizer;
+};
+
+}  // namespace
+
+SampleDecoder::SampleDecoder(const LoaderOptions& options)
+    : options_(options), row_(std::size_t{4} * options.transform.size) {
+    if (!options.output.normalized) return;
+    for (int channel = 0; channel < 3; ++channel) {
+        for (int value = 0; value < 256; ++value) {
+            const float scaled = static_cast<float>(value) / 255.0f;
+            normalized_[channel].push_back((scaled - options.output.mean[channel]) /
+                                           options.output.std[channel]);
+        }
+    }
+}
+
+std::size_t SampleDecoder::decode(const RecordPrefix& prefix, std::uint32_t slot,
+                                  std::uint64_t sample, std::uint8_t* out, std::string& damage) {
+    const std::size_t images = prefix.metadata.labels.size();
+    if (slot >= images) {
+        throw Error(ErrorKind::data,
+                    "the record holds " + std::to_string(images) + " images, the index says more");
+    }
+    fragments_.clear();
+    for (std::size_t group = 0; group < prefix.groups; ++group) {
+        fragments_.push_back(prefix.fragments[group * images + slot]);
+    }
+    const bool degrade = options_.on_damage == DamagePolicy::degrade;
+    for (std::size_t groups = prefix.groups;; --groups) {
+        try {
+            decode_groups(groups, sample, out);
+            return groups;
+        } catch (const Error& error) {
+            if (!degrade || groups == 1 || error.kind() != ErrorKind::data) throw;
+            damage = "scan group " + std::to_string(groups) + ": " + error.what();
+        }
+    }
+}
+
+void SampleDecoder::decode_groups(std::size_t groups, std::uint64_t sample, std::uint8_t* out) {
+    RegionDecoder decoder(fragments_.data(), groups, {false, options_.smoothing, options_.limits});
+    const Placement placement =
+        place(options_.transform, SampleRandom(options_.seed, options_.epoch, sample),
+              decoder.width(), decoder.height());
+    resizer_.start(placement, options_.transform.size);
+    const Region region{placement.x + resizer_.columns().begin, placement.y + resizer_.rows().begin,
+                        placement.x + resizer_.columns().end, placement.y + resizer_.rows().end};
+    ResizeRows sink(resizer_);
+    decoder.decode(region, sink, rows_);
+    write(out);
+}
+
+void SampleDecoder::write(std::uint8_t* out) {
+    if (options_.output.normalized) {
+        write_as<float>(normalized_, reinterpret_cast<float*>(out));
+    } else {
+        write_as<std::uint8_t>(nullptr, out);
+    }
+}
+
+template <class Value>
+void SampleDecoder::write_as(const std::vector<Value>* tables, Value* out) {
+    const std::size_t size = options_.transform.size;
+    const bool planes = options_.output.layout == Layout::nchw;
+    const std::size_t channel_step = planes ? size * size : 1;
+    const std::size_t column_step = planes ? 1 : 3;
+    for (std::size_t y = 0; y < size; ++y) {
+        resizer_.row(static_cast<std::uint32_t>(y), row_.data());
+        for (std::size_t channel = 0; channel < 3; ++channel) {
+            Value* target = out + channel * channel_step + y * size * column_step;
+            const std::uint8_t* source = row_.data() + channel;
+            if constexpr (sizeof(Value) == 1) {
+                for (std::size_t x = 0; x < size; ++x) target[x * column_step] = source[4 * x];
+            } else {
+                const Value* table = tables[channel].data();
+                for (std::size_t x = 0; x < size; ++x) {
+                    target[x * column_step] = table[source[4 * x]];
+                }
+            }
+        }
+    }
+}
+
+}  // namespace dl2

@@ -1,0 +1,38 @@
+// One image of a record, from fragments to its place in a batch.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "dl2/jpeg/region.hpp"
+#include "dl2/loader/batch_loader.hpp"
+#include "dl2/loader/resize.hpp"
+
+namespace dl2 {
+
+// The working memory of one decoding thread.
+class SampleDecoder {
+  public:
+    explicit SampleDecoder(const LoaderOptions& options);
+
+    // Decodes image `slot` at the prefix's fidelity into `out`. Returns the number of groups used;
+    // with DamagePolicy::degrade that may be fewer than there are, and `damage` says why. Throws
+    // Error(data).
+    std::size_t decode(const RecordPrefix& prefix, std::uint32_t slot, std::uint64_t sample,
+                       std::uint8_t* out, std::string& damage);
+
+  private:
+    void decode_groups(std::size_t groups, std::uint64_t sample, std::uint8_t* out);
+    void write(std::uint8_t* out);
+    template <class Value>
+    void write_as(const std::vector<Value>* tables, Value* out);
+
+    const LoaderOptions& options_;
+    Resizer resizer_;
+    std::vector<Bytes> fragments_;
+    std::vector<std::uint8_t> rows_;
+    std::vector<std::uint8_t> row_;
+    std::vector<float> normalized_[3];  // the value of each byte, a table a channel
+};
+
+}  // namespace dl2

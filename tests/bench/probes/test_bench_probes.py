@@ -1,0 +1,201 @@
+"""Real runs of loaders and steps; nothing here depends on how fast the machine is."""
+
+from pathlib import Path
+
+import pytest
+from bench_photos import make_dataset, make_folder
+
+from dl2cli import pcr
+from dl2cli.bench.config import BenchConfig, ComputeConfig
+from dl2cli.bench.model.calibrate import epoch_shape
+from dl2cli.bench.probes.alternatives import measure_alternatives
+from dl2cli.bench.probes.compare import compare, parse_reading
+from dl2cli.bench.probes.compute import ComputeProbe, EmulatedStep, ModelStep, make_step
+from dl2cli.bench.probes.loader import LoaderProbe
+from dl2cli.bench.probes.loader_variant import (
+    Reading,
+    bytes_per_image,
+    data_files,
+    dataset_name,
+    find_data,
+    make_plan,
+)
+from dl2cli.errors import DataError, UsageError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_folder(tmp_path_factory.mktemp("bench") / "photos", 40, 96, 64)
+
+
+@pytest.fixture(scope="module")
+def dataset(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_dataset(folder, tmp_path_factory.mktemp("bench") / "pcr", 8)
+
+
+def config(data: Path, **options: object) -> BenchConfig:
+    given = {"batch_size": 8, "image_size": 32, "run_s": 30.0, "repeat": 1, **options}
+    return BenchConfig(data, **given)  # type: ignore[arg-type]
+
+
+def probe(
+    data: Path, scans: int | None, throttle: str | None = None, **options: object
+) -> LoaderProbe:
+    loader = "pytorch" if scans is None else "pcr"
+    reading = Reading(loader, data, scans, 2, throttle)
+    return LoaderProbe(config(data, **options), reading, data_files(data))
+
+
+@pytest.mark.parametrize("scans", [1, 10])
+def test_bytes_and_images_are_exact(dataset: Path, scans: int) -> None:
+    measured = probe(dataset, scans)
+    measured.warm_up()
+    measured.measure("warm")
+    result = measured.result("warm")
+    opened = pcr.open(dataset)
+    assert result.images == opened.image_count == 40
+    assert result.whole_epoch
+    assert result.bytes_per_image == opened.prefix_bytes(scans) / 40
+    assert result.rate_img_s.median > 0
+    assert result.fetch_s is not None and result.decode_s is not None
+    assert result.fetch_s > 0 and result.decode_s > 0
+    assert list(result.wait_s) == sorted(result.wait_s)
+
+
+def test_cold_runs_say_where_the_bytes_came_from(dataset: Path) -> None:
+    measured = probe(dataset, 10)
+    measured.warm_up()
+    measured.measure("cold")
+    measured.measure("warm")
+    assert measured.result("cold").served in ("storage", "page cache", "memory", "unknown")
+    assert measured.result("warm").served in ("page cache", "memory", "unknown")
+    assert measured.result("cold").images == measured.result("warm").images
+
+
+@pytest.mark.parametrize("scans", [None, 10])
+def test_a_throttle_really_limits(folder: Path, dataset: Path, scans: int | None) -> None:
+    data = folder if scans is None else dataset
+    measured = probe(data, scans, throttle="200kB/s")
+    measured.warm_up()
+    times = measured.measure("throttled")
+    # The first 20 ms of bandwidth may be given in advance.
+    assert times.bytes_read / times.wall_s <= 200e3 * 1.1
+    assert measured.result("throttled").condition == "throttled"
+
+
+def test_a_run_ends_after_its_batches(dataset: Path) -> None:
+    measured = probe(dataset, 10, run_s=0.05, batch_size=1)
+    assert 2 <= measured.warm_up().batches <= 40
+
+
+def test_an_emulated_accelerator_is_never_faster_than_it_should_be(dataset: Path) -> None:
+    compute = ComputeProbe(config(dataset), EmulatedStep(400.0))
+    compute.warm_up()
+    compute.measure()
+    result = compute.result()
+    assert result.emulated and result.arch is None and not result.shares_cores
+    assert result.rate_img_s.high <= 400 * 1.01
+    assert result.images == 40
+
+
+def test_a_model_is_trained_for_real(dataset: Path) -> None:
+    options = config(dataset, compute=ComputeConfig(device="cpu"), run_s=0.2, image_size=64)
+    step = make_step(options, 2)
+    assert isinstance(step, ModelStep)
+    model = step._step.model
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    compute = ComputeProbe(options, step)
+    compute.measure()
+    result = compute.result()
+    assert (result.arch, result.device, result.shares_cores) == ("small_cnn", "cpu", True)
+    assert result.rate_img_s.median > 0
+    changed = [bool((a != b).any()) for a, b in zip(before, model.parameters(), strict=True)]
+    assert any(changed)
+
+
+def test_devices_and_rates_that_cannot_be(dataset: Path) -> None:
+    with pytest.raises(UsageError):
+        ModelStep(config(dataset, compute=ComputeConfig(device="abacus")), 2)
+    with pytest.raises(UsageError):
+        ComputeConfig(rate_img_s=0.0)
+    with pytest.raises(UsageError):
+        BenchConfig(dataset, repeat=0)
+
+
+def test_the_plan(dataset: Path, folder: Path) -> None:
+    plan = make_plan(config(dataset, workers=(1, 2)))
+    assert [r.scans for r in plan.trained] == [1, 2, 5, 10]
+    assert plan.subject == plan.trained[-1]
+    assert [(r.scans, r.workers) for r in plan.readings][-1] == (10, 1)
+    assert make_plan(config(folder, loaders=("pytorch",))).subject.scans is None
+    for wrong in ({"scans": (11,)}, {"loaders": ("pytorch",)}, {"loaders": ("nonsense",)}):
+        with pytest.raises(UsageError):
+            make_plan(config(dataset, **wrong))
+
+
+def test_splits_and_names(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "train").symlink_to(folder)
+    (tmp_path / "photos" / "val").symlink_to(folder)
+    train = find_data(tmp_path / "photos")
+    assert train == tmp_path / "photos" / "train"
+    assert dataset_name(train) == "photos"
+    assert dataset_name(folder) == folder.name
+
+
+def test_the_shape_is_the_loaders_own_order(dataset: Path, folder: Path) -> None:
+    reading = Reading("pcr", dataset, 10, 2)
+    loader = reading.create(config(dataset), normalized=False)
+    shape = epoch_shape(loader, config(dataset), reading)
+    opened = pcr.open(dataset)
+    assert len(shape.visit) == 40
+    assert sum(shape.visit_bytes[3]) == opened.prefix_bytes(3)
+    assert shape.max_visits == 4
+    assert bytes_per_image(reading)[10] == opened.prefix_bytes(10) / 40
+    plain = Reading("pytorch", folder, None, 2)
+    sizes = [file.stat().st_size for file in data_files(folder)]
+    assert bytes_per_image(plain)[None] == pytest.approx(sum(sizes) / 40)
+
+
+def test_a_batch_larger_than_the_dataset_is_refused(dataset: Path) -> None:
+    with pytest.raises((DataError, UsageError)):
+        probe(dataset, 10, batch_size=64).warm_up()
+
+
+def test_other_forms_of_the_same_images(dataset: Path, folder: Path) -> None:
+    options = config(dataset, sample_images=12, run_s=0.5)
+    (spectral,) = measure_alternatives(options, Reading("pcr", dataset, 10, 1))
+    assert (spectral.script, spectral.scans, spectral.groups) == ("spectral", 6, 6)
+    assert spectral.images == 12
+    assert 0.7 < spectral.relative_bytes < 1.3
+    options = config(folder, sample_images=12, run_s=0.5)
+    found = measure_alternatives(options, Reading("pytorch", folder, None, 1))
+    assert [(a.script, a.scans) for a in found] == [
+        ("default", 1), ("default", 2), ("default", 5), ("default", 10), ("spectral", 6),
+    ]  # fmt: skip
+    sizes = [a.relative_bytes for a in found[:4]]
+    assert sizes == sorted(sizes)
+
+
+def test_comparing_in_turn(dataset: Path, folder: Path) -> None:
+    rounds: list[tuple[int, int]] = []
+    found = compare(
+        config(dataset, repeat=2, workers=(1,)),
+        ("pcr:1", str(folder)),
+        with_step=False,
+        on_round=lambda done, total: rounds.append((done, total)),
+    )
+    assert rounds == [(1, 2), (2, 2)]
+    a, b = found.a.rate_img_s.runs, found.b.rate_img_s.runs
+    assert found.ratio.runs == tuple(x / y for x, y in zip(a, b, strict=True))
+    assert (found.a.reading.scans, found.b.reading.loader) == (1, "pytorch")
+    assert found.complete
+
+
+def test_what_can_be_compared(dataset: Path, folder: Path) -> None:
+    here = config(dataset)
+    assert parse_reading(here, "pcr").scans == 10
+    assert parse_reading(here, f"{dataset}:3").scans == 3
+    for wrong in ("nothing", "pytorch", "pcr:x", f"{folder}:3"):
+        with pytest.raises(UsageError):
+            parse_reading(here, wrong)
