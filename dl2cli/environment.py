@@ -16,10 +16,12 @@ import sys
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 import dl2cli
+from dl2cli.cores import usable_cores
 
 PACKAGES = (
     *("numpy", "Pillow", "psutil", "rich", "typer", "wand", "matplotlib", "imagecodecs"),
@@ -31,6 +33,13 @@ CPU_FEATURES = (
     *("sse4_2", "pclmulqdq", "bmi2", "f16c", "fma", "avx", "avx2"),
     *("avx512f", "avx512bw", "avx512vl", "amx_tile", "asimd", "crc32", "sve"),
 )
+# The packages whose versions decide what a training computes, by the names that its log has.
+COMPUTING = {
+    "torch": ("torch",),
+    "torchvision": ("torchvision",),
+    "dali": ("nvidia-dali-cuda110", "nvidia-dali-cuda120", "nvidia-dali-cuda130"),
+    "numpy": ("numpy",),
+}
 VARIABLES = re.compile(
     r"DL2_.*|JSIMD_.*|OMP_NUM_THREADS|MKL_NUM_THREADS|MAGICK_.*|CUDA_VISIBLE_DEVICES|MALLOC_.*"
 )
@@ -119,6 +128,38 @@ def environment() -> Environment:
     )
 
 
+def host(device: str) -> dict[str, Any]:
+    """Return what a training runs on, for its log: name, processor, memory and GPU.
+
+    Args:
+        device: "cpu" or "cuda:N"; for the latter, torch is asked for the GPU's name.
+    """
+    cpu = _cpu()
+    found: dict[str, Any] = {
+        "name": platform.node(),
+        "cpu": cpu.model,
+        "cores_usable": cpu.cores_usable,
+        "memory_bytes": psutil.virtual_memory().total,
+        "kernel": platform.release(),
+    }
+    if device.startswith("cuda"):
+        import torch
+
+        found["gpu"] = torch.cuda.get_device_name(device)
+        found["cuda"] = torch.version.cuda
+    return found
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of dl2, Python and `COMPUTING`, without importing any of it."""
+    installed = {
+        name: next(filter(None, map(_version, packages)), None)
+        for name, packages in COMPUTING.items()
+    }
+    own = {"dl2": dl2cli.__version__, "python": platform.python_version()}
+    return own | {name: version for name, version in installed.items() if version is not None}
+
+
 def _system() -> str:
     try:
         return platform.freedesktop_os_release()["PRETTY_NAME"]
@@ -136,7 +177,7 @@ def _cpu() -> Cpu:
     return Cpu(
         model=fields.get("model name") or platform.processor() or platform.machine(),
         cores=os.cpu_count() or 1,
-        cores_usable=len(os.sched_getaffinity(0)),
+        cores_usable=usable_cores(),
         features=tuple(name for name in CPU_FEATURES if name in flags),
     )
 

@@ -22,13 +22,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from dl2cli.bench.config import BenchConfig, ComputeConfig, usable_cores
+from dl2cli.bench.config import BenchConfig, ComputeConfig
 from dl2cli.bench.model.calibrate import make_model
 from dl2cli.bench.model.rates import Model
 from dl2cli.bench.model.scenario import Scenario, throttled
 from dl2cli.bench.probes.compute import ComputeProbe, make_step
 from dl2cli.bench.probes.loader import LoaderProbe
 from dl2cli.bench.probes.loader_variant import Reading, data_files
+from dl2cli.cores import usable_cores
 from dl2cli.loaders.throttle import Throttle
 
 AIM_ERROR = 0.10

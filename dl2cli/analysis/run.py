@@ -17,6 +17,7 @@ from dl2cli.analysis.sources import Source, open_source
 from dl2cli.analysis.store import PART_SUFFIX, PartFile, check_result_path, write_result
 from dl2cli.analysis.summary import Summary, Tally
 from dl2cli.analysis.worker import CRASHED, Task, WorkerConfig, analyse, crashed, start
+from dl2cli.cores import usable_cores
 from dl2cli.errors import Interrupted, UsageError
 
 _FORMAT = 1  # of the part file: count up when the rows' meaning changes
@@ -41,7 +42,7 @@ class AnalysisConfig:
     comparisons: tuple[Comparison, ...] = ()
     target_ms_ssim: float = 0.95
     seed: int = 0
-    workers: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    workers: int = field(default_factory=usable_cores)
     fresh: bool = False  # do not resume
 
     def __post_init__(self) -> None:

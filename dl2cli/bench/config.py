@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -87,8 +86,3 @@ class BenchConfig:
         for workers in self.workers:
             if not 1 <= workers <= 1024:
                 raise UsageError(f"There are 1 to 1024 workers, not {workers}.")
-
-
-def usable_cores() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0))

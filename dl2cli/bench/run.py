@@ -18,7 +18,6 @@ from dl2cli.bench.config import (
     SLOW_BATCH_SIZE,
     BenchConfig,
     ComputeConfig,
-    usable_cores,
 )
 from dl2cli.bench.diagnosis import derived as evidence
 from dl2cli.bench.diagnosis.summary import make_result
@@ -45,6 +44,7 @@ from dl2cli.bench.storage.report import (
     StorageProgress,
     StorageReport,
 )
+from dl2cli.cores import usable_cores
 from dl2cli.errors import Dl2Error
 from dl2cli.loaders.base import require_torch
 

@@ -13,8 +13,9 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from dl2cli.cli.analyze_screen import render
-from dl2cli.cli.options import JsonOption, help_text, usable_cores
+from dl2cli.cli.options import JsonOption, help_text
 from dl2cli.cli.output import Output, printable
+from dl2cli.cores import usable_cores
 from dl2cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:

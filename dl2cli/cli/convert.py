@@ -14,8 +14,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from dl2cli.cli.options import JsonOption, WorkersOption, help_text, size, usable_cores
+from dl2cli.cli.options import JsonOption, WorkersOption, help_text, size
 from dl2cli.cli.output import Output, printable
+from dl2cli.cores import usable_cores
 
 if TYPE_CHECKING:
     from dl2cli.pcr.config import (

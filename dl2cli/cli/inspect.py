@@ -16,9 +16,9 @@ from dl2cli.cli.options import (
     help_text,
     image_progress,
     size,
-    usable_cores,
 )
 from dl2cli.cli.output import Output, printable
+from dl2cli.cores import usable_cores
 from dl2cli.errors import ExitCode
 
 if TYPE_CHECKING:

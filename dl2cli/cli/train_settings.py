@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from dl2cli.cli.options import usable_cores
 from dl2cli.cli.train_options import TrainOptions
+from dl2cli.cores import usable_cores
 from dl2cli.errors import UsageError
 
 if TYPE_CHECKING:

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from dl2cli.cores import usable_cores
 from dl2cli.errors import StorageError, UsageError
 
 VERSION = 1  # of the pictures: count up when a change in this file changes them
@@ -130,7 +131,7 @@ def ensure_sample_set(
             prefix=TEMPORARY_PREFIX, dir=cache, ignore_cleanup_errors=True
         ) as name:
             folder = Path(name) / "set"  # so that the cleanup of the parent never meets the set
-            _make(config, folder, workers or len(os.sched_getaffinity(0)), on_image)
+            _make(config, folder, workers or usable_cores(), on_image)
             _move(folder, target)
     except OSError as error:
         raise StorageError(

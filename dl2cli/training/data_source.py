@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from dl2cli import pcr
+from dl2cli.cores import usable_cores
 from dl2cli.dataset.discovery import SPLIT_NAMES, class_names, discover, find_splits
 from dl2cli.dataset.sample import TEMPORARY_PREFIX, cache_dir, ensure_sample_set
 from dl2cli.errors import StorageError, UsageError
@@ -157,7 +158,7 @@ def ensure_sample_pcr(sample: Path, on_image: Callable[[int, int], None]) -> Pat
             source=sample,
             out=out,
             images_per_record=SAMPLE_RECORD_IMAGES,
-            workers=len(os.sched_getaffinity(0)),
+            workers=usable_cores(),
         )
         for split in split_configs(config):
             convert(split, lambda state: on_image(state.done, state.images))

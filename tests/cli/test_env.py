@@ -13,6 +13,7 @@ import pytest
 
 import dl2cli
 from dl2cli import environment as env
+from dl2cli.cores import usable_cores
 from dl2cli_native import _core
 
 SMI_HEADER = "| NVIDIA-SMI 550.54.15   Driver Version: 550.54.15   CUDA Version: 12.4  |"
@@ -42,7 +43,7 @@ def test_json_says_what_is_here() -> None:
     assert result["schema_version"] == 1
     assert result["dl2"] == dl2cli.__version__
     assert result["python"].startswith(platform.python_version())
-    assert result["cpu"]["cores_usable"] == len(os.sched_getaffinity(0))
+    assert result["cpu"]["cores_usable"] == usable_cores()
     flags = Path("/proc/cpuinfo").read_text().split()
     assert set(result["cpu"]["features"]) <= set(flags)
     assert ("avx2" in flags) == ("avx2" in result["cpu"]["features"])

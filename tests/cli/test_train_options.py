@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ from typer.testing import CliRunner
 from dl2cli.cli import train_folder
 from dl2cli.cli import train_settings as settings
 from dl2cli.cli.main import app
+from dl2cli.cores import usable_cores
 from dl2cli.errors import UsageError
 
 pytestmark = pytest.mark.usefixtures("work", "one_thread")
@@ -142,7 +142,7 @@ def test_defaults_are_those_of_the_lineage(sample_set: Path) -> None:
     assert (config.data.batch_size, config.epochs, config.print_freq) == (256, 90, 100)
     assert (config.lr.lr, config.lr.policy, config.lr.end_lr) == (0.1, "step", 0)
     assert (config.optimizer.momentum, config.optimizer.weight_decay) == (0.9, 1e-4)
-    assert config.data.workers == len(os.sched_getaffinity(0))
+    assert config.data.workers == usable_cores()
     assert config.data.output.mean == pytest.approx((0.481, 0.457, 0.408))
     assert config.data.output.std == pytest.approx((0.233, 0.229, 0.230))
     assert config.parameters["cache_size"] == config.data.cache_bytes == 1073742000
@@ -269,7 +269,7 @@ def test_ranks_agree_on_a_name_and_share_the_cores(
         names.append(config.folder)
         time.sleep(1.1)  # the clock is no name that both know
     assert names[0] == names[1]
-    assert config.data.workers == max(len(os.sched_getaffinity(0)) // 2, 1)
+    assert config.data.workers == max(usable_cores() // 2, 1)
     assert config.parameters["distributed"]
     monkeypatch.setenv("WORLD_SIZE", "4")
     with pytest.raises(UsageError, match="On several machines, --name"):

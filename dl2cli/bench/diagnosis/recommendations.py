@@ -11,13 +11,13 @@ from typing import Final
 import numpy as np
 
 from dl2cli import pcr
-from dl2cli.bench.config import usable_cores
 from dl2cli.bench.model.pipeline import long_run_rate, rate
 from dl2cli.bench.model.rates import Cost, Model
 from dl2cli.bench.model.scenario import Scenario
 from dl2cli.bench.probes.alternatives import Alternative
 from dl2cli.bench.probes.loader import LoadResult
 from dl2cli.bench.probes.loader_variant import PCR_LOADERS, Reading
+from dl2cli.cores import usable_cores
 
 WORTH: Final = 1.05  # a smaller gain is within what measurements here vary by
 SMALL_RECORD: Final = 128  # images

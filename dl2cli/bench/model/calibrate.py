@@ -8,12 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from dl2cli import pcr
-from dl2cli.bench.config import BenchConfig, usable_cores
+from dl2cli.bench.config import BenchConfig
 from dl2cli.bench.model.pipeline import MAX_IMAGES, EpochShape
 from dl2cli.bench.model.rates import Cost, Model
 from dl2cli.bench.probes.compute import ComputeResult
 from dl2cli.bench.probes.loader import EPOCH, LoadResult
 from dl2cli.bench.probes.loader_variant import PCR_LOADERS, Reading, bytes_per_image
+from dl2cli.cores import usable_cores
 from dl2cli.loaders import Loader
 
 _IDLE = 0.5  # of its time: such an accelerator does not hold decoding up

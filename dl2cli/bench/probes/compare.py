@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from dl2cli import pcr
-from dl2cli.bench.config import BenchConfig, usable_cores
+from dl2cli.bench.config import BenchConfig
 from dl2cli.bench.probes.compute import make_step
 from dl2cli.bench.probes.loader import Condition, LoaderProbe, LoadResult
 from dl2cli.bench.probes.loader_variant import (
@@ -25,6 +25,7 @@ from dl2cli.bench.probes.loader_variant import (
 )
 from dl2cli.bench.run import usual_batch
 from dl2cli.bench.statistics import Spread
+from dl2cli.cores import usable_cores
 from dl2cli.errors import UsageError
 from dl2cli.loaders.base import require_torch
 from dl2cli.loaders.factory import LOADERS, is_pcr_dataset

@@ -8,7 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from dl2cli import pcr
-from dl2cli.bench.config import BenchConfig, usable_cores
+from dl2cli.bench.config import BenchConfig
+from dl2cli.cores import usable_cores
 from dl2cli.dataset.discovery import discover, find_splits
 from dl2cli.errors import UsageError
 from dl2cli.loaders import Loader, LoaderConfig, OutputConfig, TransformConfig, create_loader

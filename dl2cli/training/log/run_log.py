@@ -31,7 +31,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dl2cli.training.host import host, versions
+from dl2cli.environment import host, versions
 from dl2cli.training.log.events import (
     EpochReport,
     Notice,
