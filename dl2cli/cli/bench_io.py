@@ -189,7 +189,7 @@ def bench_io(
 
 def _check_datasets(names: tuple[str, str]) -> None:
     """Refuse a loader where no dataset is named. Raises UsageError."""
-    from dl2cli.loaders.factory import LOADERS
+    from dl2cli.loaders.registry import LOADERS
 
     for name in (text.partition(":")[0] for text in names):
         if name in LOADERS:

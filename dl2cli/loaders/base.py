@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
 
 from dl2cli.errors import MissingDependency, UsageError
 from dl2cli.loaders.order import Order
@@ -151,6 +151,22 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+@runtime_checkable
+class ScanSelecting(Protocol):
+    """A loader that can change the fidelity k at which it reads: one of PCR datasets."""
+
+    @property
+    def scans(self) -> int:
+        """The fidelity k at which batches are loaded."""
+
+    @property
+    def groups(self) -> int:
+        """G, the number of scan groups: k runs from 1 to G."""
+
+    def set_scans(self, scans: int | None) -> None:
+        """Change the fidelity; None is full fidelity. Raises UsageError if there is no such k."""
 
 
 @dataclass(frozen=True)

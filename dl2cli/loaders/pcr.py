@@ -74,6 +74,11 @@ class PcrLoader(Loader):
         """The fidelity k at which batches are loaded."""
         return self._scans
 
+    @property
+    def groups(self) -> int:
+        """G, the number of scan groups of the dataset."""
+        return self.dataset.groups
+
     def set_scans(self, scans: int | None) -> None:
         """Change the fidelity, from the very next batch on; None is full fidelity.
 

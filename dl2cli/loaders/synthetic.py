@@ -9,10 +9,10 @@ import numpy as np
 
 from dl2cli import pcr
 from dl2cli.dataset.discovery import discover
+from dl2cli.dataset.location import is_pcr_dataset
 from dl2cli.loaders import transform
 from dl2cli.loaders.base import Batch, Loader, LoaderConfig, require_torch
 from dl2cli.loaders.order import Order
-from dl2cli.pcr import index
 
 DEFAULT_CLASSES: Final = 1000
 
@@ -69,9 +69,8 @@ class SyntheticLoader(Loader):
 def _count(config: LoaderConfig) -> tuple[int, tuple[str, ...]]:
     if config.synthetic_images is not None:
         return config.synthetic_images, tuple(str(label) for label in range(DEFAULT_CLASSES))
-    data = config.data
-    if (data / index.INDEX).is_file():
-        dataset = pcr.open(data)
+    if is_pcr_dataset(config.data):
+        dataset = pcr.open(config.data)
         return dataset.image_count, dataset.classes
-    folder = discover(data)
+    folder = discover(config.data)
     return len(folder.files), folder.classes

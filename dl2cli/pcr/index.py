@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from dl2cli.dataset.location import PCR_INDEX
 from dl2cli.errors import DataError, StorageError
 from dl2cli.pcr import published
 
-INDEX: Final = "PCR.db"
+INDEX: Final = PCR_INDEX
 SOURCES: Final = "PCR_sources.db"
 JOURNAL: Final = "PCR.db-journal"  # SQLite's, while a transaction is under way
 FORMAT_VERSION: Final = 1

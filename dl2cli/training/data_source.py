@@ -21,10 +21,10 @@ from typing import Final
 from dl2cli import pcr
 from dl2cli.cores import usable_cores
 from dl2cli.dataset.discovery import SPLIT_NAMES, class_names, discover, find_splits
+from dl2cli.dataset.location import is_pcr_dataset
 from dl2cli.dataset.sample import TEMPORARY_PREFIX, cache_dir, ensure_sample_set
 from dl2cli.errors import StorageError, UsageError
 from dl2cli.loaders import LOADERS
-from dl2cli.loaders.factory import is_pcr_dataset
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert, split_configs
 

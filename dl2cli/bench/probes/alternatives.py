@@ -17,7 +17,7 @@ from dl2cli import pcr
 from dl2cli.bench.config import BenchConfig
 from dl2cli.bench.probes.loader import LoaderProbe
 from dl2cli.bench.probes.loader_variant import Reading, bytes_per_image, data_files
-from dl2cli.loaders.factory import is_pcr_dataset
+from dl2cli.dataset.location import is_pcr_dataset
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert
 from dl2cli.pcr.scan_script import DEFAULT, SPECTRAL, ScanScript

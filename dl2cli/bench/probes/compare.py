@@ -26,9 +26,10 @@ from dl2cli.bench.probes.loader_variant import (
 from dl2cli.bench.run import usual_batch
 from dl2cli.bench.statistics import Spread
 from dl2cli.cores import usable_cores
+from dl2cli.dataset.location import is_pcr_dataset
 from dl2cli.errors import UsageError
+from dl2cli.loaders import LOADERS
 from dl2cli.loaders.base import require_torch
-from dl2cli.loaders.factory import LOADERS, is_pcr_dataset
 
 KIND: Final = "dl2-bench-io-comparison"
 

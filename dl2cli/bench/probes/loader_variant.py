@@ -11,9 +11,16 @@ from dl2cli import pcr
 from dl2cli.bench.config import BenchConfig
 from dl2cli.cores import usable_cores
 from dl2cli.dataset.discovery import discover, find_splits
+from dl2cli.dataset.location import is_pcr_dataset
 from dl2cli.errors import UsageError
-from dl2cli.loaders import Loader, LoaderConfig, OutputConfig, TransformConfig, create_loader
-from dl2cli.loaders.factory import LOADERS, is_pcr_dataset
+from dl2cli.loaders import (
+    LOADERS,
+    Loader,
+    LoaderConfig,
+    OutputConfig,
+    TransformConfig,
+    create_loader,
+)
 
 PCR_LOADERS = ("pcr", "pcr-dali", "pcr-dali-gpu")
 _SOME_FILES = 1000  # whose mean size stands for that of all

@@ -32,14 +32,25 @@ class PcrDaliLoader(Loader):
         check_config(config, gpu=self.gpu)
         self.dataset = pcr.open(config.data)
         super().__init__(config, record_order(self.dataset, config), self.dataset.classes)
+        self._scans = 0
         self.set_scans(config.scans)
         self._throttle = config.throttle.native() if config.throttle else None
+
+    @property
+    def scans(self) -> int:
+        """The fidelity k at which batches are loaded."""
+        return self._scans
+
+    @property
+    def groups(self) -> int:
+        """G, the number of scan groups of the dataset."""
+        return self.dataset.groups
 
     def set_scans(self, scans: int | None) -> None:
         """Change the fidelity from the next epoch on; None is full. Raises UsageError."""
         wanted = self.dataset.groups if scans is None else scans
         self.dataset.prefix_bytes(wanted)  # refuses what is out of range
-        self.scans = wanted
+        self._scans = wanted
 
     def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
         config = self.config

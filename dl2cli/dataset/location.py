@@ -1,0 +1,201 @@
+"""What lies at a path: an ImageFolder, a PCR dataset, splits of either, or loose images.
+
+    location = locate(Path("photos"))
+    location.train          # Split("train", Path("photos/train"), DatasetKind.PCR)
+    location.validation     # the first other split, or None
+
+Every command asks here, so that all of them understand a path in the same way. Which loader reads
+what was found is answered in `dl2cli.loaders.registry`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import stat
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from dl2cli.dataset.discovery import IMAGE_SUFFIXES, SPLIT_NAMES, class_names, find_splits
+from dl2cli.errors import StorageError, UsageError
+
+PCR_INDEX: Final = "PCR.db"  # the file that makes a folder a PCR dataset
+_TRAIN: Final = SPLIT_NAMES[0]
+_SHOWN: Final = 5  # names in a message
+
+
+class DatasetKind(StrEnum):
+    """The kinds of dataset; the values are the names for the user."""
+
+    IMAGE_FOLDER = "ImageFolder"
+    PCR = "PCR dataset"
+    LOOSE_IMAGES = "folder of images"  # images directly in it, without classes
+
+
+@dataclass(frozen=True)
+class Split:
+    """One dataset.
+
+    Attributes:
+        name: "train", "val", ...; empty for a dataset that is not part of a folder of splits.
+        path: its folder.
+        kind: what it is.
+    """
+
+    name: str
+    path: Path
+    kind: DatasetKind
+
+
+@dataclass(frozen=True)
+class DatasetLocation:
+    """What lies at a path.
+
+    Attributes:
+        root: the path.
+        splits: its datasets, train first, then in the order of `SPLIT_NAMES`; at least one. A
+            training set of one kind may lie beside a validation set of the other.
+    """
+
+    root: Path
+    splits: tuple[Split, ...]
+
+    @property
+    def train(self) -> Split:
+        """The training images. Raises UsageError where there are only other splits."""
+        first = self.splits[0]
+        if first.name in ("", _TRAIN):
+            return first
+        raise UsageError(
+            f"{self.root} has no {_TRAIN}/, only {', '.join(split.name for split in self.splits)}: "
+            f"name one of them, such as {first.path}."
+        )
+
+    @property
+    def validation(self) -> Split | None:
+        """The validation images: the first split that is not the training set, if there is one."""
+        return next((split for split in self.splits if split.name not in ("", _TRAIN)), None)
+
+    def of_kind(self, kind: DatasetKind) -> tuple[Split, ...]:
+        """Return the splits of one kind."""
+        return tuple(split for split in self.splits if split.kind is kind)
+
+
+def is_pcr_dataset(folder: Path) -> bool:
+    """Tell whether a folder holds the index of a PCR dataset. Raises StorageError."""
+    file = folder / PCR_INDEX
+    try:
+        return stat.S_ISREG(file.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise StorageError(f"{file} cannot be read: {error.strerror}.") from error
+
+
+def locate(root: Path, *, loose_images: bool = False) -> DatasetLocation:
+    """Find out what lies at a path.
+
+    No image is opened. The root is listed, and of a folder of splits each split.
+
+    Args:
+        root: the path that the user names.
+        loose_images: accept a folder with images directly in it, which has no classes.
+
+    Raises:
+        UsageError: there is nothing at `root`, or nothing that is a dataset; the message says what
+            is there instead.
+        StorageError: the system refuses to read it.
+    """
+    if not os.path.lexists(root):
+        raise UsageError(f"There is no {root}{_nearby(root)}.")
+    if is_pcr_dataset(root):
+        return DatasetLocation(root, (Split("", root, DatasetKind.PCR),))
+    folders = {name: root / name for name in SPLIT_NAMES}
+    found = {
+        name: Split(name, path, DatasetKind.PCR)
+        for name, path in folders.items()
+        if is_pcr_dataset(path)
+    }
+    if _TRAIN in found:  # the class folders of plain validation images may lie beside it
+        plain = {
+            name: path for name, path in folders.items() if path.is_dir() and class_names(path)
+        }
+    else:
+        plain = find_splits(root)
+    if "" in plain and not found:
+        return DatasetLocation(root, (_single(root, loose_images=loose_images),))
+    for name in plain.keys() - {""}:
+        found.setdefault(name, Split(name, plain[name], DatasetKind.IMAGE_FOLDER))
+    return DatasetLocation(root, tuple(sorted(found.values(), key=_rank)))
+
+
+def _rank(split: Split) -> int:
+    return SPLIT_NAMES.index(split.name) if split.name in SPLIT_NAMES else len(SPLIT_NAMES)
+
+
+def _single(root: Path, *, loose_images: bool) -> Split:
+    """Return the one dataset at `root`, which is no PCR dataset and has no splits."""
+    classes = class_names(root)
+    if classes:
+        _check_is_one(root, classes)
+        return Split("", root, DatasetKind.IMAGE_FOLDER)
+    if loose_images and _holds_images(root):
+        return Split("", root, DatasetKind.LOOSE_IMAGES)
+    expected = "a PCR dataset (PCR.db), one folder a class, or train/ and val/ of either kind"
+    if loose_images:
+        expected = f"images, {expected}"
+    raise UsageError(f"{root} holds no dataset: expected {expected}{_listing(root)}.")
+
+
+def _check_is_one(root: Path, classes: tuple[str, ...]) -> None:
+    """Refuse a folder of datasets, which would pass for an ImageFolder with their names as classes.
+
+    Only the first folders are looked at: there may be thousands of classes.
+    """
+    for name in classes[:_SHOWN]:
+        path = root / name
+        if is_pcr_dataset(path) or _TRAIN in find_splits(path):
+            raise UsageError(f"{root} holds several datasets; name one of them, such as {path}.")
+
+
+def _holds_images(root: Path) -> bool:
+    try:
+        with os.scandir(root) as entries:
+            return any(
+                Path(entry.name).suffix.lower() in IMAGE_SUFFIXES and not entry.name.startswith(".")
+                for entry in entries
+            )
+    except OSError as error:
+        raise StorageError(f"{root} cannot be read: {error.strerror}.") from error
+
+
+def _nearby(path: Path) -> str:
+    """Say what there is near a path that does not exist."""
+    parent = path.parent
+    missing = path.name
+    while not parent.exists() and parent != parent.parent:
+        missing, parent = parent.name, parent.parent
+    names = _names(parent)
+    alike = difflib.get_close_matches(missing, names, n=1, cutoff=0.6)
+    if alike:
+        return f"; there is {parent / alike[0]}"
+    return f"; {parent} {_content(names)}" if names else ""
+
+
+def _listing(folder: Path) -> str:
+    names = _names(folder)
+    return f"; it {_content(names)}" if names else "; it is empty"
+
+
+def _content(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return f"holds {', '.join(names[:_SHOWN])}{more}"
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(each.name for each in folder.iterdir() if not each.name.startswith("."))
+    except OSError:
+        return []

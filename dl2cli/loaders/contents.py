@@ -1,0 +1,27 @@
+"""What a dataset of either kind holds: its classes, its images, the files that loaders read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dl2cli import pcr
+from dl2cli.dataset.discovery import class_names, discover
+from dl2cli.dataset.location import is_pcr_dataset
+
+
+def count_images(data: Path) -> int:
+    """Return the number of images in a PCR dataset or an ImageFolder; raises as a loader does."""
+    return pcr.open(data).image_count if is_pcr_dataset(data) else len(discover(data).files)
+
+
+def dataset_classes(data: Path) -> tuple[str, ...]:
+    """Return the class names of a PCR dataset or an ImageFolder, by label."""
+    return pcr.open(data).classes if is_pcr_dataset(data) else class_names(data)
+
+
+def data_files(data: Path) -> list[Path]:
+    """Return the files that loaders of a dataset read: records or images."""
+    if is_pcr_dataset(data):
+        return [data / record.file for record in pcr.open(data).records]
+    folder = discover(data)
+    return [folder.root / file.path for file in folder.files]

@@ -1,0 +1,137 @@
+"""Loaders by name: which there are, what each reads, and which is the default for a dataset.
+
+Whoever uses a loader gets it here and knows no more of it than `Loader` (base.py).
+"""
+
+from __future__ import annotations
+
+import importlib
+import shlex
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from dl2cli.dataset.location import DatasetKind, DatasetLocation, is_pcr_dataset
+from dl2cli.errors import UsageError
+from dl2cli.loaders.base import Loader, LoaderConfig
+
+SYNTHETIC: Final = "synthetic"
+
+
+@dataclass(frozen=True)
+class LoaderEntry:
+    """A loader that can be chosen.
+
+    Attributes:
+        name: its name for the user.
+        reads: the kind of dataset; None for one that makes its images up.
+        module: where its class is, imported when it is made: its parts may not be installed.
+        class_name: the class.
+    """
+
+    name: str
+    reads: DatasetKind | None
+    module: str
+    class_name: str
+
+    def create(self, config: LoaderConfig) -> Loader:
+        """Make the loader. Raises as `create_loader`."""
+        kind = getattr(importlib.import_module(self.module), self.class_name)
+        loader: Loader = kind(config)
+        return loader
+
+
+_HERE: Final = "dl2cli.loaders"
+_ENTRIES: Final = (
+    LoaderEntry("pcr", DatasetKind.PCR, f"{_HERE}.pcr", "PcrLoader"),
+    LoaderEntry("pcr-dali", DatasetKind.PCR, f"{_HERE}.dali.pcr", "PcrDaliLoader"),
+    LoaderEntry("pcr-dali-gpu", DatasetKind.PCR, f"{_HERE}.dali.pcr", "PcrDaliGpuLoader"),
+    LoaderEntry("dali-cpu", DatasetKind.IMAGE_FOLDER, f"{_HERE}.dali.files", "DaliLoader"),
+    LoaderEntry("dali-gpu", DatasetKind.IMAGE_FOLDER, f"{_HERE}.dali.files", "DaliGpuLoader"),
+    LoaderEntry("pytorch", DatasetKind.IMAGE_FOLDER, f"{_HERE}.pytorch.loader", "PytorchLoader"),
+    LoaderEntry(SYNTHETIC, None, f"{_HERE}.synthetic", "SyntheticLoader"),
+)
+LOADERS: Final[dict[str, LoaderEntry]] = {entry.name: entry for entry in _ENTRIES}
+
+
+def loaders_for(kind: DatasetKind) -> tuple[str, ...]:
+    """Return the names of the loaders that read a kind of dataset."""
+    return tuple(name for name, entry in LOADERS.items() if entry.reads is kind)
+
+
+def default_loader(kind: DatasetKind) -> str:
+    """Return the loader for a kind of dataset where the user names none."""
+    if kind is DatasetKind.PCR:
+        return "pcr"
+    return "dali-cpu" if has_dali() else "pytorch"
+
+
+def has_dali() -> bool:
+    """Tell whether NVIDIA DALI is installed, without importing it."""
+    return find_spec("nvidia") is not None and find_spec("nvidia.dali") is not None
+
+
+def find_loader(name: str) -> LoaderEntry:
+    """Return the entry of a loader. Raises UsageError if there is none of that name."""
+    if name not in LOADERS:
+        raise UsageError(f"There is no loader {name!r}; there are {', '.join(LOADERS)}.")
+    return LOADERS[name]
+
+
+def check_loader(name: str, location: DatasetLocation) -> None:
+    """Refuse a loader that does not read the training images at a location.
+
+    Raises:
+        UsageError: there is no such loader, or it reads the other kind; the message names the
+            command that makes that kind of dataset.
+    """
+    reads = find_loader(name).reads
+    if reads is None or location.train.kind is reads:
+        return
+    root = location.root
+    if reads is DatasetKind.PCR:
+        other = shlex.quote(str(root).rstrip("/") + "-pcr")
+        raise UsageError(
+            f"The loader {name} reads PCR datasets, and {root} is an ImageFolder. Convert it: "
+            f"`dl2 convert {shlex.quote(str(root))} {other}`, then name {other}."
+        )
+    other = shlex.quote(str(root).rstrip("/") + "-images")
+    raise UsageError(
+        f"The loader {name} reads plain image files, and {root} is a PCR dataset. Use the loader "
+        f"pcr, or get the files back: {_extract_commands(location, other)}, then name {other}."
+    )
+
+
+def _extract_commands(location: DatasetLocation, other: str) -> str:
+    commands = []
+    for split in location.of_kind(DatasetKind.PCR):
+        target = f"{other}/{split.name}" if split.name else other
+        commands.append(f"`dl2 extract {shlex.quote(str(split.path))} {target}`")
+    return " and ".join(commands)
+
+
+def create_loader(name: str, config: LoaderConfig) -> Loader:
+    """Make the loader `name`, one of `LOADERS`.
+
+    Raises:
+        UsageError: there is no such loader, or it cannot load this data or do what is asked.
+        DataError: the dataset is damaged or unfinished.
+        MissingDependency: a part that this loader needs is not installed.
+    """
+    return find_loader(name).create(config)
+
+
+def create_validation_loader(config: LoaderConfig, data: Path) -> Loader:
+    """Make a loader of validation data, an ImageFolder or a PCR dataset, for a training `config`.
+
+    It gives each image once, in order, the centre of it, whatever loads the training data. With
+    `config.synthetic_images` it is synthetic, and `data` need not be there. Raises as
+    `create_loader` does.
+    """
+    validation = config.for_validation(data)
+    if config.synthetic_images is not None:
+        return create_loader(SYNTHETIC, validation)
+    if is_pcr_dataset(data):
+        return create_loader("pcr", validation)
+    return create_loader("pytorch", replace(validation, dataset_class="ImageFolder"))
