@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dl2cli.cli.train_options import TrainOptions
 from dl2cli.cli.train_settings import Basics, channels
-from dl2cli.report.read.naming import parse_data_path
+from dl2cli.dataset.naming import parse_data_path
 
 if TYPE_CHECKING:
     from dl2cli.training.config import TrainConfig

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from dl2cli.dataset.naming import KNOWN_IMAGES
 from dl2cli.errors import UsageError
 from dl2cli.report.config import DEFAULT_BASELINE, ReportConfig
 from dl2cli.report.entries import Entry, is_given
 from dl2cli.report.model import Epoch, Kind, Level, Note, RegimenRun, TrainingRun
-from dl2cli.report.read.naming import KNOWN_IMAGES
 from dl2cli.report.read.values import finite, is_named
 
 # Runs are like for like when these agree; the field that the baseline names is left out.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from dl2cli.dataset.naming import KNOWN_IMAGES, subset_images
 from dl2cli.report import metrics
 from dl2cli.report.config import ReportConfig, Selection
 from dl2cli.report.model import (
@@ -20,7 +21,6 @@ from dl2cli.report.model import (
     StandaloneRun,
     TrainingRun,
 )
-from dl2cli.report.read.naming import KNOWN_IMAGES, subset_images
 from dl2cli.report.read.values import int_of, is_named
 
 

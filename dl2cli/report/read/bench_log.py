@@ -29,8 +29,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from dl2cli.dataset.naming import parse_data_path
 from dl2cli.report.model import BenchRun, Kind, Level, Note, Setup, Source, Status
-from dl2cli.report.read.naming import parse_data_path
 from dl2cli.report.read.values import clean_text, finite, float_of, int_of, text_of
 
 KIND = "dl2-bench-io"

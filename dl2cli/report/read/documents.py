@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from dl2cli.dataset.naming import KNOWN_IMAGES, parse_data_path
 from dl2cli.report.model import (
     CodecRun,
     Kind,
@@ -23,12 +24,7 @@ from dl2cli.report.model import (
     StandaloneRun,
     Status,
 )
-from dl2cli.report.read.naming import (
-    KNOWN_IMAGES,
-    parse_codec_directory,
-    parse_data_path,
-    parse_standalone_directory,
-)
+from dl2cli.report.read.naming import parse_codec_directory, parse_standalone_directory
 from dl2cli.report.read.values import finite, float_of, int_of, number, text_of
 
 TIME_KEYS = ("batch_times", "enc_times", "dec_times")

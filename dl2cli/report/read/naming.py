@@ -1,4 +1,4 @@
-"""What paths and directory names say: data set, variant, codec, quality, storage, loader."""
+"""What the directory names of runs say: storage, loader, codec and quality."""
 
 from __future__ import annotations
 
@@ -6,37 +6,12 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-# Images (training, validation) of the data sets that the published runs use; the logs have none.
-KNOWN_IMAGES: dict[str, tuple[int, int]] = {
-    "imagenet": (1_281_167, 50_000),
-    "places365": (1_803_460, 36_500),
-    "imagenet-5": (6_500, 250),
-}
+from dl2cli.dataset.naming import Variant, parse_variant
+
 STORAGE_LABELS = ("mem", "ssd", "hdd", "sas", "synth")
 
-_VARIANT = re.compile(r"(raw|jpeg|webp|png|pcr)(?:-?(\d{1,3}))?")
-_STORAGE_PATH = re.compile(r"data-(ssd|hdd|sas)")
 _CODEC_DIR = re.compile(r"(enc|dec)-(mp|dl)-(.+)-(\d+(?:\.\d+)?)")
 _LOADERS = {"dalic": "dali-cpu", "dalig": "dali-gpu", "pytorch": "pytorch"}
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """A data set's form: `name` is the published label, such as jpeg-85 or raw-50."""
-
-    name: str
-    codec: str
-    quality: str | None = None
-    subset_frac: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DataPath:
-    """What a data path says."""
-
-    dataset: str | None
-    variant: Variant | None
-    storage: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,46 +26,6 @@ class CodecName:
 def stem_of(file: str) -> str:
     """Return a path without the ending of its name, and without `.gz` behind that."""
     return str(PurePosixPath(file.removesuffix(".gz")).with_suffix(""))
-
-
-def parse_variant(label: str) -> Variant | None:
-    """Read `jpeg-85`, `jpeg85`, `webp-01`, `raw` or `raw-50`; raw-50 is half of the images."""
-    match = _VARIANT.fullmatch(label)
-    if match is None:
-        return None
-    codec, digits = match.groups()
-    if digits is None:
-        return Variant(codec, codec, None, 1.0)
-    if codec == "raw":
-        return Variant(f"raw-{digits}", "raw", None, int(digits) / 100)
-    return Variant(f"{codec}-{digits}", codec, digits, 1.0)
-
-
-def parse_data_path(path: str) -> DataPath:
-    """Read `data-hdd/imagenet/jpeg-85/`, with or without the slash, or any other path.
-
-    Paths of another layout give their last folder as data set and no variant.
-    """
-    parts = [part for part in PurePosixPath(path).parts if part not in ("/", ".")]
-    if parts == ["no", "real", "dataset"]:
-        return DataPath("synthetic", Variant("synthetic", "synthetic", None, 1.0), "synth")
-    storage = next((m.group(1) for p in parts if (m := _STORAGE_PATH.fullmatch(p))), None)
-    if parts and parts[-1] == "train":
-        parts.pop()
-    variant = parse_variant(parts[-1]) if len(parts) > 1 else None
-    if variant is not None:
-        parts.pop()
-    if parts and variant is None and storage is not None and (codec := _learned(parts[-1])):
-        parts.pop()
-        variant = codec
-    return DataPath(parts[-1] if parts else None, variant, storage)
-
-
-def _learned(label: str) -> Variant | None:
-    match = re.fullmatch(r"([a-z]\w*?)((?:-mse)?)-(\d+(?:\.\d+)?)", label)
-    if match is None or label in KNOWN_IMAGES:
-        return None
-    return Variant(label, match.group(1), match.group(3), 1.0)
 
 
 def storage_label(directory: str) -> str | None:
@@ -116,13 +51,3 @@ def parse_standalone_directory(directory: str) -> tuple[Variant | None, str | No
     storage = storage_label(directory)
     rest = [w for w in words if w not in _LOADERS and w not in (storage, "standalone")]
     return parse_variant("-".join(rest)), storage, loader
-
-
-def subset_images(dataset: str, fraction: float) -> tuple[int, int] | None:
-    """Return (training, validation) images of a fraction of a known data set.
-
-    Nominal: the published subsets round down per class, up to 0.8 % less; the validation set
-    stays whole.
-    """
-    known = KNOWN_IMAGES.get(dataset)
-    return None if known is None else (round(known[0] * fraction), known[1])

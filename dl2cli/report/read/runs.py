@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
 
+from dl2cli.dataset.naming import Variant, parse_data_path
 from dl2cli.report.model import (
     Kind,
     Level,
@@ -21,7 +22,7 @@ from dl2cli.report.model import (
     TrainingRun,
 )
 from dl2cli.report.read import session as log
-from dl2cli.report.read.naming import Variant, parse_data_path, storage_label
+from dl2cli.report.read.naming import storage_label
 from dl2cli.report.read.values import finite, float_of, int_of, natural_key, text_of
 
 

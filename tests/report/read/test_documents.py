@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from report_logs import BENCH, Training, iostat_document, write_json, write_text, write_training
 
+from dl2cli.dataset.naming import parse_data_path
 from dl2cli.errors import UsageError
 from dl2cli.report.config import ReportConfig
 from dl2cli.report.model import BenchRun, CodecRun, Corpus, Level, RegimenRun, Status
 from dl2cli.report.read.discover import Finder
-from dl2cli.report.read.naming import parse_codec_directory, parse_data_path, storage_label
+from dl2cli.report.read.naming import parse_codec_directory, storage_label
 from dl2cli.report.report import Report, build_report
 
 
