@@ -23,12 +23,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from dl2cli.bench.config import BenchConfig, ComputeConfig
-from dl2cli.bench.model.calibrate import make_model
-from dl2cli.bench.model.rates import Model
+from dl2cli.bench.model.calibrate import calibrate_model
+from dl2cli.bench.model.rates import EpochModel
 from dl2cli.bench.model.scenario import Scenario, throttled
 from dl2cli.bench.probes.compute import ComputeProbe, make_step
 from dl2cli.bench.probes.loader import LoaderProbe
-from dl2cli.bench.probes.loader_variant import Reading, data_files
+from dl2cli.bench.probes.loader_variant import LoaderVariant, data_files
 from dl2cli.cores import usable_cores
 from dl2cli.loaders.throttle import Throttle
 
@@ -71,16 +71,16 @@ class Sweep:
         self.step = make_step(self.config, 2)
         files = data_files(args.dataset)
         ks = sorted({int(k) for k in (*args.scans, *args.model_scans)})
-        readings = [Reading("pcr", args.dataset, k, usable_cores()) for k in ks]
+        variants = [LoaderVariant("pcr", args.dataset, k, usable_cores()) for k in ks]
         self.alone = {
             int(k): LoaderProbe(self.config, r, files)
             for k in args.model_scans
-            for r in readings
+            for r in variants
             if r.scans == k
         }
-        self.probes = {r.scans: LoaderProbe(self.config, r, files, self.step) for r in readings}
-        self.subject = readings[-1]
-        self.loader = self.subject.create(self.config, normalized=False)
+        self.probes = {r.scans: LoaderProbe(self.config, r, files, self.step) for r in variants}
+        self.target = variants[-1]
+        self.loader = self.target.create(self.config, normalized=False)
         for probe in (*self.alone.values(), *self.probes.values()):
             probe.warm_up()
         self.throttles = self.choose(self.calibrate())
@@ -98,7 +98,7 @@ class Sweep:
                 self.predicted.setdefault(key, []).append(predicted)
                 self.measured.setdefault(key, []).append(times.rate_img_s)
 
-    def calibrate(self) -> Model:
+    def calibrate(self) -> EpochModel:
         """Measure decoding from the page cache, and make the model of what was just measured."""
         results = []
         compute = ComputeProbe(replace(self.config, run_s=0.2), self.step)
@@ -107,18 +107,18 @@ class Sweep:
             probe.runs("warm").clear()
             probe.measure("warm")
             results.append(probe.result("warm"))
-        return make_model(
+        return calibrate_model(
             self.loader,
             self.config,
-            self.subject,
+            self.target,
             warm=results,
             trained=[],
             compute=compute.result(),
         )
 
-    def choose(self, model: Model) -> list[str]:
+    def choose(self, model: EpochModel) -> list[str]:
         """Return throttles around the bandwidth at which full fidelity is just not bound by it."""
-        full = self.subject.scans
+        full = self.target.scans
         free = model.predict(full, Scenario("", math.inf)) * model.costs[full].bytes_per_image
         return [
             str(Throttle(float(f"{share * free:.2g}"))) + self.args.latency
@@ -140,7 +140,7 @@ def show(sweep: Sweep) -> tuple[float, float]:
             f"{key[1]:>20} {key[0]:>3} {statistics.median(sweep.predicted[key]):9.1f} "
             f"{statistics.median(runs):9.1f} {min(runs):7.1f} {max(runs):7.1f} {error:6.1%}"
         )
-    slowest, full = sweep.throttles[0], sweep.subject.scans
+    slowest, full = sweep.throttles[0], sweep.target.scans
     ratio = math.nan
     if (5, slowest) in sweep.measured:
         both = zip(sweep.measured[5, slowest], sweep.measured[full, slowest], strict=True)
@@ -156,7 +156,7 @@ def main() -> None:
         sweep.round()
     error, ratio = show(sweep)
     sizes = {k: cost.bytes_per_image for k, cost in sweep.calibrate().costs.items()}
-    full = sweep.subject.scans
+    full = sweep.target.scans
     print(f"\nmedian error of {len(sweep.measured)} predictions: {error:.1%}, aim {AIM_ERROR:.0%}")
     if not math.isnan(ratio):
         print(

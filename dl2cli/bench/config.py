@@ -32,7 +32,9 @@ class ComputeConfig:
 
     def __post_init__(self) -> None:
         if self.rate_img_s is not None and not 0 < self.rate_img_s < 1e9:
-            raise UsageError(f"A compute rate of {self.rate_img_s:g} images/s is impossible.")
+            raise UsageError(
+                f"The compute rate must be above 0 and below 1e9 images/s, not {self.rate_img_s:g}."
+            )
 
 
 @dataclass(frozen=True)
@@ -40,24 +42,24 @@ class BenchConfig:
     """The options of a measurement.
 
     Attributes:
-        data: a PCR dataset or an ImageFolder; of one with splits, the training images.
-        loaders: names in `LOADERS`, the first is the subject; () chooses by the kind of data.
-        scans: fidelities of a PCR dataset, the largest is the subject; () chooses.
-        workers: threads or processes that decode, the largest is the subject; () is 1 and all
-            cores.
-        batch_size: images a step; 0 chooses.
-        image_size: pixels of a side.
+        data: a PCR dataset or an ImageFolder; where it has splits, the training images are used.
+        loaders: names in `LOADERS`; the verdict is about the first; () chooses by the kind of data.
+        scans: fidelities of a PCR dataset; the verdict is about the largest; () chooses.
+        workers: threads or processes that decode; the verdict is about the most; () is 1 and
+            all cores.
+        batch_size: images a step; 0 lets dl2 choose.
+        image_size: side of the training images, in pixels.
         compute: what follows the loader.
         throttle: limits of reading, as `Throttle.parse` takes them; None reads as fast as it can,
             cold.
-        repeat: times that each run is measured.
+        repeat: how often each run is measured.
         run_s: about how long a run lasts, unless the epoch ends first.
         storage: whether storage is measured by itself.
         sample_images: how many images are converted, in a temporary folder, to predict what another
             format would give; 0 converts none.
         checks: throttled runs that the predictions are compared with.
         scenarios: what-if questions beside the usual ones, as `Scenario.parse` takes them.
-        seed: of the order and the crops.
+        seed: seed of the order and the crops.
     """
 
     data: Path
@@ -78,11 +80,11 @@ class BenchConfig:
 
     def __post_init__(self) -> None:
         if not 1 <= self.repeat <= 1000:
-            raise UsageError(f"A run is repeated 1 to 1000 times, not {self.repeat}.")
+            raise UsageError(f"repeat must be 1 to 1000, not {self.repeat}.")
         if not 0.05 <= self.run_s <= 86400:
-            raise UsageError(f"A run of {self.run_s:g} s is impossible: 0.05 to 86400.")
+            raise UsageError(f"The seconds of a run must be 0.05 to 86400, not {self.run_s:g}.")
         if not 0 <= self.batch_size <= 1 << 20:
-            raise UsageError(f"A batch of {self.batch_size} images is impossible.")
+            raise UsageError(f"The batch size must be 1 to 1048576, not {self.batch_size}.")
         for workers in self.workers:
             if not 1 <= workers <= 1024:
-                raise UsageError(f"There are 1 to 1024 workers, not {workers}.")
+                raise UsageError(f"workers must be 1 to 1024, not {workers}.")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 FIELDS: Final = (
     "name", "loader", "dataset", "data", "condition", "storage", "served", "scans", "workers",
     "batch_size", "arch", "images", "rate_img_s", "rate_low_img_s", "rate_high_img_s",
-    "bytes_per_image", "fetch_stall", "prep_stall", "compute", "au", "first_batch_s", "cpu_s",
+    "bytes_per_image", "fetch_stall_s", "prep_stall_s", "compute_s", "au", "first_batch_s", "cpu_s",
     "bound",
 )  # fmt: skip
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from dl2cli.bench.diagnosis.bottleneck import Verdict
 from dl2cli.bench.diagnosis.recommendations import Recommendation
 from dl2cli.bench.diagnosis.stalls import Stalls
+from dl2cli.bench.measured import Machine
 from dl2cli.bench.model.what_if import WhatIf
 from dl2cli.bench.probes.alternatives import Alternative
 from dl2cli.bench.probes.compute import ComputeResult
@@ -29,27 +30,27 @@ class BenchRun:
     """One run of the real thing: loader and training step.
 
     Attributes:
-        name: unique in the result.
-        loader: its name; "synthetic" has no data.
-        dataset: what the dataset is called.
-        data: its path.
+        name: name of the run, unique in the result.
+        loader: name of the loader; "synthetic" has no data.
+        dataset: name of the dataset.
+        data: path of the dataset.
         condition: "synthetic", "warm", "cold" or "throttled".
         storage: "mem", the block device, or the throttle.
         served: where the bytes came from, by the kernel's count.
-        scans: fidelity, or None.
-        workers: that decoded.
+        scans: the fidelity k; None for plain files.
+        workers: threads or processes that decoded.
         batch_size: images a step.
         arch: the model, or None where a sleep stands for it.
-        images: in each run.
-        rate_img_s: median of the runs.
-        rate: all of them.
-        bytes_per_image: read.
-        fetch_stall: seconds an image that compute waited for storage; None in synthetic runs.
-        prep_stall: that it waited for decoding, likewise.
-        compute: seconds of compute an image.
+        images: images in each run.
+        rate_img_s: images/s, the median of the runs.
+        rate: images/s of all runs.
+        bytes_per_image: bytes that were read for an image.
+        fetch_stall_s: seconds an image that compute waited for storage; None in synthetic runs.
+        prep_stall_s: seconds an image that compute waited for decoding; None in synthetic runs.
+        compute_s: seconds of compute an image.
         au: accelerator utilisation, 0 to 1.
-        first_batch_s: wait for the first batch.
-        cpu_s: CPU time an image.
+        first_batch_s: seconds that the first batch was waited for.
+        cpu_s: CPU seconds an image.
         bound: "storage", "prep" or "compute", by the model.
     """
 
@@ -68,30 +69,13 @@ class BenchRun:
     rate_img_s: float
     rate: Spread
     bytes_per_image: float
-    fetch_stall: float | None
-    prep_stall: float | None
-    compute: float
+    fetch_stall_s: float | None
+    prep_stall_s: float | None
+    compute_s: float
     au: float | None
     first_batch_s: float
     cpu_s: float
     bound: str | None
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where it was measured.
-
-    Attributes:
-        cores: usable by this process.
-        memory_bytes: in all.
-        gpu: its name, or None.
-        load: processes that wanted a core before the measurement began (the last minute's mean).
-    """
-
-    cores: int
-    memory_bytes: int
-    gpu: str | None
-    load: float
 
 
 @dataclass(frozen=True)
@@ -101,26 +85,26 @@ class BenchResult:
     Attributes:
         kind: says what this document is.
         complete: False after Ctrl-C.
-        data: the dataset.
-        dataset: what it is called.
-        images: in it.
+        data: path of the dataset.
+        dataset: name of the dataset.
+        images: images in the dataset.
         batch_size: images a step.
-        image_size: pixels of a side.
-        repeat: times that each run was measured.
+        image_size: side of the training images, in pixels.
+        repeat: how often each run was measured.
         throttle: limits of reading, or None.
-        machine: where.
+        machine: where it was measured.
         verdict: what bounds, and by how much.
-        recommendations: the largest gain first.
-        runs: of loader and training step.
-        loading: of loaders alone.
-        compute: of the training step alone.
-        stalls: of the subject.
+        recommendations: changes, the one with the largest gain first.
+        runs: loader and training step together.
+        loading: loaders alone.
+        compute: the training step alone.
+        stalls: where the time of an image goes, for the target of the verdict.
         what_if: predictions.
         alternatives: other forms of the data, measured on a sample.
         storage: the dataset's files, read as fast as possible.
         counters: CPU and disk beside all this.
         notes: what a reader of the figures must know, in sentences.
-        wall_s: of everything.
+        wall_s: seconds that everything took.
     """
 
     kind: str

@@ -19,23 +19,24 @@ from dl2cli.bench.config import (
     BenchConfig,
     ComputeConfig,
 )
-from dl2cli.bench.diagnosis import derived as evidence
-from dl2cli.bench.diagnosis.summary import make_result
-from dl2cli.bench.model.rates import Model
+from dl2cli.bench.diagnosis.diagnose import make_result
+from dl2cli.bench.measured import Machine, Measured, TrainedVariant
+from dl2cli.bench.model.calibrate import calibrate_model
+from dl2cli.bench.model.checks import Check, check_prediction, choose_checks
+from dl2cli.bench.model.rates import EpochModel
 from dl2cli.bench.model.scenario import Scenario
-from dl2cli.bench.model.what_if import Check
 from dl2cli.bench.probes.alternatives import Alternative, measure_alternatives
 from dl2cli.bench.probes.compute import ComputeProbe, EmulatedStep, ModelStep, make_step
-from dl2cli.bench.probes.loader import Condition, LoaderProbe
+from dl2cli.bench.probes.loader import Condition, LoaderProbe, LoadResult
 from dl2cli.bench.probes.loader_variant import (
-    Plan,
-    Reading,
+    LoaderVariant,
+    MeasurementPlan,
     count_images,
     data_files,
     find_data,
-    make_plan,
+    plan_measurement,
 )
-from dl2cli.bench.result import BenchInterrupted, BenchResult, Machine
+from dl2cli.bench.result import BenchInterrupted, BenchResult
 from dl2cli.bench.storage.counters import Sampler
 from dl2cli.bench.storage.measurement import measure_storage
 from dl2cli.bench.storage.report import (
@@ -84,12 +85,12 @@ def bench(config: BenchConfig, on_progress: OnProgress | None = None) -> BenchRe
             measurement.sampler = sampler
             measurement.run()
     except KeyboardInterrupt:
-        raise BenchInterrupted(make_result(measurement, complete=False)) from None
-    return make_result(measurement, complete=True)
+        raise BenchInterrupted(make_result(measurement.measured(), complete=False)) from None
+    return make_result(measurement.measured(), complete=True)
 
 
 class Measurement:
-    """The state of a measurement: probes with their runs, and what is known already."""
+    """Runs the probes; `measured` returns what they have found so far."""
 
     def __init__(self, config: BenchConfig, on_progress: OnProgress) -> None:
         """Make what can be made without measuring. Raises as `bench` does."""
@@ -97,25 +98,25 @@ class Measurement:
         self.started = time.perf_counter()
         for text in config.scenarios:
             Scenario.parse(text, Scenario("", 1.0))
-        self.plan: Plan = make_plan(config)
+        self.plan: MeasurementPlan = plan_measurement(config)
         self.files = data_files(config.data)
-        loader = self.plan.subject.throttled(config.throttle).create(config, normalized=False)
+        loader = self.plan.target.throttled(config.throttle).create(config, normalized=False)
         self.loader = loader
         self.images = loader.image_count
         self.step: EmulatedStep | ModelStep = make_step(config, len(loader.classes))
         self.compute = ComputeProbe(config, self.step)
         self.loading: dict[str, LoaderProbe] = {}
         self.training: dict[str, LoaderProbe] = {}
-        self.trained: list[Reading] = []
-        self.untrained: list[Reading] = []
+        self.trained: list[LoaderVariant] = []
+        self.untrained: list[LoaderVariant] = []
         self.storage: StorageReport | None = None
         self.alternatives: tuple[Alternative, ...] = ()
-        self.model: Model | None = None
+        self.model: EpochModel | None = None
         self.checks: list[Check] = []
-        self.notes: list[str] = []
+        self.remarks: list[str] = []
         self.sampler: Sampler | None = None
         self.machine = _machine()
-        self._progress = _Progress(on_progress)
+        self._progress = _ProgressEstimate(on_progress)
 
     @property
     def cold(self) -> Condition:
@@ -126,7 +127,7 @@ class Measurement:
         """Measure everything."""
         config = self.config
         self._progress.plan(storage=_STORAGE_S * config.storage)
-        runs = len(self.plan.readings) + 2 * len(self.plan.trained) + 1
+        runs = len(self.plan.variants) + 2 * len(self.plan.trained) + 1
         self._progress.plan(runs=config.run_s * runs * (config.repeat + 1))
         self._progress.plan(alternatives=_ALTERNATIVES_S * bool(config.sample_images))
         self._progress.plan(checks=2 * config.run_s * config.checks)
@@ -134,14 +135,14 @@ class Measurement:
             self._measure_storage()
         self._make_probes()
         self._rounds()
-        self.model = evidence.calibrate(self)
+        self.model = self._calibrate()
         if config.sample_images:
             self._measure_alternatives()
         self._check_predictions(self.model)
 
     def _measure_storage(self) -> None:
         report = self._progress.report
-        ks = tuple(sorted({r.scans for r in self.plan.readings if r.scans is not None}))
+        ks = tuple(sorted({r.scans for r in self.plan.variants if r.scans is not None}))
         storage = StorageConfig(
             self.config.data, ks=ks, repeat=self.config.repeat, seconds=_STORAGE_S
         )
@@ -161,41 +162,41 @@ class Measurement:
         config, plan = self.config, self.plan
         self._progress.report("runs", 0.0, "the model's step")
         step_img_s = self.compute.warm_up().rate_img_s
-        total = (config.repeat + 1) * (len(plan.readings) + 2 * len(plan.trained) + 1)
-        for done, reading in enumerate(plan.readings):
-            self._progress.report("runs", done / total, f"{reading.name}, first run")
-            self._probe_loading(reading, step_img_s)
-        for reading in self.trained:
+        total = (config.repeat + 1) * (len(plan.variants) + 2 * len(plan.trained) + 1)
+        for done, variant in enumerate(plan.variants):
+            self._progress.report("runs", done / total, f"{variant.name}, first run")
+            self._probe_loading(variant, step_img_s)
+        for variant in self.trained:
             done += 1
-            self._progress.report("runs", done / total, f"{reading.name}, first run with the model")
+            self._progress.report("runs", done / total, f"{variant.name}, first run with the model")
             probe = LoaderProbe(
                 config,
-                reading.throttled(config.throttle),
+                variant.throttled(config.throttle),
                 self.files,
                 self.step,
                 normalized=self.step.normalized,
             )
             probe.warm_up()
-            self.training[reading.name] = probe
+            self.training[variant.name] = probe
 
-    def _probe_loading(self, reading: Reading, step_img_s: float) -> None:
+    def _probe_loading(self, variant: LoaderVariant, step_img_s: float) -> None:
         """Make the probe of a loader alone, and decide whether it is trained with, too."""
-        subject = self.plan.subject
+        target = self.plan.target
         try:
-            probe = LoaderProbe(self.config, reading, self.files)
+            probe = LoaderProbe(self.config, variant, self.files)
             times = probe.warm_up()
         except Dl2Error as error:
-            if reading.loader == subject.loader:
+            if variant.loader == target.loader:
                 raise
-            self.notes.append(f"{reading.name} was left out: {error}")
+            self.remarks.append(f"{variant.name} was left out: {error}")
             return
-        self.loading[reading.name] = probe
-        if reading not in self.plan.trained:
+        self.loading[variant.name] = probe
+        if variant not in self.plan.trained:
             return
-        if reading == subject or self.config.throttle or times.rate_img_s < _FAR * step_img_s:
-            self.trained.append(reading)
+        if variant == target or self.config.throttle or times.rate_img_s < _FAR * step_img_s:
+            self.trained.append(variant)
         else:
-            self.untrained.append(reading)
+            self.untrained.append(variant)
 
     def _rounds(self) -> None:
         """Measure each run once a round."""
@@ -216,19 +217,72 @@ class Measurement:
     def _measure_alternatives(self) -> None:
         self._progress.report("alternatives", 0.0, "a sample in other formats")
         try:
-            self.alternatives = measure_alternatives(self.config, self.plan.subject)
+            self.alternatives = measure_alternatives(self.config, self.plan.target)
         except Dl2Error as error:
-            self.notes.append(f"Other formats were not tried: {error}")
+            self.remarks.append(f"Other formats were not tried: {error}")
 
-    def _check_predictions(self, model: Model) -> None:
+    def _calibrate(self) -> EpochModel:
+        """Make the model of the predictions from the runs so far."""
+        return calibrate_model(
+            self.loader,
+            self.config,
+            self.plan.target,
+            warm=self._warm(self.loading),
+            trained=self._warm(self.training),
+            compute=self.compute.result(),
+        )
+
+    @staticmethod
+    def _warm(probes: dict[str, LoaderProbe]) -> tuple[LoadResult, ...]:
+        return tuple(probe.result("warm") for probe in probes.values() if probe.has("warm"))
+
+    def _check_predictions(self, model: EpochModel) -> None:
         """Compare predictions with throttled runs."""
-        wanted = evidence.wanted_checks(self, model)
-        for number, (probe, throttle) in enumerate(wanted):
-            doing = f"checking: {probe.reading.name} at {throttle}"
+        variants = [probe.variant for probe in self.training.values()]
+        wanted = choose_checks(self.config, self.plan.target, variants, model)
+        for number, (variant, throttle) in enumerate(wanted):
+            doing = f"checking: {variant.name} at {throttle}"
             self._progress.report("checks", number / len(wanted), doing)
+            probe = self.training[variant.name]
             probe.measure_throttled(throttle, throttle)
-            self.checks.append(evidence.check(model, probe, throttle, throttle))
+            images = probe.runs(throttle)[-1].images
+            rates = probe.rates(throttle)
+            self.checks.append(check_prediction(model, variant.scans, throttle, rates, images))
         self._progress.report("checks", 1.0, "done")
+
+    def measured(self) -> Measured:
+        """Return everything that was measured until now."""
+        compute = self.compute.result() if self.compute.measured else None
+        trained = self._trained() if compute is not None else ()
+        return Measured(
+            config=self.config,
+            plan=self.plan,
+            machine=self.machine,
+            images=self.images,
+            compute=compute,
+            loading=self._warm(self.loading),
+            trained=trained,
+            untrained=tuple(self.untrained),
+            model=self.model or (self._calibrate() if trained else None),
+            checks=tuple(self.checks),
+            alternatives=self.alternatives,
+            storage=self.storage,
+            counters=self.sampler.result if self.sampler is not None else None,
+            remarks=tuple(self.remarks),
+            wall_s=time.perf_counter() - self.started,
+        )
+
+    def _trained(self) -> tuple[TrainedVariant, ...]:
+        return tuple(
+            TrainedVariant(
+                warm=probe.result("warm"),
+                cold=probe.result(self.cold),
+                warm_runs=tuple(probe.runs("warm")),
+                cold_runs=tuple(probe.runs(self.cold)),
+            )
+            for probe in self.training.values()
+            if probe.has("warm") and probe.has(self.cold)
+        )
 
 
 def with_defaults(config: BenchConfig) -> BenchConfig:
@@ -248,7 +302,7 @@ def _measuring(probe: LoaderProbe, condition: Condition) -> Callable[[], object]
     return lambda: probe.measure(condition)
 
 
-class _Progress:
+class _ProgressEstimate:
     """Adds up the parts of the work by the seconds that each is expected to take."""
 
     def __init__(self, on_progress: OnProgress) -> None:

@@ -18,7 +18,7 @@ from dl2cli.cli.output import printable
 if TYPE_CHECKING:
     from dl2cli.bench.diagnosis.recommendations import Recommendation
     from dl2cli.bench.model.what_if import WhatIf
-    from dl2cli.bench.probes.compare import Comparison
+    from dl2cli.bench.probes.compare import LoaderComparison
     from dl2cli.bench.probes.loader import LoadResult
     from dl2cli.bench.result import BenchResult
     from dl2cli.bench.statistics import Spread
@@ -160,8 +160,8 @@ def _loading(results: Sequence[LoadResult]) -> Table:
     )
     for result in results:
         table.add_row(
-            _loader(result.reading.loader, result.reading.scans),
-            str(result.reading.workers),
+            _loader(result.variant.loader, result.variant.scans),
+            str(result.variant.workers),
             _rate(result.rate_img_s),
             _bytes(result.bytes_per_image),
             _ms(result.fetch_s),
@@ -191,9 +191,9 @@ def _runs(result: BenchResult) -> Table:
         table.add_row(
             run.loader if run.condition == run.loader else name,
             _rate(run.rate),
-            _ms(run.compute),
-            _ms(run.prep_stall),
-            _ms(run.fetch_stall),
+            _ms(run.compute_s),
+            _ms(run.prep_stall_s),
+            _ms(run.fetch_stall_s),
             "–" if run.au is None else f"{run.au:.0%}",
             _BOUNDS.get(run.bound or "", "–"),
         )
@@ -279,14 +279,14 @@ def _checks(what_if: WhatIf) -> Table:
     return table
 
 
-def render_comparison(result: Comparison) -> list[RenderableType]:
+def render_comparison(result: LoaderComparison) -> list[RenderableType]:
     """Return a comparison as it is shown."""
     where = "with the training step" if result.with_step else "loading alone"
-    limits = result.a.reading.throttle
+    limits = result.a.variant.throttle
     how = f"throttled to {limits}" if limits else "from the page cache"
     table = _table(f"In alternation, {where}, {how}", "", "images/s", "bytes", "CPU ms", left=1)
     for mark, each in (("A", result.a), ("B", result.b)):
-        name = f"{mark}: {each.reading.name}, {each.reading.data}"
+        name = f"{mark}: {each.variant.name}, {each.variant.data}"
         table.add_row(
             printable(name), _rate(each.rate_img_s), _bytes(each.bytes_per_image), _ms(each.cpu_s)
         )

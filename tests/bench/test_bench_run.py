@@ -56,7 +56,9 @@ def test_throttled_storage_is_found(throttled: BenchResult) -> None:
     verdict = throttled.verdict
     assert verdict is not None and throttled.stalls is not None
     assert verdict.bound == "storage"
-    assert verdict.sentence.startswith("Storage bounds: pcr k=10, 1 worker, throttled to 40kB/s")
+    assert verdict.sentence.startswith(
+        "Bottleneck: storage. pcr k=10, 1 worker, throttled to 40kB/s"
+    )
     assert throttled.stalls.fetch_s > throttled.stalls.prep_s
     assert verdict.au < 0.5
     run = throttled.runs[-1]
@@ -79,7 +81,7 @@ def test_one_worker_and_a_trivial_model_wait_for_decoding(large: Path) -> None:
     result = measure(large, 1e6, batch_size=2)
     assert result.verdict is not None and result.stalls is not None
     assert result.verdict.bound == "prep"
-    assert result.verdict.sentence.startswith("Decoding bounds")
+    assert result.verdict.sentence.startswith("Bottleneck: decoding.")
     assert result.stalls.prep_s > result.stalls.compute_s
     assert result.verdict.au < 0.5
 
@@ -88,7 +90,7 @@ def test_a_slow_accelerator_is_found(small: Path) -> None:
     result = measure(small, 15.0)
     assert result.verdict is not None and result.stalls is not None
     assert result.verdict.bound == "compute"
-    assert result.verdict.sentence.startswith("Compute bounds")
+    assert result.verdict.sentence.startswith("Bottleneck: compute.")
     assert result.verdict.au > 0.6
     assert result.stalls.shares[0] > 0.6
 
@@ -116,7 +118,7 @@ def test_reports_read_it(throttled: BenchResult, tmp_path: Path) -> None:
         assert isinstance(read, BenchRun)
         assert read.rate_img_s == run.rate_img_s
         assert (read.fetch_s, read.prep_s, read.compute_s) == (
-            run.fetch_stall, run.prep_stall, run.compute,
+            run.fetch_stall_s, run.prep_stall_s, run.compute_s,
         )  # fmt: skip
         assert (read.bound, read.images) == (run.bound, run.images)
         assert read.setup.workers == run.workers
@@ -127,7 +129,7 @@ def test_csv_has_a_line_a_run(throttled: BenchResult) -> None:
     assert tuple(rows[0]) == FIELDS
     assert [row["name"] for row in rows] == [run.name for run in throttled.runs]
     assert float(rows[-1]["rate_low_img_s"]) <= float(rows[-1]["rate_img_s"])
-    assert rows[0]["fetch_stall"] == ""
+    assert rows[0]["fetch_stall_s"] == ""
 
 
 def test_the_picture_is_drawn(throttled: BenchResult, tmp_path: Path) -> None:

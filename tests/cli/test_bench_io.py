@@ -108,7 +108,7 @@ def test_the_screen_names_the_bottleneck_and_commands(dataset: Path) -> None:
     assert isinstance(result.exception, ThresholdMissed)  # exit code 5
     assert "90 % were asked for" in str(result.exception)
     text = " ".join(result.stdout.split())
-    assert "Storage bounds: pcr k=10, 1 worker, throttled to 100kB/s" in text
+    assert "Bottleneck: storage. pcr k=10, 1 worker, throttled to 100kB/s" in text
     assert re.search(r"\$ dl2 train --data \S+ --loader pcr --scans 1 --workers 1", text)
     assert "Where fewer scans begin to pay" in text
     assert "once each" in text
@@ -129,7 +129,7 @@ def test_commands_that_are_recommended_exist(document: dict[str, Any]) -> None:
 def test_comparing(dataset: Path, sample_set: Path) -> None:
     found = json.loads(invoke(dataset, "--compare", "pcr:1", "pcr:10", *QUICK, "--json").stdout)
     assert found["kind"] == "dl2-bench-io-comparison"
-    assert (found["a"]["reading"]["scans"], found["b"]["reading"]["scans"]) == (1, 10)
+    assert (found["a"]["variant"]["scans"], found["b"]["variant"]["scans"]) == (1, 10)
     result = invoke("--compare", dataset / "train", sample_set / "train", *QUICK)
     assert re.search(r"A / B = \d+\.\d\d \(from .* over 1 round\)", result.stdout)
 
@@ -152,10 +152,13 @@ def test_what_cannot_be(dataset: Path, sample_set: Path, tmp_path: Path) -> None
         ((dataset, "--scans", "eleven"), "takes whole numbers"),
         ((dataset, "--scans", "11"), "there is no 11"),
         ((dataset, "--throttle", "fast"), "is no throttle"),
-        ((dataset, "--what-if", "speed=2"), "is no what-if setting"),
-        ((dataset, "--compute-rate", "0"), "is no positive number"),
-        ((dataset, "--what-if", "cores=0.5"), "cores=0.5: cores is a whole number"),
-        ((dataset, "--what-if", "storage=fast"), "--what-if storage=fast: 'fast' is no positive"),
+        ((dataset, "--what-if", "speed=2"), "is not a what-if setting"),
+        ((dataset, "--compute-rate", "0"), "is not a positive number"),
+        ((dataset, "--what-if", "cores=0.5"), "cores=0.5: cores must be a whole number"),
+        (
+            (dataset, "--what-if", "storage=fast"),
+            "--what-if storage=fast: 'fast' is not a positive",
+        ),
         ((dataset, "--what-if", "cores=2 cores=4"), "cores is set twice"),
         ((dataset, "--what-if", " "), "names no setting"),
         ((dataset, "--compute-rate", "5", "--arch", "resnet18"), "leave out --arch"),

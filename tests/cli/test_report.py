@@ -262,8 +262,8 @@ def _wait(condition: object) -> None:
 
 
 def test_bench_and_train_logs_stand_in_one_report(logs: Path) -> None:
-    run = {"name": "pcr", "loader": "pcr", "scans": 5, "rate_img_s": 800.0, "fetch_stall": 0.001,
-           "prep_stall": 0.0, "compute": 0.001, "bytes_per_image": 5e4}  # fmt: skip
+    run = {"name": "pcr", "loader": "pcr", "scans": 5, "rate_img_s": 800.0, "fetch_stall_s": 0.001,
+           "prep_stall_s": 0.0, "compute_s": 0.001, "bytes_per_image": 5e4}  # fmt: skip
     write_json(logs / "b.json", {"schema_version": 1, "kind": "dl2-bench-io", "runs": [run]})
     tables = json.loads(dl2(logs, "--json").stdout)["tables"]
     kinds = {row["kind"] for row in tables["overview"]}

@@ -16,8 +16,8 @@ class Verdict:
 
     Attributes:
         bound: "storage", "prep" or "compute": the stage that, if it cost nothing, would gain most.
-        sentence: for people.
-        rate_img_s: of the subject as it is.
+        sentence: the answer in words.
+        rate_img_s: images/s of the target, as measured.
         gains: what throughput would be multiplied by if a stage cost nothing.
         au: accelerator utilisation, 0 to 1.
         certain: whether the gain is clear of what runs here differ by.
@@ -31,7 +31,7 @@ class Verdict:
     certain: bool
 
 
-def judge(
+def find_bottleneck(
     name: str,
     rate_img_s: float,
     stalls: Stalls,
@@ -43,24 +43,24 @@ def judge(
     """Say what bounds.
 
     Args:
-        name: of the subject, with its condition.
-        rate_img_s: measured, of it.
-        stalls: measured.
-        gains: of each stage's end, by the model.
+        name: the target and the condition it was measured in.
+        rate_img_s: images/s of the target, as measured.
+        stalls: the measured stalls.
+        gains: what the model expects if a stage cost nothing.
         noise: by how much the runs differ, as a share.
         data_img_s: what the data path gives when compute costs nothing.
     """
     bound = gains.bound
     if bound == "storage":
-        text = f"Storage bounds: {name} gives {rate_img_s:.0f} images/s, and would give "
+        text = f"Bottleneck: storage. {name} gives {rate_img_s:.0f} images/s, and would give "
         text += f"{rate_img_s * gains.storage:.0f} ({gains.storage:.1f} times as many) from memory"
     elif bound == "prep":
-        text = f"Decoding bounds: {name} gives {rate_img_s:.0f} images/s, and would give "
+        text = f"Bottleneck: decoding. {name} gives {rate_img_s:.0f} images/s, and would give "
         text += f"{rate_img_s * gains.prep:.0f} ({gains.prep:.1f} times as many) if decoding cost "
         text += "nothing"
     else:
-        text = f"Compute bounds: {name} gives {rate_img_s:.0f} images/s, the data path alone could "
-        text += f"give {data_img_s:.0f} ({data_img_s / rate_img_s:.1f} times as many)"
+        text = f"Bottleneck: compute. {name} gives {rate_img_s:.0f} images/s, the data path alone "
+        text += f"could give {data_img_s:.0f} ({data_img_s / rate_img_s:.1f} times as many)"
     _, prep, fetch = stalls.shares
     text += f"; of an image's time, {fetch:.0%} is fetch stall and {prep:.0%} prep stall."
     certain = bound == "compute" or max(gains.storage, gains.prep) - 1 > noise

@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from typing import Final
 
 import psutil
 
-from dl2cli.bench.diagnosis import derived as evidence
 from dl2cli.bench.diagnosis.bottleneck import Verdict
-from dl2cli.bench.diagnosis.derived import Trained
+from dl2cli.bench.diagnosis.derived import stalls_of
 from dl2cli.bench.diagnosis.stalls import MLPERF_STEPS
+from dl2cli.bench.measured import Measured, TrainedVariant
+from dl2cli.bench.probes.compute import ComputeResult
 from dl2cli.bench.probes.loader_variant import bytes_per_image
 from dl2cli.bench.statistics import Spread
 
-if TYPE_CHECKING:
-    from dl2cli.bench.run import Measurement
-
-BUSY: Final = 0.3  # of the cores, by others, before the measurement began
+BUSY: Final = 0.3  # share of the cores that others used before the measurement began
 
 
-def make_notes(
-    m: Measurement, trained: Sequence[Trained], verdict: Verdict | None
-) -> tuple[str, ...]:
+def make_notes(measured: Measured, verdict: Verdict | None) -> tuple[str, ...]:
     """Return sentences, the weightiest first."""
-    notes = [*_noise(m, trained), *m.notes]
+    notes = [*_noise(measured), *measured.remarks]
     if verdict is not None and not verdict.certain:
         notes.append("The verdict is not certain: runs differ by more than the gain that it names.")
-    if trained:
-        notes += [*_cache(m, trained), *_subject(m, trained[-1])]
+    if measured.trained:
+        notes += _cache(measured)
+    if measured.target is not None and measured.compute is not None:
+        notes += _target(measured, measured.target, measured.compute)
     return tuple(notes)
 
 
-def _noise(m: Measurement, trained: Sequence[Trained]) -> Iterator[str]:
-    spreads = list(_spreads(m, trained))
+def _noise(measured: Measured) -> Iterator[str]:
+    spreads = list(_spreads(measured))
     noisy = [each for each in spreads if each[1].noisy]
     if noisy:
         name, worst = max(noisy, key=lambda each: each[1].relative)
@@ -42,25 +40,25 @@ def _noise(m: Measurement, trained: Sequence[Trained]) -> Iterator[str]:
             f"than 10 % between rounds (marked !), {name} by {worst.relative:.0%}. Close what else "
             "runs here, or raise --repeat."
         )
-    if m.config.repeat == 1:
+    if measured.config.repeat == 1:
         yield "Each run was measured once: how much it varies is not known."
-    if m.machine.load > BUSY * m.machine.cores:
+    if measured.machine.load > BUSY * measured.machine.cores:
         yield (
-            f"Others used this machine before the measurement began: load {m.machine.load:.1f} on "
-            f"{m.machine.cores} cores."
+            "Others used this machine before the measurement began: load "
+            f"{measured.machine.load:.1f} on {measured.machine.cores} cores."
         )
 
 
-def _cache(m: Measurement, trained: Sequence[Trained]) -> Iterator[str]:
-    if m.config.throttle:
+def _cache(measured: Measured) -> Iterator[str]:
+    if measured.config.throttle:
         return
-    if any(each.cold.served == "page cache" for each in trained):
+    if any(each.cold.served == "page cache" for each in measured.trained):
         yield (
             "The cold runs were served from a cache below or in this kernel, not from the device: "
             "they say nothing of storage."
         )
-    subject = m.plan.subject
-    size = bytes_per_image(subject)[subject.scans] * m.images
+    target = measured.plan.target
+    size = bytes_per_image(target)[target.scans] * measured.images
     if size < psutil.virtual_memory().available / 2:
         yield (
             f"The dataset ({size / 1e6:,.0f} MB) fits into this machine's memory: epochs after the "
@@ -68,43 +66,39 @@ def _cache(m: Measurement, trained: Sequence[Trained]) -> Iterator[str]:
         )
 
 
-def _subject(m: Measurement, subject: Trained) -> Iterator[str]:
-    if m.untrained:
-        left_out = ", ".join(f"k={reading.scans}" for reading in m.untrained)
+def _target(measured: Measured, target: TrainedVariant, compute: ComputeResult) -> Iterator[str]:
+    if measured.untrained:
+        left_out = ", ".join(f"k={variant.scans}" for variant in measured.untrained)
         yield (
-            f"Loading alone at {left_out} is more than 5 times as fast as the step: it was not run "
-            "with it, because it can make no difference."
+            f"Loading alone at {left_out} is more than 5 times as fast as the training step: it "
+            "was not run with the step, because it can make no difference."
         )
-    if not subject.cold.whole_epoch:
+    if not target.cold.whole_epoch:
         yield (
-            f"Runs of {subject.probe.reading.name} were cut to {subject.cold.images:,} of "
-            f"{m.images:,} images; verdict and predictions are of a whole epoch, by the model. "
-            "Raise --seconds to measure more."
+            f"Runs of {target.variant.name} were cut to {target.cold.images:,} of "
+            f"{measured.images:,} images; verdict and predictions are for a whole epoch, by the "
+            "model. Raise --seconds to measure more."
         )
-    if m.compute.result().shares_cores:
+    if compute.shares_cores:
         yield (
             "The model computes on the CPU, on the decoders' cores: the prep stall includes what "
             "decoding takes from it. --compute-rate shows what an accelerator elsewhere would see."
         )
-    if subject.stalls.steps < MLPERF_STEPS:
-        wait_s, run_s = (
-            subject.cold.first_batch_s,
-            subject.cold.images / subject.cold.rate_img_s.median,
-        )
-        what = f"{subject.stalls.steps} steps, without the wait for the first"
-        if subject.stalls.steps == 1:
-            what = "a single step, with the wait for it"
-        yield (
-            f"AU is of {what} ({min(wait_s / run_s, 1):.0%} of the run); MLPerf Storage asks for "
-            f"{MLPERF_STEPS} steps."
-        )
+    steps = stalls_of(target, compute).steps
+    if steps < MLPERF_STEPS:
+        run_s = target.cold.images / target.cold.rate_img_s.median
+        share = min(target.cold.first_batch_s / run_s, 1)
+        what = f"{steps} steps, without the wait for the first ({share:.0%} of the run)"
+        if steps == 1:
+            what = f"a single step, with the wait for it ({share:.0%} of the run)"
+        yield f"AU was measured over {what}; MLPerf Storage asks for {MLPERF_STEPS} steps."
 
 
-def _spreads(m: Measurement, trained: Sequence[Trained]) -> Iterator[tuple[str, Spread]]:
-    for result in evidence.loading(m):
-        yield f"{result.reading.name} alone", result.rate_img_s
-    for each in trained:
-        yield f"{each.warm.reading.name} cached", each.warm.rate_img_s
-        yield f"{each.cold.reading.name} {each.cold.condition}", each.cold.rate_img_s
-    if m.compute.measured:
-        yield "the model's step", m.compute.result().rate_img_s
+def _spreads(measured: Measured) -> Iterator[tuple[str, Spread]]:
+    for result in measured.loading:
+        yield f"{result.variant.name} alone", result.rate_img_s
+    for each in measured.trained:
+        yield f"{each.variant.name} cached", each.warm.rate_img_s
+        yield f"{each.variant.name} {each.cold.condition}", each.cold.rate_img_s
+    if measured.compute is not None:
+        yield "the model's step", measured.compute.rate_img_s

@@ -12,11 +12,11 @@ import numpy as np
 
 from dl2cli import pcr
 from dl2cli.bench.model.pipeline import long_run_rate, rate
-from dl2cli.bench.model.rates import Cost, Model
+from dl2cli.bench.model.rates import Cost, EpochModel
 from dl2cli.bench.model.scenario import Scenario
 from dl2cli.bench.probes.alternatives import Alternative
 from dl2cli.bench.probes.loader import LoadResult
-from dl2cli.bench.probes.loader_variant import PCR_LOADERS, Reading
+from dl2cli.bench.probes.loader_variant import PCR_LOADERS, LoaderVariant
 from dl2cli.cores import usable_cores
 
 WORTH: Final = 1.05  # a smaller gain is within what measurements here vary by
@@ -30,9 +30,9 @@ class Recommendation:
 
     Attributes:
         change: what to do, and what it costs otherwise.
-        gain: predicted throughput over that of the subject as it is.
-        rate_img_s: predicted.
-        command: that applies it, or None where none can.
+        gain: predicted throughput over the present one.
+        rate_img_s: predicted images/s.
+        command: the command that applies it, or None where none can.
         basis: where the prediction comes from.
     """
 
@@ -48,16 +48,16 @@ class Advice:
     """What recommendations are made from.
 
     Attributes:
-        subject: the reading as it is.
-        model: of it.
+        target: the loader variant as it is.
+        model: the calibrated model of an epoch.
         now: the situation as measured.
         warm: loaders alone, from the page cache.
         alternatives: other forms of the data.
-        rate_img_s: measured, of the subject as it is.
+        rate_img_s: images/s of the target, as measured.
     """
 
-    subject: Reading
-    model: Model
+    target: LoaderVariant
+    model: EpochModel
     now: Scenario
     warm: Sequence[LoadResult]
     alternatives: Sequence[Alternative]
@@ -71,33 +71,33 @@ def recommend(advice: Advice) -> tuple[Recommendation, ...]:
     return tuple(sorted(found, key=lambda r: -r.gain))
 
 
-def train_command(reading: Reading, data: str | None = None) -> str:
+def train_command(variant: LoaderVariant, data: str | None = None) -> str:
     """Return the `dl2 train` command that reads in a way."""
-    parts = ["dl2 train --data", data or shlex.quote(str(reading.data)), "--loader", reading.loader]
-    if reading.scans is not None:
-        parts += ["--scans", str(reading.scans)]
-    return " ".join([*parts, "--workers", str(reading.workers)])
+    parts = ["dl2 train --data", data or shlex.quote(str(variant.data)), "--loader", variant.loader]
+    if variant.scans is not None:
+        parts += ["--scans", str(variant.scans)]
+    return " ".join([*parts, "--workers", str(variant.workers)])
 
 
 def _make(
     advice: Advice, change: str, predicted: float, command: str | None, basis: str
 ) -> Recommendation:
-    gain = predicted / advice.model.predict(advice.subject.scans, advice.now)
+    gain = predicted / advice.model.predict(advice.target.scans, advice.now)
     return Recommendation(change, gain, gain * advice.rate_img_s, command, basis)
 
 
 def _fewer_scans(advice: Advice) -> Iterator[Recommendation]:
-    subject, model = advice.subject, advice.model
-    if subject.scans is None:
+    target, model = advice.target, advice.model
+    if target.scans is None:
         return
-    fidelity = _fidelity(subject.data)
-    whole = model.costs[subject.scans].bytes_per_image
+    fidelity = _fidelity(target.data)
+    whole = model.costs[target.scans].bytes_per_image
     for scans, cost in model.costs.items():
-        if scans is None or scans >= subject.scans or not cost.measured:
+        if scans is None or scans >= target.scans or not cost.measured:
             continue
-        change = f"read {scans} of {subject.scans} scan groups, {cost.bytes_per_image / whole:.0%} "
+        change = f"read {scans} of {target.scans} scan groups, {cost.bytes_per_image / whole:.0%} "
         change += f"of the bytes{fidelity.get(scans, '')}"
-        command = train_command(replace(subject, scans=scans))
+        command = train_command(replace(target, scans=scans))
         predicted = model.predict(scans, advice.now)
         yield _make(advice, change, predicted, command, "pipeline model from measured rates")
 
@@ -112,26 +112,26 @@ def _fidelity(data: Path) -> dict[int, str]:
 
 
 def _more_workers(advice: Advice) -> Iterator[Recommendation]:
-    subject, cores = advice.subject, usable_cores()
-    if subject.workers >= cores:
+    target, cores = advice.target, usable_cores()
+    if target.workers >= cores:
         return
-    predicted = advice.model.predict(subject.scans, replace(advice.now, cores=cores))
-    change = f"decode with {cores} workers instead of {subject.workers}: this machine has as many"
-    command = train_command(replace(subject, workers=cores))
+    predicted = advice.model.predict(target.scans, replace(advice.now, cores=cores))
+    change = f"decode with {cores} workers instead of {target.workers}: this machine has as many"
+    command = train_command(replace(target, workers=cores))
     yield _make(advice, change + " cores", predicted, command, "pipeline model, if workers scale")
 
 
 def _other_loaders(advice: Advice) -> Iterator[Recommendation]:
-    subject, model = advice.subject, advice.model
+    target, model = advice.target, advice.model
     for result in advice.warm:
-        other = result.reading
-        if other.loader == subject.loader or other.workers != subject.workers:
+        other = result.variant
+        if other.loader == target.loader or other.workers != target.workers:
             continue
-        if other.scans != subject.scans:
+        if other.scans != target.scans:
             continue
-        cost = replace(model.costs[subject.scans], decode_s=1 / result.rate_img_s.median)
-        predicted = replace(model, costs={subject.scans: cost}).predict(subject.scans, advice.now)
-        change = f"load with {other.loader} instead of {subject.loader}"
+        cost = replace(model.costs[target.scans], decode_s=1 / result.rate_img_s.median)
+        predicted = replace(model, costs={target.scans: cost}).predict(target.scans, advice.now)
+        change = f"load with {other.loader} instead of {target.loader}"
         yield _make(
             advice, change, predicted, train_command(other), "its rate from the page cache here"
         )
@@ -139,64 +139,64 @@ def _other_loaders(advice: Advice) -> Iterator[Recommendation]:
 
 def _other_forms(advice: Advice) -> Iterator[Recommendation]:
     """Predict a converted dataset: records for files, or another scan script."""
-    subject, model = advice.subject, advice.model
-    at_hand = model.costs[subject.scans]
+    target, model = advice.target, advice.model
+    at_hand = model.costs[target.scans]
     for other in advice.alternatives:
         cost = Cost(
-            scans=subject.scans,
+            scans=target.scans,
             bytes_per_image=at_hand.bytes_per_image * other.relative_bytes,
             decode_s=at_hand.decode_s * other.relative_decode,
             fetch_s_per_byte=at_hand.fetch_s_per_byte,
         )
-        converted = replace(model, costs={subject.scans: cost})
+        converted = replace(model, costs={target.scans: cost})
         if model.shape.in_worker:
-            service = converted.service(subject.scans, advice.now)
+            service = converted.service(target.scans, advice.now)
             predicted = long_run_rate(cost.bytes_per_image, SMALL_RECORD, service)
         else:
-            sizes = [size * other.relative_bytes for size in model.shape.visit_bytes[subject.scans]]
-            shape = replace(model.shape, visit_bytes={subject.scans: sizes})
-            predicted = replace(converted, shape=shape).predict(subject.scans, advice.now)
+            sizes = [size * other.relative_bytes for size in model.shape.visit_bytes[target.scans]]
+            shape = replace(model.shape, visit_bytes={target.scans: sizes})
+            predicted = replace(converted, shape=shape).predict(target.scans, advice.now)
         script = "" if other.script == "default" else f" --scan-script {other.script}"
         is_full = other.scans == other.groups
         full = "all scan groups" if is_full else f"{other.scans} of {other.groups} scan groups"
-        source = "SOURCE" if subject.loader in PCR_LOADERS else shlex.quote(str(subject.data))
+        source = "SOURCE" if target.loader in PCR_LOADERS else shlex.quote(str(target.data))
         what = "convert with the scan script" if script else "convert to PCR with the script"
         yield _make(
             advice,
             f"{what} {other.script} and read {full}, {other.relative_bytes:.0%} of the bytes",
             predicted,
             f"dl2 convert {source} OUT{script} && dl2 train --data OUT --loader pcr "
-            f"--scans {other.scans} --workers {subject.workers}",
+            f"--scans {other.scans} --workers {target.workers}",
             f"{other.images} images converted and loaded here",
         )
 
 
 def _records(advice: Advice) -> Iterator[Recommendation]:
     """Predict smaller records, where an epoch is too few of them to overlap anything."""
-    subject, model = advice.subject, advice.model
+    target, model = advice.target, advice.model
     shape = model.shape
-    if shape.in_worker or len(shape.visit_bytes[subject.scans]) >= _LONG_EPOCH:
+    if shape.in_worker or len(shape.visit_bytes[target.scans]) >= _LONG_EPOCH:
         return
     visits = -(-len(shape.visit) // SMALL_RECORD)
-    whole = sum(shape.visit_bytes[subject.scans])
-    if visits <= len(shape.visit_bytes[subject.scans]):
+    whole = sum(shape.visit_bytes[target.scans])
+    if visits <= len(shape.visit_bytes[target.scans]):
         return
     smaller = replace(
         shape,
         visit=np.arange(len(shape.visit)) // SMALL_RECORD,
-        visit_bytes={subject.scans: [whole / visits] * visits},
+        visit_bytes={target.scans: [whole / visits] * visits},
     )
-    predicted = rate(smaller, subject.scans, model.service(subject.scans, advice.now))
+    predicted = rate(smaller, target.scans, model.service(target.scans, advice.now))
     change = f"convert to records of {SMALL_RECORD} images: this epoch has only "
-    change += f"{len(shape.visit_bytes[subject.scans])}, too few to read ahead while decoding"
+    change += f"{len(shape.visit_bytes[target.scans])}, too few to read ahead while decoding"
     command = f"dl2 convert SOURCE OUT --images-per-record {SMALL_RECORD}"
     yield _make(advice, change, predicted, command, "pipeline model")
 
 
 def _storage(advice: Advice) -> Iterator[Recommendation]:
-    subject, model = advice.subject, advice.model
-    cached = model.predict(subject.scans, replace(advice.now, bandwidth_bytes_s=float("inf")))
-    needed = cached * model.costs[subject.scans].bytes_per_image
+    target, model = advice.target, advice.model
+    cached = model.predict(target.scans, replace(advice.now, bandwidth_bytes_s=float("inf")))
+    needed = cached * model.costs[target.scans].bytes_per_image
     change = f"faster storage, or memory that holds the dataset: {needed / 1e6:.3g} MB/s feed "
     change += f"{cached:.0f} images/s"
     yield _make(advice, change, cached, None, "pipeline model")

@@ -29,12 +29,12 @@ class Stalls:
     """Where the time of an image goes, in seconds; the three parts add up to `total_s`.
 
     Attributes:
-        compute_s: of the synthetic run.
+        compute_s: seconds of the synthetic run.
         prep_s: stall for decoding; 0 where the cached run was not slower.
         fetch_s: stall for storage; 0 where the cold run was not slower.
-        total_s: of the cold run, or of the slowest of the three.
+        total_s: seconds of the cold run, or of the slowest of the three.
         au: accelerator utilisation of the cold run, 0 to 1.
-        steps: that the utilisation is of.
+        steps: how many steps the utilisation was measured over.
     """
 
     compute_s: float
@@ -57,9 +57,9 @@ def differential(
 
     Args:
         synthetic_s: seconds an image of the synthetic run.
-        cached_s: of the cached run.
-        cold_s: of the cold run, or the throttled one.
-        cold_runs: the runs that `cold_s` is the median of, for the utilisation.
+        cached_s: seconds an image of the cached run.
+        cold_s: seconds an image of the cold (or throttled) run.
+        cold_runs: the runs behind `cold_s`, for the utilisation.
     """
     prep_s = max(cached_s - synthetic_s, 0.0)
     fetch_s = max(cold_s - max(cached_s, synthetic_s), 0.0)

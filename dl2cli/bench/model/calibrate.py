@@ -10,27 +10,27 @@ import numpy as np
 from dl2cli import pcr
 from dl2cli.bench.config import BenchConfig
 from dl2cli.bench.model.pipeline import MAX_IMAGES, EpochShape
-from dl2cli.bench.model.rates import Cost, Model
+from dl2cli.bench.model.rates import Cost, EpochModel
 from dl2cli.bench.probes.compute import ComputeResult
 from dl2cli.bench.probes.loader import EPOCH, LoadResult
-from dl2cli.bench.probes.loader_variant import PCR_LOADERS, Reading, bytes_per_image
+from dl2cli.bench.probes.loader_variant import PCR_LOADERS, LoaderVariant, bytes_per_image
 from dl2cli.cores import usable_cores
 from dl2cli.loaders import Loader
 
 _IDLE = 0.5  # of its time: such an accelerator does not hold decoding up
 
 
-def epoch_shape(loader: Loader, config: BenchConfig, reading: Reading) -> EpochShape:
+def epoch_shape(loader: Loader, config: BenchConfig, variant: LoaderVariant) -> EpochShape:
     """Return the order in which a loader reads and decodes, at all fidelities."""
     order = loader.order.epoch(EPOCH)
     count = min(len(order), MAX_IMAGES)
-    in_worker = reading.loader not in PCR_LOADERS
+    in_worker = variant.loader not in PCR_LOADERS
     visits = order.visits[: int(order.visit[:count].max()) + 1]
     sizes: dict[int | None, Sequence[float]] = {}
     if in_worker:
-        sizes[None] = [bytes_per_image(reading)[None]] * len(visits)
+        sizes[None] = [bytes_per_image(variant)[None]] * len(visits)
     else:
-        dataset = pcr.open(reading.data)
+        dataset = pcr.open(variant.data)
         for scans in range(1, dataset.groups + 1):
             sizes[scans] = [float(sum(dataset.records[v].lengths[: scans + 1])) for v in visits]
     return EpochShape(
@@ -39,63 +39,63 @@ def epoch_shape(loader: Loader, config: BenchConfig, reading: Reading) -> EpochS
         visit_bytes=sizes,
         max_visits=loader.order.max_records,
         prefetch=loader.config.prefetch,
-        fetchers=reading.workers if in_worker else loader.config.fetch_threads,
+        fetchers=variant.workers if in_worker else loader.config.fetch_threads,
         in_worker=in_worker,
-        workers=reading.workers,
+        workers=variant.workers,
     )
 
 
-def make_model(
+def calibrate_model(
     loader: Loader,
     config: BenchConfig,
-    subject: Reading,
+    target: LoaderVariant,
     *,
     warm: Sequence[LoadResult],
     trained: Sequence[LoadResult],
     compute: ComputeResult,
-) -> Model:
-    """Make the model of the subject and its other fidelities.
+) -> EpochModel:
+    """Make the model of the target variant and its other fidelities.
 
     Args:
-        loader: of the subject.
-        config: of the measurement.
-        subject: the reading.
-        warm: of its loader alone, from the page cache, at some fidelities.
-        trained: with the step, from the page cache.
-        compute: the step alone.
+        loader: the loader of the target.
+        config: the options of the measurement.
+        target: the variant that the verdict is about.
+        warm: loaders alone, from the page cache, at some fidelities.
+        trained: loaders with the training step, from the page cache.
+        compute: the training step alone.
     """
-    shape = epoch_shape(loader, config, subject)
-    alone = [r for r in warm if _same(r.reading, subject)]
-    costs = _costs(bytes_per_image(subject), alone, _decoding_bound(trained, compute))
+    shape = epoch_shape(loader, config, target)
+    alone = [r for r in warm if _same(r.variant, target)]
+    costs = _costs(bytes_per_image(target), alone, _decoding_bound(trained, compute))
     if shape.in_worker:  # what a worker decodes, it has fetched in the same time
         costs = {k: replace(cost, fetch_s_per_byte=0.0) for k, cost in costs.items()}
-    model = Model(
+    model = EpochModel(
         shape=shape,
         costs=costs,
         images=loader.image_count,
-        cores=min(subject.workers, usable_cores()),
+        cores=min(target.workers, usable_cores()),
         compute_s=compute.compute_s,
         shares_cores=compute.shares_cores,
     )
     shares = [
-        1 / (r.rate_img_s.median * (costs[r.reading.scans].decode_s + compute.compute_s))
+        1 / (r.rate_img_s.median * (costs[r.variant.scans].decode_s + compute.compute_s))
         for r in trained
     ]
     sharing = float(np.median(shares)) if shares and compute.shares_cores else 1.0
     return replace(model, sharing=sharing)
 
 
-def _same(reading: Reading, subject: Reading) -> bool:
-    return (reading.loader, reading.workers) == (subject.loader, subject.workers)
+def _same(variant: LoaderVariant, target: LoaderVariant) -> bool:
+    return (variant.loader, variant.workers) == (target.loader, target.workers)
 
 
 def _costs(
     per_image: dict[int | None, float], warm: Sequence[LoadResult], trained: Sequence[LoadResult]
 ) -> dict[int | None, Cost]:
     """Return the cost at each fidelity; what was not measured lies between what was, by bytes."""
-    runs: dict[int | None, list[float]] = {r.reading.scans: [] for r in warm}
+    runs: dict[int | None, list[float]] = {r.variant.scans: [] for r in warm}
     for result in (*warm, *trained):
-        runs[result.reading.scans] += result.rate_img_s.runs
+        runs[result.variant.scans] += result.rate_img_s.runs
     measured = {k: 1 / float(np.median(rates)) for k, rates in runs.items()}
     each_byte = float(np.median([_per_byte(r) for r in warm]))
     known = sorted((per_image[k], decode_s) for k, decode_s in measured.items())

@@ -17,11 +17,12 @@ class Cost:
     """What an image costs at one fidelity, as measured here with W workers.
 
     Attributes:
-        scans: fidelity; None for plain files.
-        bytes_per_image: of storage.
+        scans: the fidelity k; None for plain files.
+        bytes_per_image: bytes that storage delivers for an image.
         decode_s: seconds an image by the clock, all workers together, from the page cache.
-        fetch_s_per_byte: of reading and checking what is in the page cache.
-        measured: or interpolated between measured fidelities by their bytes.
+        fetch_s_per_byte: seconds that reading and checking take where the page cache delivers.
+        measured: True if it was measured; else it is interpolated between measured fidelities
+            by their bytes.
     """
 
     scans: int | None
@@ -48,15 +49,15 @@ class Gains:
 
 
 @dataclass(frozen=True)
-class Model:
+class EpochModel:
     """What was measured, as the predictions need it.
 
     Attributes:
-        shape: the epoch of the subject.
-        costs: by fidelity.
-        images: in the dataset.
-        cores: that decoded, at most as many as workers.
-        compute_s: seconds an image of the step alone.
+        shape: the target's epoch.
+        costs: the cost of an image by fidelity.
+        images: images in the dataset.
+        cores: cores that decoded, at most as many as workers.
+        compute_s: seconds an image of the training step alone.
         shares_cores: whether the step runs on the decoders' cores.
         sharing: what cached runs took over the sum of decoding and computing; 1 is perfect.
     """

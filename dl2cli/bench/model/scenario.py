@@ -24,12 +24,12 @@ class Scenario:
     """A situation to predict.
 
     Attributes:
-        name: for the tables.
-        bandwidth_bytes_s: of storage; infinity is as fast as memory.
-        latency_s: of each read.
-        cores: that decode, as many as workers; None is as measured.
-        cache_bytes: of the dataset that are in memory and stay there.
-        accelerator_img_s: None is as measured.
+        name: what the tables call it.
+        bandwidth_bytes_s: bandwidth of storage; infinity is as fast as memory.
+        latency_s: latency of each read.
+        cores: cores that decode, as many as workers; None leaves what was measured.
+        cache_bytes: bytes of the dataset that are in memory and stay there.
+        accelerator_img_s: speed of the accelerator; None leaves what was measured.
     """
 
     name: str
@@ -49,11 +49,11 @@ class Scenario:
         changes: dict[str, float | int] = {}
         parts = text.replace(",", " ").split()
         if not parts:
-            raise UsageError(f"--what-if {text!r} names no setting: there are {_EXAMPLES}.")
+            raise UsageError(f"--what-if {text!r} names no setting; use {_EXAMPLES}.")
         for part in parts:
             key, _, value = part.partition("=")
             if key not in _SETTINGS:
-                raise UsageError(f"{part!r} is no what-if setting: there are {_EXAMPLES}.")
+                raise UsageError(f"{part!r} is not a what-if setting; use {_EXAMPLES}.")
             field, unit = _SETTINGS[key]
             if field in changes:
                 raise UsageError(f"--what-if {text}: {key} is set twice.")
@@ -62,7 +62,7 @@ class Scenario:
             except UsageError as error:
                 raise UsageError(f"--what-if {part}: {error}") from None
             if key == "cores" and not number.is_integer():
-                raise UsageError(f"--what-if {part}: cores is a whole number.")
+                raise UsageError(f"--what-if {part}: cores must be a whole number.")
             changes[field] = int(number) if key == "cores" else number
         return replace(now, name=text, **changes)  # type: ignore[arg-type]
 
@@ -92,5 +92,5 @@ def quantity(text: str, unit: str) -> float:
     except (ValueError, KeyError):
         value = math.nan
     if not 0 < value < 1e18:
-        raise UsageError(f"{text!r} is no positive number{f' of {unit}' if unit else ''}.")
+        raise UsageError(f"{text!r} is not a positive number{f' of {unit}' if unit else ''}.")
     return value

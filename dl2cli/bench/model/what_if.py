@@ -14,9 +14,9 @@ from typing import Final, Literal
 
 import numpy as np
 
-from dl2cli.bench.model.rates import Cost, Model
+from dl2cli.bench.model.checks import Check
+from dl2cli.bench.model.rates import Cost, EpochModel
 from dl2cli.bench.model.scenario import Scenario
-from dl2cli.bench.statistics import Spread
 
 PAYS: Final = 1.05  # fewer scans pay where they give 5 % more
 _POINTS: Final = 11  # of a curve, each at twice the bandwidth of the one before
@@ -48,25 +48,6 @@ class Crossover:
     fetch_bound_below_bytes_s: float
     pays: Literal["always", "below", "never"]
     pays_below_bytes_s: float | None
-
-
-@dataclass(frozen=True)
-class Check:
-    """A prediction, and what was measured.
-
-    Attributes:
-        scans: fidelity.
-        throttle: the limits.
-        predicted_img_s: by the model, from runs without these limits.
-        measured_img_s: of the throttled runs.
-        error: |predicted / measured - 1|.
-    """
-
-    scans: int | None
-    throttle: str
-    predicted_img_s: float
-    measured_img_s: Spread
-    error: float
 
 
 @dataclass(frozen=True)
@@ -103,7 +84,7 @@ class WhatIf:
 
 
 def make_what_if(
-    model: Model, now: Scenario, asked: Sequence[Scenario], checks: Sequence[Check]
+    model: EpochModel, now: Scenario, asked: Sequence[Scenario], checks: Sequence[Check]
 ) -> WhatIf:
     """Predict the usual scenarios and those that were asked for."""
     scans = tuple(model.costs)
@@ -128,7 +109,7 @@ def make_what_if(
     )
 
 
-def _usual(model: Model, now: Scenario) -> list[Scenario]:
+def _usual(model: EpochModel, now: Scenario) -> list[Scenario]:
     """Return what one usually asks: each resource doubled, and everything in memory."""
     compute_img_s = 2 / model.compute_s
     return [
@@ -143,7 +124,7 @@ def _at(now: Scenario, bandwidth_bytes_s: float) -> Scenario:
     return replace(now, bandwidth_bytes_s=bandwidth_bytes_s, cache_bytes=0.0)
 
 
-def _grid(model: Model, full: int | None, now: Scenario) -> tuple[float, ...]:
+def _grid(model: EpochModel, full: int | None, now: Scenario) -> tuple[float, ...]:
     """Return bandwidths around the one at which full fidelity is no longer bound by storage."""
     middle = model.costs[full].bytes_per_image * model.predict(full, _at(now, math.inf))
     # From a round number: 1, 2 or 5 times a power of ten.
@@ -153,7 +134,7 @@ def _grid(model: Model, full: int | None, now: Scenario) -> tuple[float, ...]:
     return tuple(lead * power * 2.0**i for i in range(_POINTS))
 
 
-def _crossover(model: Model, scans: int | None, full: int | None, now: Scenario) -> Crossover:
+def _crossover(model: EpochModel, scans: int | None, full: int | None, now: Scenario) -> Crossover:
     unbound = model.predict(scans, _at(now, math.inf))
     bound = _last(lambda b: model.predict(scans, _at(now, b)) * PAYS < unbound)
     if scans == full:

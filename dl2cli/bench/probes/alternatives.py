@@ -16,7 +16,7 @@ import numpy as np
 from dl2cli import pcr
 from dl2cli.bench.config import BenchConfig
 from dl2cli.bench.probes.loader import LoaderProbe
-from dl2cli.bench.probes.loader_variant import Reading, bytes_per_image, data_files
+from dl2cli.bench.probes.loader_variant import LoaderVariant, bytes_per_image, data_files
 from dl2cli.dataset.location import is_pcr_dataset
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert
@@ -52,7 +52,7 @@ class Alternative:
     relative_bytes: float
 
 
-def measure_alternatives(config: BenchConfig, subject: Reading) -> tuple[Alternative, ...]:
+def measure_alternatives(config: BenchConfig, target: LoaderVariant) -> tuple[Alternative, ...]:
     """Convert a sample, and load it: with the default script, the other one, or both.
 
     Raises:
@@ -71,19 +71,19 @@ def measure_alternatives(config: BenchConfig, subject: Reading) -> tuple[Alterna
             run_s=min(config.run_s, _RUN_S),
         )
         datasets = {s.name: _convert(folder.parent, Path(work), s) for s in (DEFAULT, SPECTRAL)}
-        base = _base(config.data, datasets, folder.parent, subject)
-        readings = [
-            Reading("pcr", data, scans, subject.workers)
+        base = _base(config.data, datasets, folder.parent, target)
+        variants = [
+            LoaderVariant("pcr", data, scans, target.workers)
             for name, data in datasets.items()
             for scans in _fidelities(name, data, own=own)
         ]
-        return _measure(sample, base, readings, images)
+        return _measure(sample, base, variants, images)
 
 
 def _measure(
-    config: BenchConfig, base: Reading, readings: list[Reading], images: int
+    config: BenchConfig, base: LoaderVariant, variants: list[LoaderVariant], images: int
 ) -> tuple[Alternative, ...]:
-    probes = [LoaderProbe(config, r, data_files(r.data)) for r in (base, *readings)]
+    probes = [LoaderProbe(config, r, data_files(r.data)) for r in (base, *variants)]
     for probe in probes:
         probe.warm_up()
     for _ in range(config.repeat):
@@ -93,16 +93,16 @@ def _measure(
     size = bytes_per_image(base)[base.scans]
     return tuple(
         Alternative(
-            script=reading.data.name,
-            scans=reading.scans or 0,
-            groups=pcr.open(reading.data).groups,
+            script=variant.data.name,
+            scans=variant.scans or 0,
+            groups=pcr.open(variant.data).groups,
             images=images,
-            bytes_per_image=bytes_per_image(reading)[reading.scans],
+            bytes_per_image=bytes_per_image(variant)[variant.scans],
             decode_s=1 / result.rate_img_s.median,
             relative_decode=_ratio(at_hand.rate_img_s.runs, result.rate_img_s.runs),
-            relative_bytes=bytes_per_image(reading)[reading.scans] / size,
+            relative_bytes=bytes_per_image(variant)[variant.scans] / size,
         )
-        for reading, result in zip(readings, others, strict=True)
+        for variant, result in zip(variants, others, strict=True)
     )
 
 
@@ -110,12 +110,14 @@ def _ratio(above: tuple[float, ...], below: tuple[float, ...]) -> float:
     return float(np.median(np.asarray(above) / np.asarray(below)))
 
 
-def _base(data: Path, datasets: dict[str, Path], folder: Path, subject: Reading) -> Reading:
+def _base(
+    data: Path, datasets: dict[str, Path], folder: Path, target: LoaderVariant
+) -> LoaderVariant:
     """Return the form at hand, of the sample's images."""
     if not is_pcr_dataset(data):
-        return replace(subject, data=folder, throttle=None)
+        return replace(target, data=folder, throttle=None)
     script = str(pcr.open(data).properties.get("scan_script_name", DEFAULT.name))
-    return replace(subject, data=datasets.get(script, datasets[DEFAULT.name]), throttle=None)
+    return replace(target, data=datasets.get(script, datasets[DEFAULT.name]), throttle=None)
 
 
 def _fidelities(script: str, data: Path, *, own: bool) -> tuple[int, ...]:

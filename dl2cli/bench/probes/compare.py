@@ -17,7 +17,7 @@ from dl2cli.bench.probes.compute import make_step
 from dl2cli.bench.probes.loader import Condition, LoaderProbe, LoadResult
 from dl2cli.bench.probes.loader_variant import (
     PCR_LOADERS,
-    Reading,
+    LoaderVariant,
     check_loader,
     count_images,
     data_files,
@@ -35,7 +35,7 @@ KIND: Final = "dl2-bench-io-comparison"
 
 
 @dataclass(frozen=True)
-class Comparison:
+class LoaderComparison:
     """What a comparison gave.
 
     Attributes:
@@ -61,8 +61,8 @@ def compare(
     *,
     with_step: bool,
     on_round: Callable[[int, int], None] | None = None,
-) -> Comparison:
-    """Compare two ways of reading, from the page cache, or throttled if `config` says so.
+) -> LoaderComparison:
+    """Compare two loader variants, from the page cache, or throttled if `config` says so.
 
     Args:
         config: of the measurement; `data` is what loaders are compared on, and of no matter for
@@ -78,10 +78,10 @@ def compare(
         KeyboardInterrupt: before the first round was complete.
     """
     require_torch()
-    readings = [parse_reading(config, name) for name in names]
-    images = min(count_images(reading.data) for reading in readings)
+    variants = [parse_variant(config, name) for name in names]
+    images = min(count_images(variant.data) for variant in variants)
     config = replace(config, batch_size=config.batch_size or usual_batch(config.compute, images))
-    probes = [_probe(config, reading, with_step=with_step) for reading in readings]
+    probes = [_probe(config, variant, with_step=with_step) for variant in variants]
     condition: Condition = "throttled" if config.throttle else "warm"
     complete = True
     try:
@@ -99,10 +99,10 @@ def compare(
     a, b = (probe.result(condition) for probe in probes)
     pairs = zip(a.rate_img_s.runs, b.rate_img_s.runs, strict=False)  # the last may lack its other
     ratio = Spread.of(first / second for first, second in pairs)
-    return Comparison(KIND, a, b, ratio, with_step, complete)
+    return LoaderComparison(KIND, a, b, ratio, with_step, complete)
 
 
-def parse_reading(config: BenchConfig, text: str) -> Reading:
+def parse_variant(config: BenchConfig, text: str) -> LoaderVariant:
     """Return what "pcr", "pcr:5", "DATASET" or "DATASET:5" means. Raises UsageError."""
     name, colon, number = text.rpartition(":")
     scans: int | None = None
@@ -127,14 +127,14 @@ def parse_reading(config: BenchConfig, text: str) -> Reading:
             raise UsageError(f"{data} has fidelities 1 to {groups}, there is no {scans}.")
     elif scans is not None:
         raise UsageError(f"{text!r}: only PCR datasets have fidelities.")
-    return Reading(loader, data, scans, workers, config.throttle)
+    return LoaderVariant(loader, data, scans, workers, config.throttle)
 
 
-def _probe(config: BenchConfig, reading: Reading, *, with_step: bool) -> LoaderProbe:
-    here = replace(config, data=reading.data)
-    files = data_files(reading.data)
+def _probe(config: BenchConfig, variant: LoaderVariant, *, with_step: bool) -> LoaderProbe:
+    here = replace(config, data=variant.data)
+    files = data_files(variant.data)
     if not with_step:
-        return LoaderProbe(here, reading, files)
-    classes = len(reading.throttled(None).create(here, normalized=False).classes)
+        return LoaderProbe(here, variant, files)
+    classes = len(variant.throttled(None).create(here, normalized=False).classes)
     step = make_step(here, classes)
-    return LoaderProbe(here, reading, files, step, normalized=step.normalized)
+    return LoaderProbe(here, variant, files, step, normalized=step.normalized)

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from dl2cli.bench.config import CPU_ARCH, GPU_ARCH, BenchConfig
-from dl2cli.bench.probes.timed_run import Limit, RunTimes, Step, run
+from dl2cli.bench.probes.timed_run import BatchStep, Limit, RunTimes, run
 from dl2cli.bench.statistics import Spread
 from dl2cli.errors import UsageError
 from dl2cli.loaders import Batch, LoaderConfig, OutputConfig, TransformConfig, create_loader
@@ -136,7 +136,7 @@ class ComputeProbe:
 
     def __init__(self, config: BenchConfig, step: EmulatedStep | ModelStep) -> None:
         self._config = config
-        self._step: Step = step
+        self._step: BatchStep = step
         self._kind = step
         self._loader = create_loader(
             "synthetic",

@@ -1,4 +1,4 @@
-"""Measures one way of reading: with everything in the page cache, from storage, or throttled.
+"""Measures one loader variant: with everything in the page cache, from storage, or throttled.
 
 All runs of a probe load the same images of the same epoch, so that they differ in one thing: where
 the bytes come from. The first run is not counted; it fills the page cache, and it says how many
@@ -16,8 +16,8 @@ from typing import Final, Literal
 import numpy as np
 
 from dl2cli.bench.config import BenchConfig
-from dl2cli.bench.probes.loader_variant import Reading, bytes_per_image
-from dl2cli.bench.probes.timed_run import Limit, NoStep, RunTimes, Served, Step, make_cold, run
+from dl2cli.bench.probes.loader_variant import LoaderVariant, bytes_per_image
+from dl2cli.bench.probes.timed_run import BatchStep, Limit, NoStep, RunTimes, Served, make_cold, run
 from dl2cli.bench.statistics import Spread, percentiles
 from dl2cli.bench.storage.block_device import find_device
 from dl2cli.loaders import Loader
@@ -29,26 +29,28 @@ MAX_DROPPED: Final = 20_000  # files; of more, only those that a run can reach a
 
 @dataclass(frozen=True)
 class LoadResult:
-    """What reading in one way gave: medians over the runs, an image.
+    """What a loader variant gave: medians over its runs; costs are per image.
 
     Attributes:
-        reading: the way.
+        variant: the loader variant.
         condition: "warm" reads from the page cache; "cold" after its pages were dropped;
             "throttled" at limited speed, after its pages were dropped.
         served: where the bytes really came from, of the run where least came from storage.
         rate_img_s: images/s of the runs.
-        images: in a run.
-        whole_epoch: whether a run is an epoch.
-        bytes_per_image: read from storage or cache over a whole epoch.
+        images: images in a run.
+        whole_epoch: whether a run is a whole epoch.
+        bytes_per_image: bytes read from storage or cache over a whole epoch.
         fetch_bytes_s: how fast one thread reads and checks; None where the loader cannot tell.
-        fetch_s: in reading and checking, summed over threads; None where the loader cannot tell.
-        decode_s: in decoding and resizing, likewise.
+        fetch_s: seconds of reading and checking, summed over threads; None where the loader cannot
+            tell.
+        decode_s: seconds of decoding and resizing, summed over threads; None where the loader
+            cannot tell.
         cpu_s: CPU time of all processes.
         first_batch_s: how long the first batch was waited for.
         wait_s: percentiles 50, 95, 99 and 100 of the wait for each further batch, over all runs.
     """
 
-    reading: Reading
+    variant: LoaderVariant
     condition: Condition
     served: Served
     rate_img_s: Spread
@@ -64,22 +66,22 @@ class LoadResult:
 
 
 class LoaderProbe:
-    """Runs one reading, alone or with a step, again and again."""
+    """Runs one loader variant, alone or with a training step, again and again."""
 
     def __init__(
         self,
         config: BenchConfig,
-        reading: Reading,
+        variant: LoaderVariant,
         files: list[Path],
-        step: Step | None = None,
+        step: BatchStep | None = None,
         *,
         normalized: bool = False,
     ) -> None:
         """Make the loader, warm and throttled.
 
         Args:
-            config: of the measurement.
-            reading: which loader.
+            config: the options of the measurement.
+            variant: the loader variant.
             files: the dataset's files in its order, as `data_files` gives them.
             step: what is done with each batch; None is nothing.
             normalized: the form of batches that the step takes.
@@ -89,14 +91,14 @@ class LoaderProbe:
             DataError: the dataset is damaged.
             MissingDependency: a part of the loader is not installed.
         """
-        self.reading = reading
+        self.variant = variant
         self._config = config
         self._files = files
-        self._step: Step = step or NoStep()
+        self._step: BatchStep = step or NoStep()
         self._normalized = normalized
         self._loaders: dict[str | None, Loader] = {}
         self._limit = Limit(run_s=config.run_s)
-        self._in_memory = find_device(reading.data).in_memory
+        self._in_memory = find_device(variant.data).in_memory
         self._runs: dict[str, list[RunTimes]] = defaultdict(list)
         self._loader(None)
 
@@ -110,13 +112,13 @@ class LoaderProbe:
         """Run once more in a condition."""
         if condition != "warm":
             make_cold(self._reached())
-        throttle = self.reading.throttle if condition == "throttled" else None
+        throttle = self.variant.throttle if condition == "throttled" else None
         times = self._run(throttle)
         self._runs[condition].append(times)
         return times
 
     def measure_throttled(self, throttle: str, name: str) -> RunTimes:
-        """Run once with other limits than the reading's; `name` is for `result`."""
+        """Run once with other limits than the variant's; `name` is for `result`."""
         make_cold(self._reached())
         times = self._run(throttle)
         self._runs[name].append(times)
@@ -140,7 +142,7 @@ class LoaderProbe:
         waits = [wait for times in runs for wait in times.wait_s[1:]] or [runs[0].first_batch_s]
         served = [times.served(in_memory=self._in_memory) for times in runs]
         return LoadResult(
-            reading=self.reading,
+            variant=self.variant,
             condition=condition,
             served="page cache" if "page cache" in served else served[0],
             rate_img_s=self.rates(condition),
@@ -157,19 +159,19 @@ class LoaderProbe:
 
     def _bytes_per_image(self, runs: list[RunTimes]) -> float:
         """Return what was counted; of records that a cut run left, what the index says."""
-        if all(times.whole_epoch for times in runs) or self.reading.scans is None:
+        if all(times.whole_epoch for times in runs) or self.variant.scans is None:
             return _median(runs, lambda t: t.batch_bytes / t.images)
-        return bytes_per_image(self.reading)[self.reading.scans]
+        return bytes_per_image(self.variant)[self.variant.scans]
 
     def _loader(self, throttle: str | None) -> Loader:
         if throttle not in self._loaders:
-            reading = self.reading.throttled(throttle)
-            self._loaders[throttle] = reading.create(self._config, normalized=self._normalized)
+            variant = self.variant.throttled(throttle)
+            self._loaders[throttle] = variant.create(self._config, normalized=self._normalized)
         return self._loaders[throttle]
 
     def _run(self, throttle: str | None) -> RunTimes:
         loader = self._loader(throttle)
-        return run(loader, self._step, self._limit, EPOCH, self.reading.data)
+        return run(loader, self._step, self._limit, EPOCH, self.variant.data)
 
     def _reached(self) -> list[Path]:
         """Return the files that a run can read."""

@@ -1,4 +1,4 @@
-"""Ways of reading a dataset: which loader, at which fidelity, with how many workers, how fast."""
+"""Loader variants: which loader, at which fidelity, with how many workers, how fast a storage."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _SOME_FILES = 1000  # whose mean size stands for that of all
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One way of reading.
+class LoaderVariant:
+    """One way of loading a dataset.
 
     Attributes:
-        loader: its name.
+        loader: name of the loader.
         data: the dataset.
-        scans: fidelity; None for loaders of plain files.
+        scans: the fidelity k; None for loaders of plain files.
         workers: threads or processes that decode.
         throttle: the limits of reading, or None.
     """
@@ -50,7 +50,7 @@ class Reading:
         scans = "" if self.scans is None else f" k={self.scans}"
         return f"{self.loader}{scans}, {self.workers} worker{'s' if self.workers > 1 else ''}"
 
-    def throttled(self, limits: str | None) -> Reading:
+    def throttled(self, limits: str | None) -> LoaderVariant:
         """Return the same with other limits."""
         return replace(self, throttle=limits)
 
@@ -86,24 +86,24 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Which readings are measured.
+class MeasurementPlan:
+    """Which loader variants are measured.
 
     Attributes:
-        subject: the one that the verdict is about.
-        readings: each loader at each fidelity with all workers, and at full fidelity with fewer.
+        target: the one that the verdict is about.
+        variants: each loader at each fidelity with all workers, and at full fidelity with fewer.
     """
 
-    subject: Reading
-    readings: tuple[Reading, ...]
+    target: LoaderVariant
+    variants: tuple[LoaderVariant, ...]
 
     @property
-    def trained(self) -> tuple[Reading, ...]:
-        """The readings that are also measured with the training step: all k of the subject."""
+    def trained(self) -> tuple[LoaderVariant, ...]:
+        """The variants that are also measured with the training step: all k of the target."""
         return tuple(
             r
-            for r in self.readings
-            if r.workers == self.subject.workers and r.loader == self.subject.loader
+            for r in self.variants
+            if r.workers == self.target.workers and r.loader == self.target.loader
         )
 
 
@@ -119,7 +119,7 @@ def find_data(path: Path) -> Path:
     return next(iter(find_splits(path).values()))
 
 
-def make_plan(config: BenchConfig) -> Plan:
+def plan_measurement(config: BenchConfig) -> MeasurementPlan:
     """Choose what is measured, and check that it can be.
 
     Raises:
@@ -131,14 +131,14 @@ def make_plan(config: BenchConfig) -> Plan:
     if config.scans and not is_pcr_dataset(data):
         raise UsageError(f"{data} is an ImageFolder: it has no scan groups to choose.")
     workers = tuple(sorted(set(config.workers or (1, usable_cores()))))
-    readings = []
+    variants = []
     for loader in loaders:
         check_loader(loader, data)
         fidelities = _scans(config, data) if loader in PCR_LOADERS else (None,)
-        readings += [Reading(loader, data, k, workers[-1]) for k in fidelities]
-        readings += [Reading(loader, data, fidelities[-1], w) for w in workers[:-1]]
-    best = [r for r in readings if r.loader == loaders[0] and r.workers == workers[-1]]
-    return Plan(best[-1], tuple(readings))
+        variants += [LoaderVariant(loader, data, k, workers[-1]) for k in fidelities]
+        variants += [LoaderVariant(loader, data, fidelities[-1], w) for w in workers[:-1]]
+    best = [r for r in variants if r.loader == loaders[0] and r.workers == workers[-1]]
+    return MeasurementPlan(best[-1], tuple(variants))
 
 
 def check_loader(loader: str, data: Path) -> None:
@@ -179,13 +179,13 @@ def count_images(data: Path) -> int:
     return pcr.open(data).image_count if is_pcr_dataset(data) else len(discover(data).files)
 
 
-def bytes_per_image(reading: Reading) -> dict[int | None, float]:
+def bytes_per_image(variant: LoaderVariant) -> dict[int | None, float]:
     """Return how many bytes an epoch reads for an image, at each fidelity; of files, the mean."""
-    if reading.loader in PCR_LOADERS:
-        dataset = pcr.open(reading.data)
+    if variant.loader in PCR_LOADERS:
+        dataset = pcr.open(variant.data)
         count = max(dataset.image_count, 1)
         return {k: dataset.prefix_bytes(k) / count for k in range(1, dataset.groups + 1)}
-    files = data_files(reading.data)
+    files = data_files(variant.data)
     some = files[:: max(len(files) // _SOME_FILES, 1)]
     return {None: sum(file.stat().st_size for file in some) / len(some)}
 

@@ -23,7 +23,7 @@ OVERTIME: Final = 5.0  # a run that is this many times slower than expected is c
 Served = Literal["storage", "page cache", "memory", "unknown"]
 
 
-class Step(Protocol):
+class BatchStep(Protocol):
     """What is done with a batch: a model's training step, a sleep, or nothing."""
 
     def __call__(self, batch: Batch) -> None:
@@ -109,7 +109,7 @@ class RunTimes:
         return "storage" if enough else "page cache"
 
 
-def run(loader: Loader, step: Step, limit: Limit, epoch: int, data: Path) -> RunTimes:
+def run(loader: Loader, step: BatchStep, limit: Limit, epoch: int, data: Path) -> RunTimes:
     """Load batches and give each to the step.
 
     Raises:

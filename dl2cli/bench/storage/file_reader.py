@@ -82,7 +82,7 @@ def read_extents(
     """
     longest = max(extent.length for extent in extents)
     count = max(1, min(options.threads, len(extents)))
-    job = _Job(extents, limit_s, min_s, [_Reader(options, longest) for _ in range(count)])
+    job = _ReadJob(extents, limit_s, min_s, [_ExtentReader(options, longest) for _ in range(count)])
     wall_s = _run(job)
     times = Counter(number for reader in job.readers for number in reader.numbers)
     whole = [(extents[number], times[number]) for number in sorted(times)]
@@ -103,7 +103,7 @@ def read_extents(
 def refuses_direct(path: str) -> str | None:
     """Return why the file system does not read `path` with O_DIRECT, None if it does."""
     try:
-        _Reader(ReadOptions(block_bytes=ALIGNMENT, direct=True), ALIGNMENT).read(path, 1, 0.0)
+        _ExtentReader(ReadOptions(block_bytes=ALIGNMENT, direct=True), ALIGNMENT).read(path, 1, 0.0)
     except OSError as error:
         if error.errno == errno.EINVAL:
             return "The file system does not read past the page cache (O_DIRECT)."
@@ -111,7 +111,7 @@ def refuses_direct(path: str) -> str | None:
     return None
 
 
-class _Reader:
+class _ExtentReader:
     """One thread's buffer, and what it read."""
 
     def __init__(self, options: ReadOptions, longest: int) -> None:
@@ -171,17 +171,17 @@ def _aligned_buffer(size: int) -> memoryview:
 
 
 @dataclass(slots=True)
-class _Job:
+class _ReadJob:
     """What all readers share; `next` of a count is atomic."""
 
     extents: Sequence[Extent]
     limit_s: float
     min_s: float
-    readers: list[_Reader]
+    readers: list[_ExtentReader]
     stopped: bool = False
     _count: itertools.count[int] = field(default_factory=itertools.count)
 
-    def work(self, reader: _Reader, start: float) -> None:
+    def work(self, reader: _ExtentReader, start: float) -> None:
         extents, clock = self.extents, time.perf_counter
         size = len(extents)
         before, until = start, start + self.limit_s
@@ -207,7 +207,7 @@ class _Job:
             reader.numbers.append(number)
 
 
-def _run(job: _Job) -> float:
+def _run(job: _ReadJob) -> float:
     """Let all readers work, the first in the calling thread, and return the wall time.
 
     Ctrl-C stops all of them.
@@ -215,7 +215,7 @@ def _run(job: _Job) -> float:
     gate = threading.Event()
     start = 0.0
 
-    def work(reader: _Reader) -> None:
+    def work(reader: _ExtentReader) -> None:
         gate.wait()
         job.work(reader, start)
 

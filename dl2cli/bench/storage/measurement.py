@@ -22,14 +22,14 @@ from dl2cli.bench.storage.block_device import find_device
 from dl2cli.bench.storage.counters import IoCounters
 from dl2cli.bench.storage.file_reader import ReadOptions, ReadRun, read_extents, refuses_direct
 from dl2cli.bench.storage.read_plan import (
-    Dataset,
+    AccessPattern,
+    DatasetFiles,
     Extent,
     Layout,
-    Order,
-    Plan,
+    ReadPlan,
     SkippedFiles,
-    make_plan,
-    open_dataset,
+    list_dataset,
+    plan_reads,
 )
 from dl2cli.bench.storage.report import (
     LATENCY_PERCENTS,
@@ -39,8 +39,8 @@ from dl2cli.bench.storage.report import (
     StorageProgress,
     StorageReport,
     StorageResult,
-    judge,
-    reading_name,
+    cache_verdict,
+    run_name,
 )
 
 DEFAULT_KS: Final = (1, 2, 5, 10)
@@ -65,7 +65,7 @@ def measure_storage(config: StorageConfig, progress: Progress | None = None) -> 
     """
     config.check()
     started = time.perf_counter()
-    measurement = _Measurement(config, open_dataset(config.path))
+    measurement = _Measurement(config, list_dataset(config.path))
     try:
         for done, name in measurement.run():
             if progress:
@@ -81,7 +81,7 @@ class _Kind(NamedTuple):
     """One kind of reading."""
 
     scans: int | None
-    order: Order
+    order: AccessPattern
     access: Access
 
 
@@ -96,7 +96,7 @@ class _Runs:
 class _Measurement:
     """Plans, runs, and sums up."""
 
-    def __init__(self, config: StorageConfig, dataset: Dataset) -> None:
+    def __init__(self, config: StorageConfig, dataset: DatasetFiles) -> None:
         self.config = config
         self.dataset = dataset
         self.device = find_device(dataset.path)
@@ -105,7 +105,8 @@ class _Measurement:
         # A warm run must fit into memory, and leave the rest of the machine some.
         limit = min(config.limit_bytes, psutil.virtual_memory().available // 4)
         self.plans = {
-            order: make_plan(dataset, order, config.seed, limit, self.skipped) for order in Order
+            order: plan_reads(dataset, order, config.seed, limit, self.skipped)
+            for order in AccessPattern
         }
         self.kinds = self._kinds()
         self.total = len(self.kinds) * config.repeat
@@ -120,7 +121,7 @@ class _Measurement:
         if self.config.cold:
             accesses.insert(0, Access.COLD)
         if self.config.direct:
-            example = self.plans[Order.SEQUENTIAL].extents(None)[0].path
+            example = self.plans[AccessPattern.SEQUENTIAL].extents(None)[0].path
             refusal = refuses_direct(example)
             if refusal:
                 self.notes.append(f"{refusal} Direct reads were left out.")
@@ -133,7 +134,7 @@ class _Measurement:
         return [
             _Kind(k, order, access)
             for k in dict.fromkeys(ks)
-            for order in Order
+            for order in AccessPattern
             for access in accesses
         ]
 
@@ -143,7 +144,7 @@ class _Measurement:
         limit_s = self.config.seconds / len(rounds)
         cached: list[Extent] = []
         for done, (number, kind) in enumerate(rounds):
-            yield done, reading_name(self.dataset.layout, *kind)
+            yield done, run_name(self.dataset.layout, *kind)
             if kind.access is Access.WARM:
                 extents = cached or self._warmed(kind, number, limit_s)
                 cached = []
@@ -157,7 +158,7 @@ class _Measurement:
     def _extents(self, kind: _Kind, number: int) -> list[Extent]:
         """Return what a round reads: a random order is another one each time."""
         extents = self.plans[kind.order].extents(kind.scans)
-        if kind.order is Order.RANDOM:
+        if kind.order is AccessPattern.RANDOM:
             order = np.random.default_rng((self.config.seed, number)).permutation(len(extents))
             extents = [extents[i] for i in order]
         return extents
@@ -197,7 +198,7 @@ class _Measurement:
 
     def report(self, wall_s: float, *, complete: bool) -> StorageReport:
         """Sum up what has been measured until now."""
-        plan: Plan = max(self.plans.values(), key=lambda each: sum(each.sizes))
+        plan: ReadPlan = max(self.plans.values(), key=lambda each: sum(each.sizes))
         results = tuple(
             self._result(kind, runs) for kind, runs in self.results.items() if runs.runs
         )
@@ -227,7 +228,7 @@ class _Measurement:
             scans=kind.scans,
             order=kind.order,
             access=kind.access,
-            verdict=judge(
+            verdict=cache_verdict(
                 sum(run.page_bytes for run in done),
                 sum(run.bytes_read for run in done),
                 _sum(each.process_read_bytes for each in runs.counters),

@@ -38,7 +38,7 @@ class Layout(StrEnum):
     PCR = "pcr"
 
 
-class Order(StrEnum):
+class AccessPattern(StrEnum):
     """In which order files are read."""
 
     SEQUENTIAL = "sequential"
@@ -85,7 +85,7 @@ class SkippedFiles:
 
 
 @dataclass(frozen=True, slots=True)
-class Dataset:
+class DatasetFiles:
     """The files of a dataset in listing order.
 
     Attributes:
@@ -115,7 +115,7 @@ class Dataset:
                 raise UsageError(f"{self.path} has fidelities 1 to {self.groups}, there is no {k}.")
 
 
-def open_dataset(path: Path) -> Dataset:
+def list_dataset(path: Path) -> DatasetFiles:
     """Find out what lies at `path`, and list its files.
 
     Raises:
@@ -132,10 +132,10 @@ def open_dataset(path: Path) -> Dataset:
     except DataError as error:  # nothing there: what is asked for cannot be done
         raise UsageError(str(error)) from error
     files = tuple(file.path for file in listing.files)
-    return Dataset(Layout.IMAGEFOLDER, root, files, (1,) * len(files), None)
+    return DatasetFiles(Layout.IMAGEFOLDER, root, files, (1,) * len(files), None)
 
 
-def _open_pcr(folder: Path) -> Dataset:
+def _open_pcr(folder: Path) -> DatasetFiles:
     dataset = pcr.open(folder)
     if not dataset.records:
         raise UsageError(f"{folder} is a PCR dataset without a record: there is nothing to read.")
@@ -144,25 +144,27 @@ def _open_pcr(folder: Path) -> Dataset:
         row[: len(record.lengths)] = record.lengths
     files = tuple(record.file for record in dataset.records)
     images = tuple(record.images for record in dataset.records)
-    return Dataset(Layout.PCR, folder, files, images, lengths.cumsum(axis=1))
+    return DatasetFiles(Layout.PCR, folder, files, images, lengths.cumsum(axis=1))
 
 
-def choose_files(count: int, order: Order, seed: int, limit: int = MAX_EXTENTS) -> list[int]:
+def choose_files(
+    count: int, order: AccessPattern, seed: int, limit: int = MAX_EXTENTS
+) -> list[int]:
     """Return at most `limit` different numbers below `count`; the module's docstring says which."""
     random = np.random.default_rng(seed)
     size = min(count, limit)
-    if order is Order.RANDOM:
+    if order is AccessPattern.RANDOM:
         return [int(i) for i in random.choice(count, size, replace=False)]
     start = int(random.integers(count)) if size < count else 0
     return [(start + i) % count for i in range(size)]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ReadPlan:
     """The files that are read, by their number in the dataset, and how long each one is."""
 
-    dataset: Dataset
-    order: Order
+    dataset: DatasetFiles
+    order: AccessPattern
     chosen: tuple[int, ...]
     sizes: tuple[int, ...]
 
@@ -181,9 +183,9 @@ class Plan:
         ]
 
 
-def make_plan(
-    dataset: Dataset, order: Order, seed: int, limit_bytes: int, skipped: SkippedFiles
-) -> Plan:
+def plan_reads(
+    dataset: DatasetFiles, order: AccessPattern, seed: int, limit_bytes: int, skipped: SkippedFiles
+) -> ReadPlan:
     """Choose files until `limit_bytes` (of full fidelity) or `MAX_EXTENTS` is reached.
 
     Files that cannot be read are put into `skipped`. At least one file is chosen.
@@ -211,7 +213,7 @@ def make_plan(
             f"None of {len(skipped)} files of {dataset.path} can be read; "
             f"the first is {first.path}: {first.reason}."
         )
-    return Plan(dataset, order, tuple(chosen), tuple(sizes))
+    return ReadPlan(dataset, order, tuple(chosen), tuple(sizes))
 
 
 def _usable_size(path: str, needed: int | None, skipped: SkippedFiles) -> int | None:

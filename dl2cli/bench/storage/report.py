@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from dl2cli.bench.statistics import Spread
-from dl2cli.bench.storage.read_plan import Layout, Order, Skipped
+from dl2cli.bench.storage.read_plan import AccessPattern, Layout, Skipped
 from dl2cli.errors import Interrupted, UsageError
 
 LATENCY_PERCENTS: Final = (50, 95, 99, 100)
@@ -56,7 +56,7 @@ class StorageConfig:
         if not 4096 <= self.block_bytes <= 1 << 30:
             raise UsageError(f"A block must have 4 KiB to 1 GiB, not {self.block_bytes} bytes.")
         if self.limit_bytes < 1:
-            raise UsageError("At least one byte must be allowed to be read.")
+            raise UsageError(f"limit_bytes must be at least 1, not {self.limit_bytes}.")
         if not 1 <= self.threads <= 256:
             raise UsageError(f"threads must be 1 to 256, not {self.threads}.")
 
@@ -98,7 +98,7 @@ class CacheVerdict:
     read_amplification: float | None
 
 
-def reading_name(layout: Layout, scans: int | None, order: Order, access: Access) -> str:
+def run_name(layout: Layout, scans: int | None, order: AccessPattern, access: Access) -> str:
     """Return a short name for a kind of reading ("pcr k=5, random, cold")."""
     fidelity = "" if scans is None else f" k={scans}"
     return f"{layout}{fidelity}, {order}, {access}"
@@ -127,7 +127,7 @@ class StorageResult:
 
     layout: Layout
     scans: int | None
-    order: Order
+    order: AccessPattern
     access: Access
     verdict: CacheVerdict
     rate_bytes_s: Spread
@@ -141,7 +141,7 @@ class StorageResult:
     @property
     def name(self) -> str:
         """Return a short name, as of `reading_name`."""
-        return reading_name(self.layout, self.scans, self.order, self.access)
+        return run_name(self.layout, self.scans, self.order, self.access)
 
     @property
     def served_from_cache(self) -> bool:
@@ -188,7 +188,7 @@ class StorageReport:
     complete: bool
 
     def find(
-        self, access: Access, order: Order = Order.RANDOM, scans: int | None = None
+        self, access: Access, order: AccessPattern = AccessPattern.RANDOM, scans: int | None = None
     ) -> StorageResult | None:
         """Return the result of one kind of reading, None if it was not measured."""
         for result in self.results:
@@ -215,7 +215,7 @@ class StorageInterrupted(Interrupted):
         self.report = report
 
 
-def judge(
+def cache_verdict(
     page_bytes: int,
     bytes_read: int,
     process_bytes: int | None,

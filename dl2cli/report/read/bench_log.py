@@ -15,9 +15,9 @@ The document::
          "images": 20000,              whole number, optional: images measured
          "rate_img_s": 812.4,          images a second, total over total
          "bytes_per_image": 41230.5,   bytes read from storage an image
-         "fetch_stall": 0.0004,        s an image that compute waited for storage
-         "prep_stall": 0.0001,         s an image that compute waited for decode
-         "compute": 0.0007,            s an image of compute
+         "fetch_stall_s": 0.0004,      s an image that compute waited for storage
+         "prep_stall_s": 0.0001,       s an image that compute waited for decode
+         "compute_s": 0.0007,          s an image of compute
          "bound": "storage"}]}         text, optional: what bounds it, by bench-io's own model
 
 Further keys are passed over. A number that is absent or null is shown as unknown.
@@ -95,9 +95,9 @@ def _bench_run(entry: Mapping[str, Any], index: int, source: Source) -> BenchRun
         duplicate_of=None,
         rate_img_s=rate,
         bytes_per_image=finite(float_of(entry, "bytes_per_image")),
-        fetch_s=finite(float_of(entry, "fetch_stall")),
-        prep_s=finite(float_of(entry, "prep_stall")),
-        compute_s=finite(float_of(entry, "compute")),
+        fetch_s=finite(float_of(entry, "fetch_stall_s")),
+        prep_s=finite(float_of(entry, "prep_stall_s")),
+        compute_s=finite(float_of(entry, "compute_s")),
         images=int_of(entry, "images"),
         bound=text_of(entry, "bound"),
     )

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from dl2cli.bench.diagnosis.bottleneck import judge
+from dl2cli.bench.diagnosis.bottleneck import find_bottleneck
 from dl2cli.bench.diagnosis.stalls import differential, utilisation
 from dl2cli.bench.model.rates import Gains
 from dl2cli.bench.probes.timed_run import Limit, RunTimes
@@ -76,15 +76,15 @@ def test_limits() -> None:
 @pytest.mark.parametrize(
     ("gains", "bound", "word"),
     [
-        (Gains(storage=3.0, prep=1.2, compute=1.0), "storage", "Storage bounds"),
-        (Gains(storage=1.0, prep=2.0, compute=1.0), "prep", "Decoding bounds"),
-        (Gains(storage=1.0, prep=1.0, compute=5.0), "compute", "Compute bounds"),
-        (Gains(storage=1.02, prep=1.05, compute=1.01), "compute", "Compute bounds"),
+        (Gains(storage=3.0, prep=1.2, compute=1.0), "storage", "Bottleneck: storage."),
+        (Gains(storage=1.0, prep=2.0, compute=1.0), "prep", "Bottleneck: decoding."),
+        (Gains(storage=1.0, prep=1.0, compute=5.0), "compute", "Bottleneck: compute."),
+        (Gains(storage=1.02, prep=1.05, compute=1.01), "compute", "Bottleneck: compute."),
     ],
 )
 def test_the_verdict_names_what_would_gain_most(gains: Gains, bound: str, word: str) -> None:
     stalls = differential(0.002, 0.006, 0.010, [times(100, 1.0, 0.2)])
-    verdict = judge("pcr k=10", 100.0, stalls, gains, noise=0.05, data_img_s=400.0)
+    verdict = find_bottleneck("pcr k=10", 100.0, stalls, gains, noise=0.05, data_img_s=400.0)
     assert verdict.bound == bound
     assert verdict.sentence.startswith(word)
     assert verdict.certain
@@ -94,4 +94,4 @@ def test_the_verdict_names_what_would_gain_most(gains: Gains, bound: str, word: 
 def test_a_gain_within_the_noise_is_not_certain() -> None:
     stalls = differential(0.002, 0.006, 0.010, [times(100, 1.0, 0.2)])
     gains = Gains(storage=1.15, prep=1.0, compute=1.0)
-    assert not judge("x", 100.0, stalls, gains, noise=0.4, data_img_s=400.0).certain
+    assert not find_bottleneck("x", 100.0, stalls, gains, noise=0.4, data_img_s=400.0).certain

@@ -14,17 +14,17 @@ from dl2cli import pcr
 from dl2cli.bench.diagnosis.recommendations import Advice, recommend
 from dl2cli.bench.export import draw_curves
 from dl2cli.bench.model.pipeline import EpochShape
-from dl2cli.bench.model.rates import Cost, Model
+from dl2cli.bench.model.rates import Cost, EpochModel
 from dl2cli.bench.model.scenario import Scenario, quantity
 from dl2cli.bench.model.what_if import make_what_if
-from dl2cli.bench.probes.loader_variant import Reading
+from dl2cli.bench.probes.loader_variant import LoaderVariant
 from dl2cli.errors import UsageError
 
 SIZES = {1: 1_000.0, 5: 10_000.0, 10: 30_000.0}
 NOW = Scenario("now", 1e6)
 
 
-def model(decode_s: dict[int, float], compute_s: float = 1e-4, **changes: object) -> Model:
+def model(decode_s: dict[int, float], compute_s: float = 1e-4, **changes: object) -> EpochModel:
     """A long epoch of records of 8 images, at three fidelities."""
     shape = EpochShape(
         batch_size=8,
@@ -38,7 +38,7 @@ def model(decode_s: dict[int, float], compute_s: float = 1e-4, **changes: object
     )
     costs: dict[int | None, Cost] = {k: Cost(k, SIZES[k], decode_s[k], 0.0) for k in SIZES}
     options = {"images": 800, "cores": 2, "shares_cores": False, **changes}
-    return Model(shape=shape, costs=costs, compute_s=compute_s, **options)  # type: ignore[arg-type]
+    return EpochModel(shape=shape, costs=costs, compute_s=compute_s, **options)  # type: ignore[arg-type]
 
 
 EQUAL = dict.fromkeys(SIZES, 0.001)
@@ -150,8 +150,8 @@ def test_a_plot_of_many_fidelities_under_any_name(tmp_path: Path) -> None:
     assert len(set(drawn)) >= len(curves)
 
 
-def advice(m: Model, now: Scenario, workers: int = 2) -> Advice:
-    return Advice(Reading("pcr", Path("/a b"), 10, workers), m, now, (), (), rate_img_s=100.0)
+def advice(m: EpochModel, now: Scenario, workers: int = 2) -> Advice:
+    return Advice(LoaderVariant("pcr", Path("/a b"), 10, workers), m, now, (), (), rate_img_s=100.0)
 
 
 def test_nothing_in_the_data_path_helps_where_compute_bounds(monkeypatch: Patch) -> None:

@@ -9,16 +9,16 @@ from dl2cli import pcr
 from dl2cli.bench.config import BenchConfig, ComputeConfig
 from dl2cli.bench.model.calibrate import epoch_shape
 from dl2cli.bench.probes.alternatives import measure_alternatives
-from dl2cli.bench.probes.compare import compare, parse_reading
+from dl2cli.bench.probes.compare import compare, parse_variant
 from dl2cli.bench.probes.compute import ComputeProbe, EmulatedStep, ModelStep, make_step
 from dl2cli.bench.probes.loader import LoaderProbe
 from dl2cli.bench.probes.loader_variant import (
-    Reading,
+    LoaderVariant,
     bytes_per_image,
     data_files,
     dataset_name,
     find_data,
-    make_plan,
+    plan_measurement,
 )
 from dl2cli.errors import DataError, UsageError
 
@@ -42,8 +42,8 @@ def probe(
     data: Path, scans: int | None, throttle: str | None = None, **options: object
 ) -> LoaderProbe:
     loader = "pytorch" if scans is None else "pcr"
-    reading = Reading(loader, data, scans, 2, throttle)
-    return LoaderProbe(config(data, **options), reading, data_files(data))
+    variant = LoaderVariant(loader, data, scans, 2, throttle)
+    return LoaderProbe(config(data, **options), variant, data_files(data))
 
 
 @pytest.mark.parametrize("scans", [1, 10])
@@ -123,14 +123,14 @@ def test_devices_and_rates_that_cannot_be(dataset: Path) -> None:
 
 
 def test_the_plan(dataset: Path, folder: Path) -> None:
-    plan = make_plan(config(dataset, workers=(1, 2)))
+    plan = plan_measurement(config(dataset, workers=(1, 2)))
     assert [r.scans for r in plan.trained] == [1, 2, 5, 10]
-    assert plan.subject == plan.trained[-1]
-    assert [(r.scans, r.workers) for r in plan.readings][-1] == (10, 1)
-    assert make_plan(config(folder, loaders=("pytorch",))).subject.scans is None
+    assert plan.target == plan.trained[-1]
+    assert [(r.scans, r.workers) for r in plan.variants][-1] == (10, 1)
+    assert plan_measurement(config(folder, loaders=("pytorch",))).target.scans is None
     for wrong in ({"scans": (11,)}, {"loaders": ("pytorch",)}, {"loaders": ("nonsense",)}):
         with pytest.raises(UsageError):
-            make_plan(config(dataset, **wrong))
+            plan_measurement(config(dataset, **wrong))
 
 
 def test_splits_and_names(folder: Path, tmp_path: Path) -> None:
@@ -144,15 +144,15 @@ def test_splits_and_names(folder: Path, tmp_path: Path) -> None:
 
 
 def test_the_shape_is_the_loaders_own_order(dataset: Path, folder: Path) -> None:
-    reading = Reading("pcr", dataset, 10, 2)
-    loader = reading.create(config(dataset), normalized=False)
-    shape = epoch_shape(loader, config(dataset), reading)
+    variant = LoaderVariant("pcr", dataset, 10, 2)
+    loader = variant.create(config(dataset), normalized=False)
+    shape = epoch_shape(loader, config(dataset), variant)
     opened = pcr.open(dataset)
     assert len(shape.visit) == 40
     assert sum(shape.visit_bytes[3]) == opened.prefix_bytes(3)
     assert shape.max_visits == 4
-    assert bytes_per_image(reading)[10] == opened.prefix_bytes(10) / 40
-    plain = Reading("pytorch", folder, None, 2)
+    assert bytes_per_image(variant)[10] == opened.prefix_bytes(10) / 40
+    plain = LoaderVariant("pytorch", folder, None, 2)
     sizes = [file.stat().st_size for file in data_files(folder)]
     assert bytes_per_image(plain)[None] == pytest.approx(sum(sizes) / 40)
 
@@ -164,12 +164,12 @@ def test_a_batch_larger_than_the_dataset_is_refused(dataset: Path) -> None:
 
 def test_other_forms_of_the_same_images(dataset: Path, folder: Path) -> None:
     options = config(dataset, sample_images=12, run_s=0.5)
-    (spectral,) = measure_alternatives(options, Reading("pcr", dataset, 10, 1))
+    (spectral,) = measure_alternatives(options, LoaderVariant("pcr", dataset, 10, 1))
     assert (spectral.script, spectral.scans, spectral.groups) == ("spectral", 6, 6)
     assert spectral.images == 12
     assert 0.7 < spectral.relative_bytes < 1.3
     options = config(folder, sample_images=12, run_s=0.5)
-    found = measure_alternatives(options, Reading("pytorch", folder, None, 1))
+    found = measure_alternatives(options, LoaderVariant("pytorch", folder, None, 1))
     assert [(a.script, a.scans) for a in found] == [
         ("default", 1), ("default", 2), ("default", 5), ("default", 10), ("spectral", 6),
     ]  # fmt: skip
@@ -188,14 +188,14 @@ def test_comparing_in_turn(dataset: Path, folder: Path) -> None:
     assert rounds == [(1, 2), (2, 2)]
     a, b = found.a.rate_img_s.runs, found.b.rate_img_s.runs
     assert found.ratio.runs == tuple(x / y for x, y in zip(a, b, strict=True))
-    assert (found.a.reading.scans, found.b.reading.loader) == (1, "pytorch")
+    assert (found.a.variant.scans, found.b.variant.loader) == (1, "pytorch")
     assert found.complete
 
 
 def test_what_can_be_compared(dataset: Path, folder: Path) -> None:
     here = config(dataset)
-    assert parse_reading(here, "pcr").scans == 10
-    assert parse_reading(here, f"{dataset}:3").scans == 3
+    assert parse_variant(here, "pcr").scans == 10
+    assert parse_variant(here, f"{dataset}:3").scans == 3
     for wrong in ("nothing", "pytorch", "pcr:x", f"{folder}:3"):
         with pytest.raises(UsageError):
-            parse_reading(here, wrong)
+            parse_variant(here, wrong)

@@ -53,7 +53,7 @@ def test_what_is_read_is_what_is_there(files, block, direct):
     for extent in files:
         content = Path(extent.path).read_bytes()
         for length in {extent.length, max(1, extent.length - 5000)}:
-            reader = file_reader._Reader(
+            reader = file_reader._ExtentReader(
                 ReadOptions(block_bytes=block, direct=direct), extent.length
             )
             assert reader.read(extent.path, length, math.inf) == length
@@ -64,7 +64,7 @@ def test_what_is_read_is_what_is_there(files, block, direct):
 @settings(max_examples=30)
 @given(st.integers(1, 1 << 22), st.integers(4096, 1 << 22))
 def test_buffers_are_aligned_and_no_longer_than_needed(longest, block):
-    buffer = file_reader._Reader(ReadOptions(block_bytes=block), longest).buffer
+    buffer = file_reader._ExtentReader(ReadOptions(block_bytes=block), longest).buffer
     size = len(buffer)
     assert size % ALIGNMENT == 0
     assert np.frombuffer(buffer, np.uint8).ctypes.data % ALIGNMENT == 0
@@ -116,14 +116,14 @@ def test_an_extent_that_takes_too_long_is_cut_short(files, threads):
 
 def test_an_interruption_stops_the_threads(files, monkeypatch):
     """Ctrl-C reaches the main thread only, which reads, too."""
-    read = file_reader._Reader.read
+    read = file_reader._ExtentReader.read
 
     def interrupted(self, path, length, until_s):
         if threading.current_thread() is threading.main_thread():
             raise KeyboardInterrupt
         return read(self, path, length, until_s)
 
-    monkeypatch.setattr(file_reader._Reader, "read", interrupted)
+    monkeypatch.setattr(file_reader._ExtentReader, "read", interrupted)
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
         read_extents(files, ReadOptions(threads=4), min_s=600)

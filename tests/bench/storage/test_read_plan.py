@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 
 from dl2cli.bench.storage.read_plan import (
     MAX_SKIPPED_LISTED,
-    Dataset,
+    AccessPattern,
+    DatasetFiles,
     Layout,
-    Order,
     SkippedFiles,
     choose_files,
-    make_plan,
+    plan_reads,
 )
 
 counts = st.integers(1, 3000)
@@ -19,7 +19,7 @@ limits = st.integers(1, 3000)
 seeds = st.integers(0, 2**32)
 
 
-@given(counts, limits, seeds, st.sampled_from(Order))
+@given(counts, limits, seeds, st.sampled_from(AccessPattern))
 def test_a_choice_has_no_file_twice_and_can_be_repeated(count, limit, seed, order):
     chosen = choose_files(count, order, seed, limit)
     assert len(chosen) == len(set(chosen)) == min(count, limit)
@@ -29,14 +29,14 @@ def test_a_choice_has_no_file_twice_and_can_be_repeated(count, limit, seed, orde
 
 @given(counts, limits, seeds)
 def test_a_sequence_is_a_stretch_of_neighbours(count, limit, seed):
-    chosen = choose_files(count, Order.SEQUENTIAL, seed, limit)
+    chosen = choose_files(count, AccessPattern.SEQUENTIAL, seed, limit)
     assert all((after - before) % count == 1 % count for before, after in pairwise(chosen))
     if limit >= count:
         assert chosen == list(range(count))
 
 
 def test_a_random_choice_reaches_everything():
-    seen = {i for seed in range(60) for i in choose_files(50, Order.RANDOM, seed, 5)}
+    seen = {i for seed in range(60) for i in choose_files(50, AccessPattern.RANDOM, seed, 5)}
     assert seen == set(range(50))
 
 
@@ -46,13 +46,13 @@ def records(folder, lengths):
     names = tuple(f"PCR_{i}.db" for i in range(len(lengths)))
     for name, size in zip(names, ends[:, -1], strict=True):
         (folder / name).write_bytes(bytes(int(size)))
-    return Dataset(Layout.PCR, folder, names, (3,) * len(names), ends)
+    return DatasetFiles(Layout.PCR, folder, names, (3,) * len(names), ends)
 
 
 def test_every_fidelity_reads_the_same_records(tmp_path):
     dataset = records(tmp_path, [[1 + i, 10, 20 + i] for i in range(20)])
-    for order in Order:
-        plan = make_plan(dataset, order, 3, 200, SkippedFiles())
+    for order in AccessPattern:
+        plan = plan_reads(dataset, order, 3, 200, SkippedFiles())
         full, first = plan.extents(2), plan.extents(1)
         assert 1 < len(full) < 20
         assert sum(extent.length for extent in full) <= 200
@@ -63,7 +63,7 @@ def test_every_fidelity_reads_the_same_records(tmp_path):
 
 def test_one_file_is_read_however_large_it_is(tmp_path):
     dataset = records(tmp_path, [[100, 100]])
-    assert len(make_plan(dataset, Order.RANDOM, 0, 1, SkippedFiles()).chosen) == 1
+    assert len(plan_reads(dataset, AccessPattern.RANDOM, 0, 1, SkippedFiles()).chosen) == 1
 
 
 def test_files_that_are_too_short_are_skipped(tmp_path):
@@ -71,8 +71,8 @@ def test_files_that_are_too_short_are_skipped(tmp_path):
     (tmp_path / "PCR_1.db").write_bytes(bytes(19))
     (tmp_path / "PCR_2.db").unlink()
     skipped = SkippedFiles()
-    for order in Order:
-        assert make_plan(dataset, order, 0, 10**9, skipped).chosen == (0,)
+    for order in AccessPattern:
+        assert plan_reads(dataset, order, 0, 10**9, skipped).chosen == (0,)
     assert len(skipped) == 2
     reasons = {each.path: each.reason for each in skipped.listed()}
     assert "19 bytes, the index says 20" in reasons[f"{tmp_path}/PCR_1.db"]

@@ -13,7 +13,7 @@ from dl2cli.bench.storage import measurement as storage
 from dl2cli.bench.storage.block_device import find_device
 from dl2cli.bench.storage.measurement import measure_storage
 from dl2cli.bench.storage.page_cache import PAGE
-from dl2cli.bench.storage.read_plan import Layout, Order
+from dl2cli.bench.storage.read_plan import AccessPattern, Layout
 from dl2cli.bench.storage.report import (
     COLD_SHARE,
     Access,
@@ -21,7 +21,7 @@ from dl2cli.bench.storage.report import (
     StorageConfig,
     StorageInterrupted,
     StorageProgress,
-    judge,
+    cache_verdict,
 )
 from dl2cli.cli.output import jsonable
 from dl2cli.errors import DataError, UsageError
@@ -68,7 +68,9 @@ def test_an_image_folder(photos):
     assert report.complete
     assert not report.skipped_count
     kinds = [(result.order, result.access) for result in report.results]
-    assert kinds == [(order, access) for order in Order for access in (Access.COLD, Access.WARM)]
+    assert kinds == [
+        (order, access) for order in AccessPattern for access in (Access.COLD, Access.WARM)
+    ]
     for result in report.results:
         assert result.scans is None
         assert len(result.rate_bytes_s.runs) == len(result.rate_img_s.runs) == 2
@@ -119,7 +121,7 @@ def test_prefixes_of_a_pcr_dataset(dataset):
     assert report.sampled_bytes == opened.prefix_bytes(10)
     assert [result.scans for result in report.results] == [1] * 4 + [5] * 4 + [10] * 4
     for k in (1, 5, 10):
-        for order in Order:
+        for order in AccessPattern:
             cold = report.find(Access.COLD, order, k)
             assert cold.bytes_read == 2 * opened.prefix_bytes(k)
             assert cold.images == 2 * 10
@@ -154,7 +156,7 @@ def test_splits_are_measured_by_their_training_part(photos, dataset, tmp_path):
 
 def test_too_little_time_for_a_record(dataset):
     report = measure_storage(config(dataset, ks=(10,), seconds=1e-8, block_bytes=4096, repeat=1))
-    for order in Order:
+    for order in AccessPattern:
         cold, warm = (report.find(access, order, 10) for access in (Access.COLD, Access.WARM))
         assert (cold.latency_s, cold.reads, cold.bytes_read) == (None, 0, 4096)
         assert warm.bytes_read == 4096  # no more than what the cold run has read
@@ -251,7 +253,7 @@ counts = st.none() | st.integers(0, 10**12)
 @given(st.integers(1, 10**12), counts, counts, st.booleans())
 def test_a_verdict_follows_from_the_counters(size, process, device, in_memory):
     pages = -(-size // PAGE) * PAGE
-    verdict = judge(pages, size, process, device, in_memory=in_memory)
+    verdict = cache_verdict(pages, size, process, device, in_memory=in_memory)
     known = [each for each in (process, device) if each is not None]
     if verdict.cache is Cache.COLD:
         assert min(known) >= (1 - COLD_SHARE) * pages * (1 - 1e-9)
@@ -264,7 +266,7 @@ def test_a_verdict_follows_from_the_counters(size, process, device, in_memory):
 
 def test_examples_of_verdicts():
     def of(process: int | None, device: int | None) -> Cache:
-        return judge(100 * PAGE, 99 * PAGE, process, device, in_memory=False).cache
+        return cache_verdict(100 * PAGE, 99 * PAGE, process, device, in_memory=False).cache
 
     assert of(100 * PAGE, 100 * PAGE) is Cache.COLD
     assert of(130 * PAGE, 500 * PAGE) is Cache.COLD  # read ahead, and others read, too

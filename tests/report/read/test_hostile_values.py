@@ -62,7 +62,7 @@ def test_huge_values_of_documents(tmp_path: Path) -> None:
         tmp_path / "standalone-raw-hdd-dalic" / "log.json",
         {"data_times": [[HUGE] * 3, [0.1]], "epoch_times": [HUGE, 2.0], "total_time": HUGE},
     )
-    bench = {**BENCH["runs"][0], "rate_img_s": HUGE, "fetch_stall": HUGE, "prep_stall": HUGE}  # type: ignore[index]
+    bench = {**BENCH["runs"][0], "rate_img_s": HUGE, "fetch_stall_s": HUGE, "prep_stall_s": HUGE}  # type: ignore[index]
     write_json(tmp_path / "bench" / "log.json", {**BENCH, "runs": [bench]})
     result = report(tmp_path)
     render_html(result)
