@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dl2cli.analysis.distribution import Distribution
 from dl2cli.analysis.fidelity.report import FidelityReport, Level
 from dl2cli.analysis.summary import Summary
-from dl2cli.errors import MissingDependency, StorageError, UsageError
+from dl2cli.drawing import INK, load_matplotlib, new_figure
+from dl2cli.errors import UsageError
+from dl2cli.output_file import open_output
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,29 +21,9 @@ if TYPE_CHECKING:
 
 FORMATS = ("png", "svg")
 _DPI = 160
-_INK, _GRID = "#222222", "#9a9a9a"
 # Of Okabe and Ito ("Color Universal Design", 2008): told apart with any colour vision.
 _BLUE, _ORANGE, _GREEN, _RED, _PALE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8FBFDE"
 _LOOKS = {"jpeg": (_ORANGE, "s", "lossy JPEG"), "webp": (_GREEN, "^", "lossy WebP")}
-_STYLE: Any = {
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "text.color": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "grid.color": _GRID,
-    "grid.alpha": 0.4,
-    "legend.frameon": False,
-    "text.parse_math": False,  # a $ in the name of a folder is no formula
-    "svg.fonttype": "none",
-    "svg.hashsalt": "dl2",  # the same plot gives the same bytes
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +44,7 @@ def check_plots(folder: Path, kind: str) -> None:
         raise UsageError(f"--plot-format must be {' or '.join(FORMATS)}, not {kind}.")
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--plots needs a folder, and {folder} is a file.")
-    try:
-        import matplotlib as mpl  # noqa: F401 - optional, and slow to load
-    except ImportError as error:
-        raise MissingDependency("matplotlib", "plots") from error
+    load_matplotlib()
 
 
 def write_plots(summary: Summary, title: str, folder: Path, kind: str) -> tuple[Path, ...]:
@@ -83,25 +61,15 @@ def write_plots(summary: Summary, title: str, folder: Path, kind: str) -> tuple[
         StorageError: A file cannot be written.
     """
     check_plots(folder, kind)
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     files = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for plot in _plots(summary, title):
-            path = folder / f"{plot.name}.{kind}"
-            with mpl.rc_context(_STYLE), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # a name may have signs that the font has not
-                figure = Figure(figsize=plot.size_in, layout="constrained")
-                FigureCanvasAgg(figure)
-                plot.draw(figure)
-                metadata = {"Date": None} if kind == "svg" else {"Software": None}
-                figure.savefig(path, dpi=_DPI, metadata=metadata)
-            files.append(path)
-    except OSError as error:
-        raise StorageError(f"{folder}: a plot cannot be written: {error.strerror}.") from error
+    for plot in _plots(summary, title):
+        path = folder / f"{plot.name}.{kind}"
+        metadata = {"Date": None} if kind == "svg" else {"Software": None}
+        with new_figure(*plot.size_in) as figure:
+            plot.draw(figure)
+            with open_output(path) as file:
+                figure.savefig(file, format=kind, dpi=_DPI, metadata=metadata)
+        files.append(path)
     return tuple(files)
 
 
@@ -164,7 +132,7 @@ def _mark_median(axes: Axes, spread: Distribution | None, form: str, unit: float
     median = spread.median * unit
     low, high = axes.get_xlim()
     right = median > (low + high) / 2
-    axes.axvline(median, color=_INK, linewidth=1, linestyle="--")
+    axes.axvline(median, color=INK, linewidth=1, linestyle="--")
     axes.annotate(
         f"median {form.format(median)}", (median, 1), xycoords=("data", "axes fraction"),
         xytext=(-4 if right else 4, -2), textcoords="offset points",

@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dl2cli.bench.result import BenchResult
-from dl2cli.errors import MissingDependency, StorageError, UsageError
+from dl2cli.drawing import load_matplotlib, new_figure
+from dl2cli.errors import UsageError
+from dl2cli.output_file import open_output, write_output
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from dl2cli.bench.model.what_if import WhatIf
 
 FIELDS: Final = (
@@ -35,10 +39,7 @@ def to_csv(result: BenchResult) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file. Raises StorageError."""
-    try:
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror}.") from error
+    write_output(path, text.encode("utf-8", "backslashreplace"))
 
 
 def check_plot(path: Path) -> None:
@@ -50,10 +51,7 @@ def check_plot(path: Path) -> None:
     """
     if path.suffix.lower() not in (".png", ".svg"):
         raise UsageError(f"{path}: a picture ends in .png or .svg.")
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise MissingDependency("matplotlib", "plots") from None
+    load_matplotlib()
 
 
 def draw_curves(what_if: WhatIf, title: str, path: Path) -> None:
@@ -62,13 +60,18 @@ def draw_curves(what_if: WhatIf, title: str, path: Path) -> None:
     Raises:
         StorageError: the file cannot be written.
     """
+    with new_figure(8, 5) as figure:
+        _draw(figure, what_if, title)
+        with open_output(path) as file:
+            figure.savefig(file, format=path.suffix[1:].lower())
+
+
+def _draw(figure: Figure, what_if: WhatIf, title: str) -> None:
     import matplotlib as mpl
-    from matplotlib.figure import Figure
 
     # From dark to light with k: an order is seen, and no number of fidelities runs out of colours.
     shades = mpl.colormaps["viridis"].resampled(256)
     last = max(len(what_if.curves) - 1, 1)
-    figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     for place, curve in enumerate(what_if.curves):
         colour = shades(0.9 * place / last)
@@ -78,11 +81,7 @@ def draw_curves(what_if: WhatIf, title: str, path: Path) -> None:
     if what_if.now.bandwidth_bytes_s < float("inf"):
         axes.axvline(what_if.now.bandwidth_bytes_s / 1e6, color="grey", linestyle=":", label="here")
     axes.set(xscale="log", xlabel="bandwidth of storage (MB/s)", ylabel="images/s")
-    axes.set_title(title, parse_math=False)  # a $ in the name of a folder is no formula
+    axes.set_title(title)
     axes.set_ylim(bottom=0)
     axes.grid(visible=True, alpha=0.3)
     axes.legend()
-    try:
-        figure.savefig(path)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror}.") from error

@@ -11,7 +11,7 @@ from PIL import Image
 from dl2cli.analysis.plots import check_plots, write_plots
 from dl2cli.analysis.rows import ImageRow, Point
 from dl2cli.analysis.summary import Summary, Tally
-from dl2cli.errors import MissingDependency, StorageError, UsageError
+from dl2cli.errors import MissingDependency, UsageError
 
 pytest.importorskip("matplotlib")
 
@@ -78,7 +78,7 @@ def test_what_cannot_be_drawn_is_said(tmp_path, monkeypatch):
         check_plots(file, "png")
     with pytest.raises(UsageError, match="png or svg"):
         check_plots(tmp_path, "pdf")
-    with pytest.raises(StorageError, match="cannot be written"):
+    with pytest.raises(UsageError, match="no folder"):
         write_plots(summary(1), "x", file / "below", "png")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingDependency, match=r"dl2cli\[plots\]"):

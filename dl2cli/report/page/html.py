@@ -16,8 +16,9 @@ from typing import Any
 
 import dl2cli
 from dl2cli.errors import MissingDependency
+from dl2cli.output_file import write_output
 from dl2cli.report.model import Level
-from dl2cli.report.plots.canvas import InlineSvg, write_atomically
+from dl2cli.report.plots.canvas import InlineSvg
 from dl2cli.report.plots.figures import inline_plots
 from dl2cli.report.report import Report
 from dl2cli.report.tables.table import Cell, Column, Table, shown
@@ -33,7 +34,7 @@ def write_html(report: Report, path: Path, *, refresh_s: float | None = None) ->
         MissingDependency: matplotlib or Jinja2 is not installed.
         StorageError: the file cannot be written.
     """
-    write_atomically(path, render_html(report, refresh_s=refresh_s).encode("utf-8", "replace"))
+    write_output(path, render_html(report, refresh_s=refresh_s).encode("utf-8", "replace"))
 
 
 def render_html(report: Report, *, refresh_s: float | None = None) -> str:

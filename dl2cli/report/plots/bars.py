@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from dl2cli.drawing import INK
 from dl2cli.report.compare import rate_of
 from dl2cli.report.entries import Entry
 from dl2cli.report.metrics import ratio
 from dl2cli.report.model import Kind, QualityList
 from dl2cli.report.plots import palette
 from dl2cli.report.plots.canvas import Canvas, Plot, Tip, brief, chunks, slug
-from dl2cli.report.plots.palette import INK, Look
+from dl2cli.report.plots.palette import Look
 from dl2cli.report.read.values import natural_key
 from dl2cli.report.tables.table import duration
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import io
-import os
 import re
-import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from dl2cli.errors import MissingDependency, StorageError
-from dl2cli.report.plots.palette import GRID, INK, RAW_COLOUR
+from dl2cli.drawing import INK, new_figure
+from dl2cli.output_file import write_output
+from dl2cli.report.plots.palette import RAW_COLOUR
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,30 +26,6 @@ MAX_LABEL = 36  # characters of a name beside an axes
 MAX_TITLE = 80
 
 T = TypeVar("T")
-
-_STYLE: dict[str, Any] = {
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.labelsize": 9,
-    "legend.fontsize": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "grid.color": GRID,
-    "grid.alpha": 0.4,
-    "hatch.color": INK,
-    "hatch.linewidth": 0.6,
-    "legend.frameon": False,
-    "text.parse_math": False,  # names come from logs: a $ in them is no formula
-    "svg.fonttype": "none",
-    "pdf.fonttype": 42,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,24 +72,13 @@ class InlineSvg:
 
 
 @contextmanager
-def _drawn(plot: Plot) -> Iterator[Canvas]:
-    """Draw a plot; the style, the warnings and the figure are gone afterwards.
+def _drawn(plot: Plot, **style: object) -> Iterator[Canvas]:
+    """Draw a plot; `style` is added to the house style of `dl2cli.drawing`.
 
     Raises:
         MissingDependency: matplotlib is not installed.
     """
-    try:
-        import matplotlib as mpl
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingDependency("matplotlib", "plots") from None
-    style: Any = {**_STYLE, "svg.hashsalt": plot.name}
-    with mpl.rc_context(style), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of glyphs that no font has
-        warnings.simplefilter("ignore", RuntimeWarning)  # of values next to the limits of floats
-        figure = Figure(figsize=(WIDTH_IN, plot.height_in), dpi=DPI, layout="constrained")
-        FigureCanvasAgg(figure)
+    with new_figure(WIDTH_IN, plot.height_in, DPI, svg_hashsalt=plot.name, **style) as figure:
         canvas = Canvas(figure)
         figure.suptitle(brief(plot.title, MAX_TITLE), fontsize=11, x=0.01, ha="left")
         plot.draw(canvas)
@@ -130,11 +93,8 @@ def write_plot(plot: Plot, directory: Path, suffix: str) -> Path:
         StorageError: the folder cannot be made or written.
     """
     buffer = io.BytesIO()
-    with _drawn(plot) as canvas:
-        # Letters become shapes in an SVG file: it must look the same on any machine.
-        import matplotlib as mpl
-
-        mpl.rcParams["svg.fonttype"] = "path"
+    # Letters become shapes in an SVG file: it must look the same on any machine.
+    with _drawn(plot, svg_fonttype="path") as canvas:
         metadata = {"png": {"Software": None}, "svg": {"Date": None}}.get(
             suffix, {"CreationDate": None}
         )
@@ -146,31 +106,8 @@ def write_plot(plot: Plot, directory: Path, suffix: str) -> Path:
             facecolor="white",
         )
     path = directory / f"{plot.name}.{suffix}"
-    write_atomically(path, buffer.getvalue())
+    write_output(path, buffer.getvalue())
     return path
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name and rename it, so that no reader sees half of it.
-
-    Raises:
-        StorageError: the system refuses.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            umask = os.umask(0)
-            os.umask(umask)
-            Path(name).chmod(0o666 & ~umask)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror or error}.") from None
 
 
 def inline_svg(plot: Plot) -> InlineSvg:

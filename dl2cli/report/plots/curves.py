@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from dl2cli.drawing import INK
 from dl2cli.report.compare import Clock
 from dl2cli.report.entries import Entry
 from dl2cli.report.model import Epoch, Kind, RegimenRun, TrainingRun
 from dl2cli.report.plots.canvas import Canvas, Plot, Tip, brief, chunks, slug
-from dl2cli.report.plots.palette import INK, Look, curve_looks
+from dl2cli.report.plots.palette import Look, curve_looks
 from dl2cli.report.read.values import finite, natural_key
 
 if TYPE_CHECKING:

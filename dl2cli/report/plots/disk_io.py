@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from dl2cli.drawing import INK
 from dl2cli.report.io_stats import DiskStats
 from dl2cli.report.model import DiskSample, DiskTrace
 from dl2cli.report.plots import palette
 from dl2cli.report.plots.canvas import Canvas, Plot, Tip, brief, chunks, slug
-from dl2cli.report.plots.palette import INK
 
 GIB = 2**30
 MAX_POINTS = 600

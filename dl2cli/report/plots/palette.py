@@ -14,8 +14,6 @@ from dataclasses import dataclass
 
 from dl2cli.report.read.values import natural_key
 
-INK = "#222222"  # text and lines; the page replaces it by the colour of its text
-GRID = "#9a9a9a"
 RAW_COLOUR = "#0072B2"
 COLOURS = ("#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 # Where a plot has more curves than these: as light on a white page as on a dark one.

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from report_logs import BENCH, Training, iostat_document, write_json, write_text, write_training
 
-from dl2cli.errors import MissingDependency, StorageError
+from dl2cli.errors import MissingDependency, UsageError
 from dl2cli.report.config import ReportConfig
 from dl2cli.report.plots.canvas import (
     DPI,
@@ -181,7 +181,7 @@ def test_without_matplotlib_tables_still_work(
 
 def test_a_folder_that_cannot_be_written(everything: Report, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="cannot be written"):
+    with pytest.raises(UsageError, match="no folder"):
         write_plots(everything, tmp_path / "file", "svg")
 
 
