@@ -4,7 +4,26 @@ Every error that a user can cause or meet is a `Dl2Error`. Its text is one or tw
 happened, where, and what to do next. `dl2cli.cli.main` is the one place that prints it.
 """
 
+import errno
+import os
 from enum import IntEnum
+from typing import Final
+
+# What the operating system says of a file itself: it is not there (any more), it is no file, or
+# this user may not read it. Every other code (EIO, ESTALE, ENOTCONN, ENOMEM, EMFILE, ETIMEDOUT)
+# tells of a disk, a share or a machine that failed, and says nothing about the file.
+# dl2/error.hpp has the same list.
+FILE_ERRNOS: Final = frozenset(
+    {
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EACCES,
+        errno.EPERM,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+    }
+)
 
 
 class ExitCode(IntEnum):
@@ -38,7 +57,7 @@ class DataError(Dl2Error):
 
 
 class StorageError(Dl2Error):
-    """The operating system refused to read or write: a full disk, a missing permission."""
+    """The operating system could not read or write: a full disk, a lost share, no memory."""
 
     exit_code = ExitCode.UNEXPECTED
 
@@ -64,3 +83,31 @@ class Interrupted(Dl2Error):  # noqa: N818
     """The user stopped the work (Ctrl-C); the text says how to go on."""
 
     exit_code = ExitCode.INTERRUPTED
+
+
+def is_file_fault(error: BaseException) -> bool:
+    """Tell whether an error is true of the file that was read, so that the file may be rejected.
+
+    False is what the system failed to do: then the work has to stop (`system_failure`), because
+    the same file may be read without trouble later. Errors of Pillow and other decoders are
+    OSErrors without a code; they tell of the content.
+    """
+    if isinstance(error, MemoryError):
+        return False
+    return not isinstance(error, OSError) or error.errno is None or error.errno in FILE_ERRNOS
+
+
+def system_failure(path: str | os.PathLike[str], error: OSError | MemoryError) -> StorageError:
+    """Return the error to stop the work with when the system failed to read `path`."""
+    if isinstance(error, MemoryError) or error.errno == errno.ENOMEM:
+        return StorageError(
+            f"{os.fspath(path)} cannot be read: there is not enough memory. Use fewer workers, or "
+            "a machine with more memory."
+        )
+    reason = error.strerror or error
+    if error.errno in FILE_ERRNOS:
+        return StorageError(f"{os.fspath(path)} cannot be read: {reason}.")
+    return StorageError(
+        f"{os.fspath(path)} cannot be read: {reason}. The disk, the share or this machine failed, "
+        "which says nothing about the file: run the same command again once it works."
+    )

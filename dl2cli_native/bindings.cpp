@@ -10,6 +10,7 @@
 #include <pybind11/stl.h>
 
 #include "dl2/io/crc32c.hpp"
+#include "dl2/io/file.hpp"
 #include "dl2/io/throttle.hpp"
 #include "dl2/jpeg/codec.hpp"
 #include "dl2/jpeg/header.hpp"
@@ -85,6 +86,7 @@ class RecordReader {
 };
 
 void bind_errors(py::module_& m) {
+    m.def("is_file_fault", &dl2::is_file_fault, "code"_a);
     static py::exception<dl2::Error> data_error(m, "DataError", PyExc_ValueError);
     static py::exception<dl2::Error> unsupported_error(m, "UnsupportedError", data_error.ptr());
     static py::exception<dl2::Error> cancelled_error(m, "CancelledError", PyExc_RuntimeError);
@@ -227,11 +229,13 @@ void bind_converter(py::module_& m) {
         .value("converted", dl2::SourceStatus::converted)
         .value("foreign", dl2::SourceStatus::foreign)
         .value("rejected", dl2::SourceStatus::rejected)
+        .value("failed", dl2::SourceStatus::failed)
         .value("cancelled", dl2::SourceStatus::cancelled);
 
     py::class_<dl2::SourceReport>(m, "SourceReport")
         .def_readonly("status", &dl2::SourceReport::status)
         .def_readonly("reason", &dl2::SourceReport::reason)
+        .def_readonly("code", &dl2::SourceReport::code)
         .def_readonly("bytes", &dl2::SourceReport::bytes)
         .def_readonly("crc32c", &dl2::SourceReport::crc32c)
         .def_readonly("frame", &dl2::SourceReport::frame)
@@ -246,6 +250,7 @@ void bind_converter(py::module_& m) {
         .def("__len__", &dl2::RecordJob::size)
         .def_property_readonly("done", &dl2::RecordJob::done)
         .def_property_readonly("source_bytes", &dl2::RecordJob::source_bytes)
+        .def_property_readonly("failed", &dl2::RecordJob::failed)
         .def("wait", &dl2::RecordJob::wait, "milliseconds"_a, ReleaseGil())
         .def("report", &dl2::RecordJob::report, "index"_a, py::return_value_policy::copy)
         .def(
@@ -286,6 +291,19 @@ void bind_converter(py::module_& m) {
 }
 
 void bind_reader(py::module_& m) {
+    m.def(
+        "read_file",
+        [](const py::bytes& path, std::uint64_t max_bytes) {
+            const std::string native_path = path;
+            std::vector<std::uint8_t> content;
+            {
+                const py::gil_scoped_release release;
+                dl2::read_file(native_path, max_bytes, content);
+            }
+            return to_bytes(content);
+        },
+        "path"_a, "max_bytes"_a);
+
     py::class_<dl2::Throttle, std::shared_ptr<dl2::Throttle>>(m, "Throttle")
         .def(py::init([](double bytes_per_s, double latency_s) {
                  return std::make_shared<dl2::Throttle>(

@@ -10,8 +10,10 @@ The rules, which agree with torchvision's `ImageFolder` where that has one:
 * Links to files and folders are followed. A link to a folder that it lies in is not.
 * Names are bytes: those that are not UTF-8 are kept in the form of `os.fsdecode`.
 * Left out, each with its reason: hidden files and folders (a leading dot), files directly under the
-  root, files with another ending, broken links, folders that cannot be read, and whatever is no
-  regular file (a FIFO, a socket, a device: never opened).
+  root, files with another ending, broken links, folders without read permission, and whatever is
+  no regular file (a FIFO, a socket, a device: never opened).
+* A folder that the system fails to list (a lost share, a failing disk) ends the listing with a
+  StorageError: to go on without it would drop its images and change labels without a word.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dl2cli.errors import DataError, StorageError, UsageError
+from dl2cli.errors import DataError, UsageError, is_file_fault, system_failure
 
 # fmt: off
 IMAGE_SUFFIXES = frozenset({
@@ -176,7 +178,7 @@ def _split_root(root: Path) -> tuple[list[str], list[IgnoredFile]]:
     except NotADirectoryError:
         raise UsageError(f"{root} is not a folder.") from None
     except OSError as error:
-        raise StorageError(f"{root} cannot be read: {error.strerror}.") from error
+        raise system_failure(error.filename or root, error) from error
     return sorted(folders), loose
 
 
@@ -199,6 +201,8 @@ def _kind(entry: os.DirEntry[str]) -> str:
     except FileNotFoundError:
         return BROKEN_LINK
     except OSError as error:
+        if not is_file_fault(error):
+            raise
         return f"{BROKEN_LINK} ({error.strerror})"
     if stat.S_ISDIR(mode):
         return _FOLDER
@@ -223,6 +227,8 @@ class _Walk:
             try:
                 found.extend(self._read(folder, above))
             except OSError as error:
+                if not is_file_fault(error):
+                    raise system_failure(error.filename or self.root / folder, error) from error
                 self.ignored.append(IgnoredFile(folder, f"cannot be read: {error.strerror}"))
         found.sort()
         return found

@@ -31,7 +31,14 @@ from dl2cli.dataset.discovery import (
     find_splits,
     union_classes,
 )
-from dl2cli.errors import DataError, Interrupted, StorageError, UsageError
+from dl2cli.errors import (
+    DataError,
+    Interrupted,
+    StorageError,
+    UsageError,
+    is_file_fault,
+    system_failure,
+)
 from dl2cli.pcr import index
 from dl2cli.pcr.config import (
     ConvertConfig,
@@ -51,8 +58,12 @@ def plan(config: ConvertConfig) -> ConvertPlan:
     folder = discover(config.source, config.classes)
     source_bytes = 0
     for file in folder.files:
-        with contextlib.suppress(OSError):
-            source_bytes += (config.source / file.path).stat().st_size
+        path = config.source / file.path
+        try:
+            source_bytes += path.stat().st_size
+        except OSError as error:
+            if not is_file_fault(error):
+                raise system_failure(path, error) from error
     return ConvertPlan(
         source=config.source,
         out=config.out,

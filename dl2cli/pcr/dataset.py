@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dl2cli.errors import DataError, StorageError, UsageError
+from dl2cli.errors import DataError, UsageError, system_failure
 from dl2cli.pcr import index, published
 from dl2cli.pcr.index import RecordInfo, RejectedInfo, SourceInfo
 from dl2cli_native import _core
@@ -145,17 +146,23 @@ class Dataset:
         with self._naming(info):
             return self._reader.read_labels(info.file, list(info.lengths), info.crc32c)
 
+    def record_bytes(self, record: int) -> int:
+        """Return the size of a record's file now; raises as `read` does."""
+        info = self.records[record]
+        with self._naming(info):
+            return (self.path / info.file).stat().st_size
+
     def sources(self, record: int | None = None) -> Iterator[SourceInfo]:
         """Yield where each image came from, by record and slot; nothing if that is not known."""
         path = self.path / index.SOURCES
-        if path.exists():
+        if _is_file(path):
             with index.connect(path) as connection, _in_file(path):
                 yield from index.read_sources(connection, record)
 
     def rejected(self) -> list[RejectedInfo]:
         """Return the source files that were not converted, with their reasons."""
         path = self.path / index.SOURCES
-        if not path.exists():
+        if not _is_file(path):
             return []
         with index.connect(path) as connection, _in_file(path):
             return list(index.read_rejected(connection))
@@ -191,10 +198,8 @@ class _Naming:
             raise DataError(f"{self.name}: {error}.") from error
         if isinstance(error, FileNotFoundError):
             raise DataError(f"{self.name}: the file is missing.") from error
-        if isinstance(error, MemoryError):
-            raise StorageError(f"{self.name}: too long for the memory there is.") from error
-        if isinstance(error, OSError):
-            raise StorageError(f"{self.name}: {error.strerror}.") from error
+        if isinstance(error, OSError | MemoryError):
+            raise system_failure(self.name, error) from error
 
 
 def open(path: str | os.PathLike[str]) -> Dataset:  # noqa: A001 - read as `pcr.open`
@@ -229,9 +234,11 @@ def open(path: str | os.PathLike[str]) -> Dataset:  # noqa: A001 - read as `pcr.
 
 def _is_file(path: Path) -> bool:
     try:
-        return path.is_file()
+        return stat.S_ISREG(path.stat().st_mode)  # `Path.is_file` is silent about some failures
+    except (FileNotFoundError, NotADirectoryError):
+        return False
     except OSError as error:
-        raise StorageError(f"{path} cannot be read: {error.strerror}.") from error
+        raise system_failure(path, error) from error
 
 
 def _open_own(folder: Path, connection: sqlite3.Connection) -> Dataset:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -57,31 +57,31 @@ def reencode(
 
     Raises:
         DataError: the reason why it is no image that can be read.
+        OSError, MemoryError: the system could not read it.
     """
-    with Path(path).open("rb") as file:
-        if file.read(3) == _JPEG_START:
-            return _reencode_rare_jpeg(Path(path).read_bytes(), quality, limits)
-        try:
-            with Image.open(file, formats=FORMATS) as image:
-                _check_size(image.size, limits)
-                image.load()
-                pixels, exif = _to_eight_bits(image), _kept_exif(image, keep_exif=keep_exif)
-                profile = image.info.get("icc_profile")
-                return _encode(pixels, quality, exif, profile), str(image.format)
-        except DataError:
-            raise
-        except UnidentifiedImageError:
-            raise DataError(
-                "not an image that can be read (content decides, not the name)"
-            ) from None
-        except (OSError, ValueError, SyntaxError, EOFError, OverflowError, MemoryError) as error:
-            raise DataError(f"damaged image: {error}") from error
-        except Image.DecompressionBombError as error:
-            # Pillow looks at the size before we can, with a limit of its own.
-            raise DataError(f"more pixels than the limit ({error})") from error
-        except Exception as error:
-            # Pillow's decoders answer damage with any exception (KeyError, struct.error, ...).
-            raise DataError(f"damaged image: {error!r}") from error
+    # Read whole, so that whatever fails later is about the content and not about the disk.
+    content = _core.read_file(os.fsencode(path), limits.max_bytes)
+    if content.startswith(_JPEG_START):
+        return _reencode_rare_jpeg(content, quality, limits)
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            _check_size(image.size, limits)
+            image.load()
+            pixels, exif = _to_eight_bits(image), _kept_exif(image, keep_exif=keep_exif)
+            profile = image.info.get("icc_profile")
+            return _encode(pixels, quality, exif, profile), str(image.format)
+    except (DataError, MemoryError):
+        raise
+    except UnidentifiedImageError:
+        raise DataError("not an image that can be read (content decides, not the name)") from None
+    except (OSError, ValueError, SyntaxError, EOFError, OverflowError) as error:
+        raise DataError(f"damaged image: {error}") from error
+    except Image.DecompressionBombError as error:
+        # Pillow looks at the size before we can, with a limit of its own.
+        raise DataError(f"more pixels than the limit ({error})") from error
+    except Exception as error:
+        # Pillow's decoders answer damage with any exception (KeyError, struct.error, ...).
+        raise DataError(f"damaged image: {error!r}") from error
 
 
 def _check_size(size: tuple[int, int], limits: _core.Limits) -> None:
@@ -151,6 +151,8 @@ def _reencode_rare_jpeg(jpeg: bytes, quality: int, limits: _core.Limits) -> tupl
         raise DataError(f"{kind}: install the extra `formats` (imagecodecs) to read it") from None
     try:
         samples = np.asarray(imagecodecs.jpeg_decode(jpeg))
+    except MemoryError:
+        raise
     except Exception as error:
         raise DataError(f"damaged {kind}: {error}") from error
     if samples.ndim == 3 and samples.shape[2] == 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+import stat
 from pathlib import Path
 from typing import Any, Final
 
@@ -112,8 +113,11 @@ def _lost_records(out: Path, connection: sqlite3.Connection) -> list[index.Recor
     """Return the records whose file is not there as the index says."""
 
     def is_there(record: index.RecordInfo) -> bool:
-        path = out / record.file
-        return path.is_file() and path.stat().st_size == sum(record.lengths)
+        try:
+            status = (out / record.file).stat()
+        except FileNotFoundError:
+            return False
+        return stat.S_ISREG(status.st_mode) and status.st_size == sum(record.lengths)
 
     return [record for record in index.read_records(connection) if not is_there(record)]
 

@@ -12,10 +12,11 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from dl2cli.dataset.discovery import ImageFile
-from dl2cli.errors import DataError, UsageError
+from dl2cli.errors import DataError, StorageError, UsageError, is_file_fault, system_failure
 from dl2cli.pcr import foreign, index
 from dl2cli.pcr.config import ConvertConfig, ConvertProgress
 from dl2cli_native import _core
@@ -51,6 +52,7 @@ class Pipeline:
         self._source_bytes = 0
         self._rejected = 0
         self._jobs: deque[_Job] = deque()
+        self._source = _identity(config.source)
 
     def execute(self) -> None:
         """Convert and write every record that is not done; raises as `convert` does."""
@@ -106,8 +108,9 @@ class Pipeline:
     ) -> None:
         """Wait for the oldest record, write it, and make it part of the dataset."""
         job = self._jobs[0]
-        while not job.native.wait(POLL_MS):
+        while job.native.failed < 0 and not job.native.wait(POLL_MS):
             self._report()
+        self._check_system(job)
         self._reencode(job, native, pool)
         rejected = self._rejects(job)
         if rejected and self.config.on_error == "fail":
@@ -123,6 +126,23 @@ class Pipeline:
         self.converted_images += len(job.files)
         self._source_bytes += job.native.source_bytes
         self._report()
+
+    def _check_system(self, job: _Job) -> None:
+        """Stop at what the system failed to read: nothing is known of such a file.
+
+        Raises StorageError. Records that are finished stay, and a later run does the others.
+        """
+        if job.native.failed >= 0:
+            path = self.config.source / job.files[job.native.failed].path
+            report = job.native.report(job.native.failed)
+            raise system_failure(path, OSError(report.code, report.reason))
+        # A share that was unmounted leaves an empty folder behind, in which no file exists.
+        missing = next((s for s in range(len(job.files)) if job.native.report(s).code != 0), None)
+        if missing is not None and _identity(self.config.source) != self._source:
+            raise StorageError(
+                f"{self.config.source} is no longer the folder that was listed: was a share "
+                "unmounted? Run the same command again once it is back."
+            )
 
     def _report(self) -> None:
         under_way = [job.native for job in self._jobs]
@@ -149,7 +169,11 @@ class Pipeline:
                 )
                 job.native.put(slot, jpeg, native)
                 job.formats[slot] = kind
-            except (DataError, _core.DataError, OSError) as error:
+            except (DataError, _core.DataError) as error:
+                job.native.reject(slot, str(error))
+            except (OSError, MemoryError) as error:
+                if not is_file_fault(error):
+                    raise system_failure(path, error) from error
                 job.native.reject(slot, str(error))
 
         slots = [s for s in range(len(job.files)) if job.native.report(s).status == _Status.foreign]
@@ -211,3 +235,13 @@ class Pipeline:
                 (job.record, len(rows), path, file.label, report.bytes, report.crc32c, kind, note)
             )
         return rows
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    """Return what tells a folder from one that is mounted or made in its place later."""
+    try:
+        status = folder.stat()
+        with os.scandir(folder):  # a ticket or a session that has expired refuses this
+            return status.st_dev, status.st_ino
+    except OSError as error:
+        raise system_failure(folder, error) from error

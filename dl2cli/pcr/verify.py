@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dl2cli.errors import DataError, StorageError, UsageError
+from dl2cli.errors import DataError, StorageError, UsageError, is_file_fault, system_failure
 from dl2cli.pcr.dataset import Dataset, Record
 from dl2cli.pcr.index import SourceInfo
 from dl2cli_native import _core
@@ -65,6 +65,7 @@ def verify(
 
     Raises:
         UsageError: `against` is given and the dataset does not know its sources.
+        StorageError: the system failed to read a record or a source; that is no damage.
     """
     check = _Check(dataset, against)
     with ThreadPoolExecutor(workers) as pool:
@@ -108,10 +109,13 @@ class _Check:
         try:
             record = self.dataset.read(number)
             sources = {source.slot: source for source in self.dataset.sources(info.id)}
+            size = self.dataset.record_bytes(number)
         except (DataError, StorageError) as error:
+            if isinstance(error, StorageError) and not _is_about_the_record(error):
+                raise
             self.damage.append(Damage(info.file, None, None, str(error)))
             return
-        self._structure(record, sources)
+        self._structure(record, size, sources)
         waiting: deque[tuple[int, Future[str]]] = deque()
         for slot in range(len(record)):
             waiting.append((slot, pool.submit(self._image, record, slot, sources.get(slot))))
@@ -120,9 +124,8 @@ class _Check:
         while waiting:
             self._take(record, sources, *waiting.popleft())
 
-    def _structure(self, record: Record, sources: dict[int, SourceInfo]) -> None:
+    def _structure(self, record: Record, size: int, sources: dict[int, SourceInfo]) -> None:
         file = record.info.file
-        size = (self.dataset.path / file).stat().st_size
         if size != sum(record.info.lengths):
             reason = f"{size} bytes, the index says {sum(record.info.lengths)}"
             self.damage.append(Damage(file, None, None, reason))
@@ -156,12 +159,20 @@ class _Check:
             pixels = np.asarray(_core.decode([jpeg], whole_file=True, limits=self.dataset.limits))
         except _core.DataError as error:
             return f"does not decode: {error}"
+        except MemoryError as error:
+            where = f"{self.dataset.path / record.info.file}, image {slot}"
+            raise system_failure(where, error) from error
         if len(record.widths) and pixels.shape[:2] != (record.heights[slot], record.widths[slot]):
             return f"decodes to {pixels.shape[1]} x {pixels.shape[0]} pixels, not the size recorded"
         if self.against is None or source is None or not _is_comparable(source):
             return ""
         path = f"{self.against}/{source.path}"
         return _compare(jpeg, pixels, path, source, self.dataset.limits)
+
+
+def _is_about_the_record(error: StorageError) -> bool:
+    """Tell a record file that nobody may read, a finding as any other, from a disk that fails."""
+    return isinstance(error.__cause__, OSError) and is_file_fault(error.__cause__)
 
 
 def _is_comparable(source: SourceInfo) -> bool:
@@ -180,9 +191,13 @@ def _compare(
         status = os.stat(path)  # noqa: PTH116 - a str, not a Path
         if not stat.S_ISREG(status.st_mode) or status.st_size != source.bytes:
             return "its source has changed since the conversion"
-        original = Path(path).read_bytes()
-    except OSError as error:
-        return f"its source cannot be read: {error.strerror}"
+        original = _core.read_file(os.fsencode(path), source.bytes)
+    except _core.DataError:
+        return "its source has changed since the conversion"
+    except (OSError, MemoryError) as error:
+        if not is_file_fault(error):
+            raise system_failure(path, error) from error
+        return f"its source cannot be read: {getattr(error, 'strerror', error)}"
     if _core.crc32c(original) != source.crc32c:
         return "its source has changed since the conversion"
     try:
@@ -195,4 +210,6 @@ def _compare(
             return "not lossless: the decoded pixels differ"
     except _core.DataError as error:
         return f"its source does not decode: {error}"
+    except MemoryError as error:
+        raise system_failure(path, error) from error
     return ""

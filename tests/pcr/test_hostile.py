@@ -259,7 +259,7 @@ def test_a_sparse_record_beyond_all_memory_is_an_error(config: ConvertConfig) ->
     line = f"ulimit -v 8000000; exec {sys.executable} -c {shlex.quote(program)}"
     run = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
     assert "StorageError" in run.stderr
-    assert "PCR_0.db: too long for the memory" in run.stderr
+    assert "PCR_0.db cannot be read: there is not enough memory" in run.stderr
 
 
 @pytest.mark.parametrize("name", ["PCR.db", "PCR_sources.db"])

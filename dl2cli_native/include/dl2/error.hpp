@@ -1,6 +1,7 @@
 // The native core's one exception type. It carries the reason; whoever knows the file adds it.
 #pragma once
 
+#include <cerrno>
 #include <stdexcept>
 #include <string>
 
@@ -14,6 +15,24 @@ enum class ErrorKind {
     cancelled,    // the caller asked to stop
 };
 
+// Whether an errno is true of the file itself: it is not there, it is no file, or this user may not
+// read it. Every other code tells of a disk, a share or a machine that failed, and says nothing
+// about the file: the work stops, and nothing is rejected. dl2cli/errors.py has the same list.
+inline bool is_file_fault(int code) {
+    switch (code) {
+        case ENOENT:
+        case ENOTDIR:
+        case EISDIR:
+        case EACCES:
+        case EPERM:
+        case ELOOP:
+        case ENAMETOOLONG:
+            return true;
+        default:
+            return false;
+    }
+}
+
 class Error : public std::runtime_error {
   public:
     Error(ErrorKind kind, const std::string& reason, int code = 0)
@@ -21,6 +40,12 @@ class Error : public std::runtime_error {
 
     ErrorKind kind() const { return kind_; }
     int code() const { return code_; }
+
+    // Whether the error is true of what was read, so that a file may be rejected for it.
+    bool is_file_fault() const {
+        if (kind_ == ErrorKind::io) return dl2::is_file_fault(code_);
+        return kind_ == ErrorKind::data || kind_ == ErrorKind::unsupported;
+    }
 
   private:
     ErrorKind kind_;

@@ -49,6 +49,7 @@ FileDescriptor open_regular(const std::string& path) {
     // Only a file's owner may leave its access time alone.
     FileDescriptor file(::open(path.c_str(), flags | O_NOATIME));
     if (!file.open() && errno == EPERM) file = FileDescriptor(::open(path.c_str(), flags));
+    if (!file.open() && errno == ENXIO) throw Error(ErrorKind::data, "not a regular file");
     if (!file.open()) fail(errno);
     struct stat status;
     if (::fstat(file.get(), &status) != 0) fail(errno);

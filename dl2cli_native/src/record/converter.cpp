@@ -1,6 +1,8 @@
 #include "dl2/record/converter.hpp"
 
+#include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <new>
 #include <system_error>
 
@@ -48,21 +50,26 @@ void RecordJob::convert(std::size_t index, Transcoder& transcoder, const Limits&
         report.status = SourceStatus::converted;
         report.reason = images_[index].jpeg.damage;
     } catch (const Error& error) {
-        report.reason = error.what();
-        switch (error.kind()) {
-            case ErrorKind::unsupported:
-                report.status = SourceStatus::foreign;
-                break;
-            case ErrorKind::cancelled:
-                report.status = SourceStatus::cancelled;
-                break;
-            default:
-                report.status = SourceStatus::rejected;
-                break;
-        }
+        take_error(index, error);
     } catch (const std::bad_alloc&) {
+        take_error(index, Error(ErrorKind::io, std::strerror(ENOMEM), ENOMEM));
+    }
+}
+
+void RecordJob::take_error(std::size_t index, const Error& error) {
+    SourceReport& report = reports_[index];
+    report.reason = error.what();
+    report.code = error.code();
+    if (error.kind() == ErrorKind::unsupported) {
+        report.status = SourceStatus::foreign;
+    } else if (error.kind() == ErrorKind::cancelled) {
+        report.status = SourceStatus::cancelled;
+    } else if (error.is_file_fault()) {
         report.status = SourceStatus::rejected;
-        report.reason = "not enough memory";
+    } else {
+        report.status = SourceStatus::failed;
+        std::int64_t none = -1;
+        failed_.compare_exchange_strong(none, static_cast<std::int64_t>(index));
     }
 }
 

@@ -15,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "dl2/error.hpp"
 #include "dl2/jpeg/codec.hpp"
 #include "dl2/record/record.hpp"
 
@@ -24,7 +25,8 @@ enum class SourceStatus : std::uint8_t {
     pending,
     converted,
     foreign,   // no JPEG that libjpeg can transcode: somebody else decodes it and calls `put`
-    rejected,  // `reason` says why
+    rejected,  // something is wrong with the file: `reason` says what
+    failed,    // the system could not read it: `code` is its errno; the work has to stop
     cancelled,
 };
 
@@ -32,6 +34,7 @@ enum class SourceStatus : std::uint8_t {
 struct SourceReport {
     SourceStatus status = SourceStatus::pending;
     std::string reason;
+    int code = 0;             // the errno, where the system refused
     std::uint64_t bytes = 0;  // of the source file
     std::uint32_t crc32c = 0;
     std::uint8_t frame = 0;  // of a JPEG: the low nibble of its SOF marker
@@ -51,6 +54,9 @@ class RecordJob {
     // Waits until each image was looked at; false after `milliseconds`.
     bool wait(std::uint32_t milliseconds);
 
+    // The first image that the system could not read, or -1; also while the job is under way.
+    std::int64_t failed() const { return failed_.load(std::memory_order_acquire); }
+
     const SourceReport& report(std::size_t index) const { return reports_.at(index); }
 
     // Gives the JPEG that stands for a foreign image; transcodes it in the calling thread.
@@ -67,6 +73,7 @@ class RecordJob {
 
     void convert(std::size_t index, Transcoder& transcoder, const Limits& limits,
                  const std::atomic<bool>& cancel, std::vector<std::uint8_t>& buffer);
+    void take_error(std::size_t index, const Error& error);
     void finish_one();
 
     std::vector<std::string> paths_;
@@ -75,6 +82,7 @@ class RecordJob {
     std::size_t next_ = 0;  // guarded by the converter's mutex
     std::atomic<std::size_t> done_{0};
     std::atomic<std::uint64_t> source_bytes_{0};
+    std::atomic<std::int64_t> failed_{-1};
     std::mutex mutex_;
     std::condition_variable finished_;
 };

@@ -1,0 +1,124 @@
+"""Disks and shares that fail: nothing is blamed on a file that only the system could not read."""
+
+import errno
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from failing_calls import fail, run_dl2
+from jpegs import contents
+
+from dl2cli import pcr
+from dl2cli.errors import FILE_ERRNOS, StorageError, is_file_fault
+from dl2cli.pcr.config import ConvertConfig
+from dl2cli.pcr.convert import convert
+from dl2cli.pcr.pipeline import Pipeline
+from dl2cli_native import _core
+
+SYSTEM_ERRNOS = (
+    *(errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENOMEM, errno.EMFILE, errno.ENFILE),
+    *(errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EREMOTEIO, errno.ENODEV, errno.EAGAIN),
+)
+
+
+def test_both_languages_hold_the_same_errors_against_a_file() -> None:
+    ours = {code for code in errno.errorcode if is_file_fault(OSError(code, "text"))}
+    assert ours == FILE_ERRNOS
+    assert {code for code in errno.errorcode if _core.is_file_fault(code)} == FILE_ERRNOS
+    assert not FILE_ERRNOS & set(SYSTEM_ERRNOS)
+    assert is_file_fault(OSError("image file is truncated"))  # Pillow's have no code
+    assert not is_file_fault(MemoryError())
+
+
+@pytest.mark.parametrize("call", ["open", "read"])
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.ENOMEM, errno.EMFILE])
+def test_a_source_that_cannot_be_read_stops_and_the_same_command_goes_on(
+    config: ConvertConfig, tmp_path: Path, call: str, code: int
+) -> None:
+    command = ("convert", config.source, config.out, "--images-per-record", 4, "-w", 1, "--json")
+    run = run_dl2(*command, rules=[fail(call, "/photos/", code, after=14)])
+    assert run.returncode == 1
+    assert f"{config.source}/" in run.stderr
+    assert "cannot be read" in run.stderr
+    assert "unexpected" not in run.stderr
+    assert len(list(config.out.glob("PCR_[0-9]*.db"))) >= 2
+    again = json.loads(run_dl2(*command, rules=[]).stdout)["datasets"][0]
+    assert (again["images"], again["rejected"]) == (21, [])
+    assert again["resumed_records"] >= 2
+    run_dl2("convert", config.source, tmp_path / "fresh", *command[3:], rules=[])
+    assert contents(config.out) == contents(tmp_path / "fresh")
+
+
+def test_a_foreign_image_that_cannot_be_read_stops(config: ConvertConfig) -> None:
+    # The native core opens it first, and finds no JPEG; Pillow's turn is the second one.
+    photo = next(config.source.rglob("*.jpg"))
+    (photo.parent / "odd.png").write_bytes(b"\x89PNG\r\n\x1a\n rest")
+    run = run_dl2(
+        "convert", config.source, config.out, rules=[fail("open", "odd.png", errno.EIO, after=1)]
+    )
+    assert run.returncode == 1
+    assert "odd.png cannot be read: Input/output error" in run.stderr
+
+
+def test_a_file_without_permission_or_gone_is_rejected(config: ConvertConfig) -> None:
+    rules = [fail("open", "ant/3.jpg", errno.EACCES), fail("open", "bee/2.jpg", errno.ENOENT)]
+    run = run_dl2("convert", config.source, config.out, "--json", rules=rules)
+    result = json.loads(run.stdout)["datasets"][0]
+    assert result["images"] == 19
+    assert {each["path"] for each in result["rejected"]} == {"ant/3.jpg", "bee/2.jpg"}
+
+
+@pytest.mark.parametrize("call", ["opendir", "readdir"])
+def test_a_class_folder_that_cannot_be_listed_stops(config: ConvertConfig, call: str) -> None:
+    rules = [fail(call, "/photos/bee", errno.EIO)]
+    for command in (
+        ("convert", config.source, config.out),
+        ("convert", config.source, config.out, "--dry-run"),
+    ):
+        run = run_dl2(*command, rules=rules)
+        assert run.returncode == 1
+        assert "photos/bee cannot be read: Input/output error" in run.stderr
+    assert not list(config.out.glob("*"))
+
+
+def test_a_source_that_was_unmounted_is_noticed(config: ConvertConfig, tmp_path: Path) -> None:
+    def unmount(self: Pipeline) -> None:
+        config.source.rename(tmp_path / "elsewhere")
+        config.source.mkdir()
+        execute(self)
+
+    execute = Pipeline.execute
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Pipeline, "execute", unmount)
+        with pytest.raises(StorageError, match="was a share unmounted"):
+            convert(config)
+    shutil.rmtree(config.source)
+    (tmp_path / "elsewhere").rename(config.source)
+    assert convert(config).images == 21
+
+
+def test_verify_and_extract_stop_at_a_record_that_cannot_be_read(
+    config: ConvertConfig, tmp_path: Path
+) -> None:
+    convert(config)
+    rules = [fail("read", "/out/PCR_1.db", errno.EIO)]
+    for command in (
+        ("inspect", config.out, "--verify"),
+        ("extract", config.out, tmp_path / "back"),
+    ):
+        run = run_dl2(*command, rules=rules)
+        assert run.returncode == 1, run.stdout
+        assert "PCR_1.db cannot be read: Input/output error" in run.stderr
+
+
+def test_verify_stops_at_a_source_that_cannot_be_read(config: ConvertConfig) -> None:
+    convert(config)
+    command = ("inspect", config.out, "--verify", "--against", config.source)
+    run = run_dl2(*command, rules=[fail("open", "/photos/bee/1.jpg", errno.ESTALE)])
+    assert run.returncode == 1
+    assert "bee/1.jpg cannot be read: Stale file handle" in run.stderr
+    run = run_dl2(*command, rules=[fail("open", "/photos/bee/1.jpg", errno.EACCES)])
+    assert run.returncode == 3
+    assert "Permission denied" in run.stdout
+    assert pcr.open(config.out).image_count == 21
