@@ -2,58 +2,49 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
-import warnings
-from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from dl2cli.dataset.pixels import pillow_limits, read_image, scale_to_eight_bits, to_eight_bits
 from dl2cli.errors import DataError
 from dl2cli_native import _core
 
-# Only these decoders are tried: the others (PostScript, for one) run programs, or are no photos.
-FORMATS: Final = ("PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM")
+__all__ = ["Reencoded", "name_of_frame", "pillow_limits", "reencode"]
+
 MAX_JPEG_SIDE: Final = 65_500  # libjpeg's limit, in pixels
 MAX_EXIF_BYTES: Final = 65_533  # of a marker segment
 _ORIENTATION: Final = 0x0112
 # Tags of a TIFF that say where its pixels are, or hold a file of another kind (XMP, IPTC,
 # Photoshop, ICC); they make up most of it, and mean nothing in a JPEG's EXIF.
 _NOT_EXIF: Final = (273, 279, 324, 325, 347, 700, 33723, 34377, 34675, 37724)
-_GRAY_MODES: Final = frozenset({"1", "L", "LA", "La"})
+_EXIF_IFD: Final = 0x8769
+_LARGE_TAGS: Final = (0x927C, 0x9286)  # MakerNote, UserComment: what makes EXIF large
 _JPEG_START: Final = b"\xff\xd8\xff"
+_PROFILE_SPACES: Final = {"L": b"GRAY", "RGB": b"RGB "}  # ICC.1:2022, section 7.2.6
 
 
-@contextlib.contextmanager
-def pillow_limits(limits: _core.Limits) -> Iterator[None]:
-    """Have Pillow refuse only what we refuse, and not warn: what is odd is no damage.
+class Reencoded(NamedTuple):
+    """A file as JPEG, the name of what it held ("PNG"), and what was left out, if anything."""
 
-    Both are settings of the whole process.
-    """
-    before = Image.MAX_IMAGE_PIXELS
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        Image.MAX_IMAGE_PIXELS = limits.max_pixels  # it refuses twice as many, before we can
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = before
+    jpeg: bytes
+    kind: str
+    remark: str
 
 
-def reencode(
-    path: str, quality: int, limits: _core.Limits, *, keep_exif: bool
-) -> tuple[bytes, str]:
+def reencode(path: str, quality: int, limits: _core.Limits, *, keep_exif: bool) -> Reencoded:
     """Decode a file that is no ordinary JPEG, and encode it at `quality`, 4:4:4.
 
-    The first frame counts; transparency is dropped, as `convert("RGB")` does it; 16-bit samples are
-    rounded to 8. The EXIF orientation is kept; the rest of EXIF only with `keep_exif`.
+    The first frame counts; transparency is dropped, as `convert("RGB")` does it; `to_eight_bits`
+    says how samples of more bits are scaled. The EXIF orientation is kept; the rest of EXIF only
+    with `keep_exif`, and what cannot be kept of it is named in the remark. A colour profile is
+    carried over if it describes the colours of the result.
 
-    Returns:
-        The JPEG, and the name of what the file held ("PNG").
+    Memory: an RGBA image of 100 megapixels (the default limit) takes 1.4 GB: twice 4 bytes a pixel
+    in Pillow, then 6 bytes a pixel in the transcoder. Each worker may hold one.
 
     Raises:
         DataError: the reason why it is no image that can be read.
@@ -63,82 +54,79 @@ def reencode(
     content = _core.read_file(os.fsencode(path), limits.max_bytes)
     if content.startswith(_JPEG_START):
         return _reencode_rare_jpeg(content, quality, limits)
-    try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            _check_size(image.size, limits)
-            image.load()
-            pixels, exif = _to_eight_bits(image), _kept_exif(image, keep_exif=keep_exif)
-            profile = image.info.get("icc_profile")
-            return _encode(pixels, quality, exif, profile), str(image.format)
-    except (DataError, MemoryError):
-        raise
-    except UnidentifiedImageError:
-        raise DataError("not an image that can be read (content decides, not the name)") from None
-    except (OSError, ValueError, SyntaxError, EOFError, OverflowError) as error:
-        raise DataError(f"damaged image: {error}") from error
-    except Image.DecompressionBombError as error:
-        # Pillow looks at the size before we can, with a limit of its own.
-        raise DataError(f"more pixels than the limit ({error})") from error
-    except Exception as error:
-        # Pillow's decoders answer damage with any exception (KeyError, struct.error, ...).
-        raise DataError(f"damaged image: {error!r}") from error
+    with read_image(content, limits) as image:
+        _check_side(image.size)
+        exif, remark = _encoded_exif(image, keep_exif=keep_exif)
+        profile = image.info.get("icc_profile")
+        kind = str(image.format)
+        pixels = to_eight_bits(image)
+    return Reencoded(_encode(pixels, quality, exif, profile), kind, remark)
 
 
-def _check_size(size: tuple[int, int], limits: _core.Limits) -> None:
+def _check_side(size: tuple[int, int]) -> None:
     width, height = size
-    if width * height > limits.max_pixels:
-        raise DataError(f"{width} x {height} pixels, more than the limit of {limits.max_pixels}")
     if max(size) > MAX_JPEG_SIDE or min(size) < 1:
         raise DataError(f"{width} x {height} pixels; JPEG holds 1 to {MAX_JPEG_SIDE} a side")
 
 
-def _to_eight_bits(image: Image.Image) -> Image.Image:
-    if image.mode in _GRAY_MODES:
-        return image.convert("L")
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in {"PNG", "PPM"}):
-        return Image.fromarray(_scale(np.asarray(image).astype(np.int64), bits=16))
-    if image.mode in {"I", "F"}:
-        raise DataError(f"samples of mode {image.mode}, whose range is not known")
-    if image.mode == "P" and "transparency" in image.info:
-        return image.convert("RGBA").convert("RGB")
-    return image.convert("RGB")
+def _encoded_exif(image: Image.Image, *, keep_exif: bool) -> tuple[bytes, str]:
+    """Return the EXIF to write, or only its orientation, and a remark on what could not be kept.
 
-
-def _scale(samples: NDArray[np.int64], bits: int) -> NDArray[np.uint8]:
-    """Scale samples of `bits` bits to 8, rounded; the full range maps onto the full range."""
-    top = (1 << bits) - 1
-    return ((np.clip(samples, 0, top) * 255 + top // 2) // top).astype(np.uint8)
-
-
-def _kept_exif(image: Image.Image, *, keep_exif: bool) -> Image.Exif:
-    """Return the EXIF of an image, or only its orientation."""
-    exif = image.getexif()
+    What is wrong with EXIF raises any exception, and costs no pixels.
+    """
+    try:
+        exif = image.getexif()
+        orientation = exif.get(_ORIENTATION, 1)
+    except MemoryError:
+        raise
+    except Exception:
+        return b"", "EXIF left out: it is damaged" if keep_exif else ""
+    alone = _orientation_alone(orientation)
     if not keep_exif:
-        return _orientation_alone(exif.get(_ORIENTATION, 1))
-    for tag in _NOT_EXIF:
-        exif.pop(tag, None)
-    return exif
+        return alone, ""
+    try:
+        for tag in _NOT_EXIF:
+            exif.pop(tag, None)
+        whole = exif.tobytes()
+        if len(whole) <= MAX_EXIF_BYTES:
+            return whole, ""
+        for tag in _LARGE_TAGS:
+            exif.pop(tag, None)
+            exif.get_ifd(_EXIF_IFD).pop(tag, None)
+        smaller = exif.tobytes()
+    except MemoryError:
+        raise
+    except Exception:
+        return alone, "EXIF left out but its orientation: it cannot be written again"
+    size = f"{len(whole)} bytes, and JPEG holds {MAX_EXIF_BYTES}"
+    if len(smaller) <= MAX_EXIF_BYTES:
+        return smaller, f"MakerNote and UserComment left out of EXIF: {size}"
+    return alone, f"EXIF left out but its orientation: {size}"
 
 
-def _orientation_alone(orientation: int) -> Image.Exif:
+def _orientation_alone(orientation: object) -> bytes:
     exif = Image.Exif()
+    # Some files hold a fraction. Comparing with numbers also rules out texts and NaN.
     if orientation in range(2, 9):
-        exif[_ORIENTATION] = int(orientation)  # some files hold a fraction
-    return exif
+        exif[_ORIENTATION] = int(orientation)  # type: ignore[call-overload]
+    return exif.tobytes()
 
 
-def _encode(
-    pixels: Image.Image, quality: int, exif: Image.Exif, icc_profile: bytes | None
-) -> bytes:
-    encoded = exif.tobytes()
-    if len(encoded) > MAX_EXIF_BYTES:
-        raise DataError(f"{len(encoded)} bytes of EXIF; JPEG holds {MAX_EXIF_BYTES}")
+def _encode(pixels: Image.Image, quality: int, exif: bytes, icc_profile: bytes | None) -> bytes:
+    if icc_profile is not None and not _fits(icc_profile, pixels.mode):
+        icc_profile = None
     out = io.BytesIO()
-    pixels.save(out, "JPEG", quality=quality, subsampling=0, exif=encoded, icc_profile=icc_profile)
+    pixels.save(out, "JPEG", quality=quality, subsampling=0, exif=exif, icc_profile=icc_profile)
     return out.getvalue()
 
 
-def _reencode_rare_jpeg(jpeg: bytes, quality: int, limits: _core.Limits) -> tuple[bytes, str]:
+def _fits(icc_profile: bytes, mode: str) -> bool:
+    """Say whether a profile may describe the pixels: not one of CMYK for what became RGB."""
+    known = icc_profile[36:40] == b"acsp"
+    return not known or icc_profile[16:20] == _PROFILE_SPACES[mode]
+
+
+def _reencode_rare_jpeg(jpeg: bytes, quality: int, limits: _core.Limits) -> Reencoded:
     """Decode a 12-bit or lossless JPEG through imagecodecs."""
     try:
         header = _core.read_jpeg_header(jpeg, limits)
@@ -159,8 +147,9 @@ def _reencode_rare_jpeg(jpeg: bytes, quality: int, limits: _core.Limits) -> tupl
         samples = samples[:, :, 0]
     if samples.shape not in {(header.height, header.width), (header.height, header.width, 3)}:
         raise DataError(f"{kind}: neither gray nor colour, an array of shape {samples.shape}")
-    pixels = Image.fromarray(_scale(samples.astype(np.int64), bits=header.precision))
-    return _encode(pixels, quality, _orientation_alone(header.orientation), None), kind
+    pixels = Image.fromarray(scale_to_eight_bits(samples, bits=header.precision))
+    exif = _orientation_alone(header.orientation)
+    return Reencoded(_encode(pixels, quality, exif, None), kind, "")
 
 
 def name_of_frame(frame: int) -> str:

@@ -36,7 +36,7 @@ class _Job:
     record: int
     files: list[ImageFile]
     native: _core.RecordJob
-    formats: dict[int, str] = field(default_factory=dict)  # of the re-encoded images, by slot
+    reencoded: dict[int, tuple[str, str]] = field(default_factory=dict)  # kind and remark by slot
 
 
 class Pipeline:
@@ -164,11 +164,9 @@ class Pipeline:
             path = f"{config.source}/{job.files[slot].path}"
             keep_exif = config.keep_metadata in {"exif", "all"}
             try:
-                jpeg, kind = foreign.reencode(
-                    path, config.quality, config.limits, keep_exif=keep_exif
-                )
-                job.native.put(slot, jpeg, native)
-                job.formats[slot] = kind
+                image = foreign.reencode(path, config.quality, config.limits, keep_exif=keep_exif)
+                job.native.put(slot, image.jpeg, native)
+                job.reencoded[slot] = (image.kind, image.remark)
             except (DataError, _core.DataError) as error:
                 job.native.reject(slot, str(error))
             except (OSError, MemoryError) as error:
@@ -228,8 +226,9 @@ class Pipeline:
             note = index.KEPT_DAMAGED + report.reason if report.reason else ""
             kind = foreign.name_of_frame(report.frame)
             if report.reencoded:
-                kind = job.formats[slot]
+                kind, remark = job.reencoded[slot]
                 note = f"{index.REENCODED}{self.config.quality}"
+                note += f"; {remark}" if remark else ""
             path = index.to_sql(file.path)
             rows.append(
                 (job.record, len(rows), path, file.label, report.bytes, report.crc32c, kind, note)

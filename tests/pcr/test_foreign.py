@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -145,15 +146,139 @@ def test_the_orientation_of_a_rare_jpeg_is_recorded(tmp_path: Path) -> None:
     assert pcr.open(tmp_path / "out").read(0).orientations.tolist() == [6]
 
 
-def test_exif_that_pillow_cannot_write_stops_nothing(tmp_path: Path) -> None:
+def converted(folder: Path, files: dict[str, bytes], **options: object) -> pcr.Dataset:
+    """The dataset of some files in sorted order, none of which may be rejected."""
+    (folder / "in" / "a").mkdir(parents=True)
+    for name, content in files.items():
+        (folder / "in" / "a" / name).write_bytes(content)
+    result = convert(ConvertConfig(folder / "in", folder / "out", shuffle=False, **options))
+    assert result.rejected == ()
+    return pcr.open(folder / "out")
+
+
+def test_exif_that_pillow_cannot_write_costs_nothing_but_itself(tmp_path: Path) -> None:
+    files = {"x.png": rational_orientation()}
+    for keep in ("none", "exif"):
+        dataset = converted(tmp_path / keep, files, keep_metadata=keep)
+        assert dataset.read(0).orientations.tolist() == [6]
+        (source,) = dataset.sources()
+        assert ("EXIF left out" in source.note) == (keep == "exif")
+
+
+def test_exif_that_is_too_large_is_cut_to_what_fits(tmp_path: Path) -> None:
+    comment, maker = Image.Exif(), Image.Exif()
+    comment[0x010F] = maker[0x010F] = "camera"
+    comment.get_ifd(0x8769)[0x9286] = b"ASCII\0\0\0" + b"x" * 70_000
+    maker[0x013B] = "an artist" * 10_000
+    files = {
+        "1.png": saved(photo(), "PNG", exif=comment.tobytes()),
+        "2.png": saved(photo(), "PNG", exif=maker.tobytes()),
+    }
+    dataset = converted(tmp_path, files, keep_metadata="all")
+    notes = [source.note for source in dataset.sources()]
+    assert "MakerNote and UserComment left out of EXIF" in notes[0]
+    assert "EXIF left out but its orientation" in notes[1]
+    makers = []
+    for jpeg in dataset.read(0).images:
+        with Image.open(io.BytesIO(jpeg)) as image:
+            makers.append(image.getexif().get(0x010F))
+    assert makers == ["camera", None]
+
+
+def chunk(kind: bytes, data: bytes, crc: int | None = None) -> bytes:
+    crc = zlib.crc32(kind + data) if crc is None else crc
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
+
+
+def png_with(*chunks: bytes, at: bytes = b"IDAT", image: Image.Image | None = None) -> bytes:
+    content = saved(image or photo(), "PNG")
+    place = content.index(at) - 4
+    return content[:place] + b"".join(chunks) + content[place:]
+
+
+ORIENTATION_8 = b"II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\x08\0\0\0\0\0\0\0"
+LARGE_TEXT = chunk(b"iTXt", b"prompt\0\1\0\0\0" + zlib.compress(b"y" * 2_000_000))
+ODD_METADATA = {
+    "text_2MB.png": png_with(LARGE_TEXT),
+    "text_2MB_behind.png": png_with(LARGE_TEXT, at=b"IEND"),
+    "text_2MB_zTXt.png": png_with(chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2_000_000)))),
+    "text_65MB.png": png_with(*[chunk(b"tEXt", b"a\0" + b"x" * 1_000_000)] * 65),
+    "icc_2MB.png": png_with(chunk(b"iCCP", b"p\0\0" + zlib.compress(bytes(range(256)) * 8000))),
+    "icc_junk.png": png_with(chunk(b"iCCP", b"p\0\0not zlib")),
+    "icc_short.png": png_with(chunk(b"iCCP", b"")),
+    "exif_junk.png": png_with(chunk(b"eXIf", b"b'Exif\\x00\\x00MM'")),
+    "exif_empty.png": png_with(chunk(b"eXIf", b"")),
+    "exif_cut.png": png_with(chunk(b"eXIf", ORIENTATION_8[:20])),
+    "text_badcrc.png": png_with(chunk(b"tEXt", b"a\0b", crc=0)),
+    "badcrc_and_exif.png": png_with(chunk(b"tEXt", b"a\0b", 0), chunk(b"eXIf", ORIENTATION_8)),
+    "phys_short.png": png_with(chunk(b"pHYs", b"\0")),
+    "gamma_short.png": png_with(chunk(b"gAMA", b"")),
+    "chrm_short.png": png_with(chunk(b"cHRM", b"\0\0")),
+    "srgb_empty.png": png_with(chunk(b"sRGB", b"")),
+    "unknown.png": png_with(chunk(b"prVt", b"x" * 100)),
+    "actl_junk.png": png_with(chunk(b"acTL", b"")),
+    "exif_junk.webp": saved(photo(), "WEBP", lossless=True, exif=b"junkjunkjunk"),
+    "icc_junk.webp": saved(photo(), "WEBP", lossless=True, icc_profile=b"junk"),
+    "xmp_junk.webp": saved(photo(), "WEBP", lossless=True, xmp=b"<junk"),
+    "xmp_junk.png": png_with(chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0<junk")),
+    "exif_junk.tiff": saved(photo(), "TIFF", tiffinfo={0x8769: 0x7FFFFFFF, 0x8825: 1}),
+    "comment.gif": saved(photo().convert("P"), "GIF", comment=b"\xff\0" * 200),
+}
+
+
+@pytest.mark.parametrize("keep", ["none", "all"])
+def test_metadata_never_costs_pixels(tmp_path: Path, keep: str) -> None:
+    plain = converted(tmp_path / "plain", {"x.png": saved(photo(), "PNG")}).read(0).image(0)
+    dataset = converted(tmp_path / "odd", ODD_METADATA, keep_metadata=keep)
+    record = dataset.read(0)
+    for slot, source in enumerate(dataset.sources()):
+        if not source.path.endswith(".gif"):  # of which the palette has 256 colours
+            expected = np.asarray(_core.decode([plain]))
+            assert np.array_equal(np.asarray(_core.decode([record.image(slot)])), expected)
+    names = [source.path for source in dataset.sources()]
+    assert record.orientations[names.index("a/badcrc_and_exif.png")] == 8
+
+
+def test_transparency_of_a_png_survives_odd_metadata(tmp_path: Path) -> None:
+    palette = photo().quantize(64)
+    transparent = chunk(b"tRNS", bytes(range(64)))
+    files = {
+        "1.png": png_with(transparent, image=palette),
+        "2.png": png_with(transparent, LARGE_TEXT, image=palette),
+    }
+    record = converted(tmp_path, files).read(0)
+    assert bytes(record.image(0)) == bytes(record.image(1))
+
+
+@pytest.mark.parametrize("place", [b"IHDR", b"IDAT", b"PLTE"])
+def test_damage_of_pixels_is_not_taken_for_metadata(tmp_path: Path, place: bytes) -> None:
+    content = bytearray(saved(photo().quantize(64), "PNG"))
+    content[content.index(place) + 8] ^= 1
     (tmp_path / "in" / "a").mkdir(parents=True)
-    (tmp_path / "in" / "a" / "good.jpg").write_bytes(jpeg_bytes(photo()))
-    (tmp_path / "in" / "a" / "x.png").write_bytes(rational_orientation())
-    kept = convert(ConvertConfig(tmp_path / "in", tmp_path / "out", keep_metadata="exif"))
-    assert [each.reason.split("(")[0] for each in kept.rejected] == ["damaged image: error"]
-    assert kept.images == 1
-    convert(ConvertConfig(tmp_path / "in", tmp_path / "plain", shuffle=False))
-    assert pcr.open(tmp_path / "plain").read(0).orientations.tolist() == [1, 6]
+    (tmp_path / "in" / "a" / "x.png").write_bytes(bytes(content))
+    with pytest.raises(DataError, match="every image was rejected"):
+        convert(ConvertConfig(tmp_path / "in", tmp_path / "out"))
+
+
+def profile_of(space: bytes) -> bytes:
+    head = struct.pack(">I", 132) + b"lcms" + struct.pack(">I", 0x02400000) + b"prtr" + space
+    return head + b"Lab " + bytes(12) + b"acsp" + bytes(92)
+
+
+def test_a_profile_is_kept_only_with_colours_that_it_describes(tmp_path: Path) -> None:
+    cmyk, gray, rgb = (profile_of(space) for space in (b"CMYK", b"GRAY", b"RGB "))
+    files = {
+        "1.tif": saved(photo().convert("CMYK"), "TIFF", icc_profile=cmyk),
+        "2.png": saved(photo(mode="L"), "PNG", icc_profile=gray),
+        "3.png": saved(photo(mode="L"), "PNG", icc_profile=rgb),
+        "4.png": saved(photo(), "PNG", icc_profile=rgb),
+        "5.jpg": saved(photo().convert("CMYK"), "JPEG", icc_profile=cmyk),
+    }
+    found = []
+    for jpeg in converted(tmp_path, files, keep_metadata="all").read(0).images:
+        with Image.open(io.BytesIO(jpeg)) as image:
+            found.append((image.mode, image.info.get("icc_profile", b"")[16:20]))
+    assert found == [("RGB", b""), ("L", b"GRAY"), ("L", b""), ("RGB", b"RGB "), ("CMYK", b"CMYK")]
 
 
 def test_exif_of_a_tiff_is_kept_without_what_is_none(tmp_path: Path) -> None:
@@ -184,7 +309,7 @@ def test_icc_profiles_are_kept_on_request(tmp_path: Path) -> None:
     ("name", "content", "reason"),
     [
         ("cut.png", saved(photo(), "PNG")[:500], "damaged image"),
-        ("cut.webp", saved(photo(), "WEBP")[:500], "damaged image|not an image"),
+        ("cut.webp", saved(photo(), "WEBP")[:500], "damaged"),
         ("float.tiff", saved(photo(mode="L").convert("F"), "TIFF"), "range is not known"),
         ("text.png", b"hello", "not an image"),
         ("cmyk12.jpg", lossless_jpeg(np.zeros((8, 9, 4), np.uint8)), "neither gray nor colour"),

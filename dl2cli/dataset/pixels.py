@@ -1,0 +1,248 @@
+"""From a file that is no ordinary JPEG to 8-bit pixels: one rule for all who read images.
+
+`read_image` reads a PNG, TIFF, WebP, ... with Pillow. What is wrong with the metadata of a file
+never costs its pixels. `to_eight_bits` then says what the samples of an image mean: it scales them
+by what the file says of their range, and refuses them where the file says nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import io
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from dl2cli.errors import DataError
+from dl2cli_native import _core
+
+# Only these decoders are tried: the others (PostScript, for one) run programs, or are no photos.
+FORMATS: Final = ("PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM")
+# Formats that Pillow reads with a plug-in, or in some builds only: the module to import, and the
+# package that brings it.
+OPTIONAL_FORMATS: Final = {
+    "AVIF": ("PIL.AvifImagePlugin", "Pillow 11.3 or later"),
+    "HEIF": ("pillow_heif", "pillow-heif"),
+    "JXL": ("pillow_jxl", "pillow-jxl-plugin"),
+}
+
+_GRAY_MODES: Final = frozenset({"1", "L", "LA", "La"})
+_PNG_START: Final = b"\x89PNG\r\n\x1a\n"
+# How files of each format begin, after so many bytes that may be anything.
+_STARTS: Final = {
+    "PNG": (0, (_PNG_START,)),
+    "TIFF": (0, (b"II*\0", b"MM\0*")),
+    "WEBP": (8, (b"WEBP",)),
+    "GIF": (0, (b"GIF8",)),
+    "BMP": (0, (b"BM",)),
+    "AVIF": (4, (b"ftypavif", b"ftypavis")),
+    "HEIF": (4, (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1")),
+    "JXL": (0, (b"\xff\x0a", b"\0\0\0\x0cJXL ")),
+}
+_PNG_TEXT: Final = frozenset({b"tEXt", b"zTXt", b"iTXt"})
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF 6.0, section 8
+_WHITE_IS_ZERO, _SIGNED = 0, 2
+
+
+@functools.cache
+def readable_formats() -> tuple[str, ...]:
+    """Return the names of the formats that are read, with those of the plug-ins that are there."""
+    found = list(FORMATS)
+    for name, (module, _) in OPTIONAL_FORMATS.items():
+        with contextlib.suppress(ImportError):
+            plugin = importlib.import_module(module)
+            if name == "HEIF":
+                plugin.register_heif_opener()
+        if name in Image.OPEN:
+            found.append(name)
+    return tuple(found)
+
+
+@contextlib.contextmanager
+def pillow_limits(limits: _core.Limits) -> Iterator[None]:
+    """Have Pillow refuse only what we refuse, and not warn: what is odd is no damage.
+
+    Both are settings of the whole process.
+    """
+    before = Image.MAX_IMAGE_PIXELS
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        Image.MAX_IMAGE_PIXELS = limits.max_pixels  # it refuses twice as many, before we can
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def read_image(content: bytes, limits: _core.Limits) -> Image.Image:
+    """Decode the first frame of a file, in the mode that Pillow gives it.
+
+    Memory: Pillow takes 4 bytes a pixel for RGB and RGBA, and twice that to convert one into the
+    other, so an RGBA file of 100 megapixels takes 0.8 GB here.
+
+    Args:
+        content: The whole file.
+        limits: What it may promise. Call within `pillow_limits`, or Pillow's own limit applies.
+
+    Raises:
+        DataError: The reason why it is no image that can be read.
+        MemoryError: There is not enough of it, which says nothing about the file.
+    """
+    formats = readable_formats()
+    try:
+        return _read_once(content, formats, limits)
+    except (DataError, MemoryError):
+        raise
+    except UnidentifiedImageError as error:
+        first: Exception = error
+    except Image.DecompressionBombError as error:
+        # Pillow looks at the size before we can, with a limit of its own.
+        raise DataError(f"more pixels than the limit ({error})") from error
+    except Exception as error:  # Pillow's decoders answer damage with any exception
+        first = error
+    for lighter in _without_metadata(content):
+        try:
+            return _read_once(lighter, formats, limits)
+        except MemoryError:
+            raise
+        except Exception:
+            continue  # the first error tells more
+    raise DataError(_reason(first, content)) from first
+
+
+def _read_once(content: bytes, formats: tuple[str, ...], limits: _core.Limits) -> Image.Image:
+    image = Image.open(io.BytesIO(content), formats=formats)
+    width, height = image.size
+    if width * height > limits.max_pixels:
+        raise DataError(f"{width} x {height} pixels, more than the limit of {limits.max_pixels}")
+    image.load()
+    return image
+
+
+def format_by_start(content: bytes) -> str | None:
+    """Return the name of a format by the first bytes of a file, None for one that is not known."""
+    for name, (offset, starts) in _STARTS.items():
+        if content.startswith(starts, offset):
+            return name
+    return None
+
+
+def _reason(error: Exception, content: bytes) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        name = format_by_start(content)
+        if name is None:
+            return "not an image that can be read (content decides, not the name)"
+        if name not in readable_formats():
+            return f"a {name} image: install {OPTIONAL_FORMATS[name][1]} to read it"
+        return f"a {name} of a kind that Pillow does not read, or damaged"
+    if isinstance(error, (OSError, ValueError, SyntaxError, EOFError, OverflowError)):
+        return f"damaged image: {error}"
+    return f"damaged image: {error!r}"
+
+
+def _without_metadata(content: bytes) -> Iterator[bytes]:
+    """Yield a PNG with less and less of what does not matter to its pixels; nothing for others."""
+    if not content.startswith(_PNG_START):
+        return
+    yield _png_chunks(content, lambda kind: kind not in _PNG_TEXT)
+    yield _png_chunks(content, lambda kind: kind == b"tRNS")
+
+
+def _png_chunks(content: bytes, keep: Callable[[bytes], bool]) -> bytes:
+    """Return a PNG without the ancillary chunks (a small first letter) that are not to be kept.
+
+    Those with a wrong checksum go, too. The others are left as they are, damage included.
+    """
+    view = memoryview(content)
+    parts = [view[: len(_PNG_START)]]
+    at = len(_PNG_START)
+    while at + 12 <= len(content):
+        kind = content[at + 4 : at + 8]
+        end = at + 12 + int.from_bytes(content[at : at + 4], "big")
+        ancillary = bool(kind[0] & 0x20)
+        sound = zlib.crc32(view[at + 4 : end - 4]) == int.from_bytes(content[end - 4 : end], "big")
+        if not ancillary or (sound and keep(kind)):
+            parts.append(view[at:end])
+        at = end
+    return b"".join(parts)
+
+
+def to_eight_bits(image: Image.Image) -> Image.Image:
+    """Return an image that was opened by Pillow as 8-bit gray ("L") or colour ("RGB").
+
+    * 1-bit images, and gray with transparency, become gray; palettes, CMYK, YCbCr, Lab and HSV
+      become RGB as Pillow converts them. Transparency is dropped without blending.
+    * 16-bit gray is scaled from the bits that the file says it has to 8, rounded: 16 for PNG, PPM
+      and JPEG 2000, and what `BitsPerSample` says for TIFF (12 or 16). A TIFF in which white is 0
+      is inverted.
+    * Refused, because nothing says which values are black and white: floating-point, 32-bit and
+      signed samples.
+
+    Call it on what `Image.open` gave, since copies forget the tags of a TIFF.
+
+    Raises:
+        DataError: The range of the samples is not known.
+    """
+    mode = image.mode
+    if _tiff_tag(image, _SAMPLE_FORMAT) == _SIGNED:
+        raise DataError("signed samples, whose range is not known")
+    if mode.startswith("I;16"):
+        return _from_sixteen_bits(image, _bits_of(image))
+    if mode == "I" and image.format in {"PNG", "PPM"}:  # Pillow before 11.3 says so of 16 bits
+        return _from_sixteen_bits(image, bits=16)
+    if mode in {"I", "F"}:
+        kind = "floating-point" if mode == "F" else "32-bit"
+        raise DataError(f"{kind} samples (mode {mode}), whose range is not known")
+    if mode in _GRAY_MODES:
+        return (image.convert("LA") if mode == "La" else image).convert("L")
+    if mode == "PA" or (mode == "P" and "transparency" in image.info):
+        return image.convert("RGBA").convert("RGB")
+    return image.convert("RGB")
+
+
+def _from_sixteen_bits(image: Image.Image, bits: int) -> Image.Image:
+    pixels = scale_to_eight_bits(np.asarray(image), bits)
+    if _tiff_tag(image, _PHOTOMETRIC) == _WHITE_IS_ZERO:  # Pillow inverts up to 8 bits, not 16
+        pixels = 255 - pixels
+    return Image.fromarray(pixels)
+
+
+def _bits_of(image: Image.Image) -> int:
+    if image.format == "TIFF":
+        bits = _tiff_tag(image, _BITS_PER_SAMPLE)
+        return bits if bits is not None and 8 < bits <= 16 else 16
+    if image.format in {"PNG", "PPM", "JPEG2000"}:
+        return 16
+    raise DataError(f"16-bit samples of {image.format}, whose range is not known")
+
+
+def _tiff_tag(image: Image.Image, tag: int) -> int | None:
+    """Return the first number of a tag, None for other formats and where there is none."""
+    tags = getattr(image, "tag_v2", None)
+    if tags is None or image.format != "TIFF":
+        return None
+    value = tags.get(tag)
+    if isinstance(value, tuple):
+        value = value[0] if value else None
+    return value if isinstance(value, int) else None
+
+
+def scale_to_eight_bits(samples: NDArray[np.generic], bits: int) -> NDArray[np.uint8]:
+    """Scale integers of 0 to 2**bits - 1 (`bits` from 2 to 16) to 0 to 255, rounded, and clip."""
+    table = _scaling_table(bits)
+    scaled: NDArray[np.uint8] = table[np.clip(samples, 0, len(table) - 1)]
+    return scaled
+
+
+@functools.cache
+def _scaling_table(bits: int) -> NDArray[np.uint8]:
+    top = (1 << bits) - 1
+    values = np.arange(top + 1, dtype=np.int64)
+    return ((values * 255 + top // 2) // top).astype(np.uint8)
