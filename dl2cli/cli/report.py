@@ -235,7 +235,7 @@ def report(
             f"{' that matches --select' if select else ''}."
         )
     if result.damaged:
-        files = sorted({note.file for note in result.notes if note.level == "error"})
+        files = sorted({note.file for note in result.notes if note.severity == "error"})
         count = "1 file" if len(files) == 1 else f"{len(files)} files"
         raise DataError(f"{count} cannot be read in full (see the warnings), first {files[0]}.")
 

@@ -9,7 +9,7 @@ from dl2cli.dataset.naming import KNOWN_IMAGES
 from dl2cli.errors import UsageError
 from dl2cli.report.config import DEFAULT_BASELINE, ReportConfig
 from dl2cli.report.entries import Entry, is_given
-from dl2cli.report.model import Epoch, Kind, Level, Note, RegimenRun, TrainingRun
+from dl2cli.report.model import Epoch, Kind, LogNote, RegimenRun, Severity, TrainingRun
 from dl2cli.report.read.values import finite, is_named
 
 # Runs are like for like when these agree; the field that the baseline names is left out.
@@ -201,12 +201,12 @@ def _borrowed(
     return None
 
 
-def unused_options(entries: Sequence[Entry], config: ReportConfig) -> Iterator[Note]:
+def unused_options(entries: Sequence[Entry], config: ReportConfig) -> Iterator[LogNote]:
     """Yield a note on each option that names runs of which there are none."""
 
-    def note(option: str, name: str, what: str) -> Note:
+    def note(option: str, name: str, what: str) -> LogNote:
         text = f"{option} names {name}, and there is no such {what}: it changes nothing."
-        return Note(Level.WARNING, "unused option", text, "")
+        return LogNote(Severity.WARNING, "unused option", text, "")
 
     name = config.baseline
     if name != DEFAULT_BASELINE and not any(

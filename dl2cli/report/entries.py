@@ -9,15 +9,15 @@ from dl2cli.dataset.naming import KNOWN_IMAGES, subset_images
 from dl2cli.report import metrics
 from dl2cli.report.config import ReportConfig, Selection
 from dl2cli.report.model import (
-    BenchRun,
+    BenchIoRun,
     CodecRun,
     Corpus,
     Kind,
-    Level,
-    Note,
+    LogNote,
     RegimenRun,
     Run,
     Setup,
+    Severity,
     StandaloneRun,
     TrainingRun,
 )
@@ -68,7 +68,7 @@ class Entry:
                 return getattr(self.setup, name)
 
 
-def build_entries(corpus: Corpus, config: ReportConfig) -> tuple[list[Entry], list[Note]]:
+def build_entries(corpus: Corpus, config: ReportConfig) -> tuple[list[Entry], list[LogNote]]:
     """Compute the figures of the selected runs, in the corpus' order, and notes on them."""
     entries = [build_entry(run, config) for run in corpus.runs]
     kept = [entry for entry in entries if is_selected(entry, config.select)]
@@ -105,11 +105,11 @@ def build_entry(run: Run, config: ReportConfig) -> Entry:
         images = images_of(run, config)
         count = None if images.train is None else int(images.train + (images.val or 0))
         return Entry(run, metrics.Timing(), none, metrics.codec_stats(run, count))
-    assert isinstance(run, BenchRun)
+    assert isinstance(run, BenchIoRun)
     return Entry(run, _bench_timing(run), none)
 
 
-def _bench_timing(run: BenchRun) -> metrics.Timing:
+def _bench_timing(run: BenchIoRun) -> metrics.Timing:
     # Seconds an image become seconds an iteration of one image: shares stay what they are.
     parts = (run.fetch_s, run.prep_s)
     data_s = None if None in parts else sum(part for part in parts if part is not None)
@@ -166,7 +166,7 @@ def _pooled_images(run: RegimenRun, config: ReportConfig) -> metrics.Images:
     return metrics.Images(train, val)
 
 
-def _entry_notes(entry: Entry, config: ReportConfig) -> Iterable[Note]:
+def _entry_notes(entry: Entry, config: ReportConfig) -> Iterable[LogNote]:
     run, timing = entry.run, entry.timing
     if not isinstance(run, TrainingRun | StandaloneRun) or not timing.epochs_done:
         return
@@ -176,21 +176,21 @@ def _entry_notes(entry: Entry, config: ReportConfig) -> Iterable[Note]:
             f"No epoch is left for means: of {timing.epochs_done} the first "
             f"{config.drop_first} do not count."
         )
-        yield Note(Level.WARNING, "too few epochs", text, file)
+        yield LogNote(Severity.WARNING, "too few epochs", text, file)
     elif timing.rate_epoch_img_s is None:
         known = ", ".join(KNOWN_IMAGES)
         text = (
             f"The log does not say how many images {run.setup.dataset or 'its data set'} has "
             f"(known are {known}): give --images-per-epoch for rates an epoch."
         )
-        yield Note(Level.WARNING, "unknown size", text, file)
+        yield LogNote(Severity.WARNING, "unknown size", text, file)
     wrong = metrics.ratio(timing.rate_speedmean_img_s, timing.rate_train_img_s)
     if wrong is not None and wrong > 1.5:
         text = (
             f"The logged t.iteration_speed averages to {timing.rate_speedmean_img_s:.0f} img/s, "
             f"{wrong:.1f} times the true rate: a mean of rates is no rate."
         )
-        yield Note(Level.INFO, "speed mean", text, file)
+        yield LogNote(Severity.INFO, "speed mean", text, file)
 
 
 def compared(entries: Sequence[Entry]) -> list[Entry]:

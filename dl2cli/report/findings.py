@@ -9,7 +9,7 @@ from dl2cli.report.compare import TRAININGS, rate_of, speedup
 from dl2cli.report.entries import Entry
 from dl2cli.report.io_stats import DiskStats
 from dl2cli.report.metrics import ratio
-from dl2cli.report.model import Kind, Level, Note
+from dl2cli.report.model import Kind, LogNote, Severity
 from dl2cli.report.tables.learning import delta_top1
 from dl2cli.report.tables.table import duration, size
 
@@ -33,7 +33,7 @@ def findings(
     entries: Sequence[Entry],
     base: Mapping[str, Entry],
     disks: Sequence[DiskStats],
-    notes: Sequence[Note],
+    notes: Sequence[LogNote],
 ) -> Iterator[str]:
     """Yield sentences, the most general first; `entries` hold no duplicates."""
     yield _what_is_here(entries, notes)
@@ -61,10 +61,10 @@ def _percent(share: float, digits: int = 0) -> str:
     return f"{share * 100:.{digits}f} %"
 
 
-def _what_is_here(entries: Sequence[Entry], notes: Sequence[Note]) -> str:
+def _what_is_here(entries: Sequence[Entry], notes: Sequence[LogNote]) -> str:
     counts = Counter(entry.run.kind for entry in entries)
     parts = [_plural(counts[kind], word) for kind, word in _KIND_WORDS.items() if counts[kind]]
-    bad = {note.file for note in notes if note.level is Level.ERROR}
+    bad = {note.file for note in notes if note.severity is Severity.ERROR}
     text = f"Compared: {', '.join(parts)}." if parts else "No run was found."
     return f"{text} {_plural(len(bad), 'file')} damaged: see the warnings." if bad else text
 

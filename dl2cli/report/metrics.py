@@ -228,24 +228,24 @@ def training_accuracy(run: TrainingRun | RegimenRun) -> Accuracy:
 
 def standalone_timing(run: StandaloneRun, images: Images, drop_first: int = 1) -> Timing:
     """Compute the timing of a loader without a model: all of an iteration is waiting."""
-    times = run.epoch_times[drop_first:]
-    waits = [wait for epoch in run.data_times[drop_first:] for wait in epoch]
+    times = run.epoch_times_s[drop_first:]
+    waits = [wait for epoch in run.data_times_s[drop_first:] for wait in epoch]
     wait_s = mean(waits)
     timing = Timing(
-        epochs_done=len(run.epoch_times),
-        epoch_first_s=run.epoch_times[0] if run.epoch_times else None,
+        epochs_done=len(run.epoch_times_s),
+        epoch_first_s=run.epoch_times_s[0] if run.epoch_times_s else None,
         epoch_mean_s=mean(times),
         epoch_std_s=sample_std(times),
         epoch_min_s=min(times, default=None),
         epoch_max_s=max(times, default=None),
-        epoch_sum_s=total(run.epoch_times),
+        epoch_sum_s=total(run.epoch_times_s),
         images_train=images.train,
         images_val=0,
         rate_train_img_s=ratio(run.setup.global_batch, wait_s),
         data_s=wait_s,
         iteration_s=wait_s,
         stall_frac=1.0 if wait_s is not None else None,
-        steps_last_iteration=len(run.data_times[0]) if run.data_times else None,
+        steps_last_iteration=len(run.data_times_s[0]) if run.data_times_s else None,
     )
     timing = with_rates(timing, run.setup.dataset, whole=True)
     # The notebooks count the validation images here too, which no epoch of these runs reads.
@@ -273,8 +273,8 @@ class CodecStats:
 def codec_stats(run: CodecRun, images: int | None) -> CodecStats:
     """Compute a codec's figures; `images` None: the count of times, where they are per image."""
     if images is None and run.time_key != "batch_times":
-        images = len(run.times)
-    ordered = sorted(run.times)
+        images = len(run.times_s)
+    ordered = sorted(run.times_s)
     time_sum = total(ordered)
     return CodecStats(
         images=images,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
-class Level(enum.StrEnum):
+class Severity(enum.StrEnum):
     """How much a note matters; an ERROR makes `dl2 report` return exit code 3."""
 
     INFO = "info"
@@ -20,10 +20,10 @@ class Level(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class LogNote:
     """Something a reader of the report must know about a file or a run."""
 
-    level: Level
+    severity: Severity
     code: str
     text: str
     file: str = ""
@@ -52,7 +52,7 @@ class Status(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class RunSource:
     """Where a run comes from.
 
     `run` is the identity (relative directory, plus the file's stem where a directory holds
@@ -146,11 +146,11 @@ class Step:
 class Run:
     """What every kind of run has."""
 
-    source: Source
+    source: RunSource
     kind: Kind
     setup: Setup
     status: Status
-    notes: tuple[Note, ...]
+    notes: tuple[LogNote, ...]
     duplicate_of: str | None
 
 
@@ -185,17 +185,17 @@ class TrainingRun(Run):
 class StandaloneRun(Run):
     """A loader driven without a model: batch waits and epoch times."""
 
-    data_times: tuple[tuple[float, ...], ...] = ()
-    epoch_times: tuple[float, ...] = ()
+    data_times_s: tuple[tuple[float, ...], ...] = ()
+    epoch_times_s: tuple[float, ...] = ()
     total_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CodecRun(Run):
-    """An encoding or decoding experiment; `times` are per image or per batch (`time_key`)."""
+    """An encoding or decoding experiment; `times_s` are per image or per batch (`time_key`)."""
 
     time_key: str = ""
-    times: tuple[float, ...] = ()
+    times_s: tuple[float, ...] = ()
     bpp: tuple[float, ...] = ()
     total_s: float | None = None
 
@@ -217,7 +217,7 @@ class RegimenRun(Run):
 
 
 @dataclass(frozen=True, slots=True)
-class BenchRun(Run):
+class BenchIoRun(Run):
     """A measurement of `dl2 bench-io`: rate, and seconds an image by cause."""
 
     rate_img_s: float | None = None
@@ -248,7 +248,7 @@ class DiskTrace:
     directory: str
     devices: tuple[str, ...]
     samples: tuple[DiskSample, ...]
-    notes: tuple[Note, ...]
+    notes: tuple[LogNote, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +258,7 @@ class MemInfo:
     file: str
     directory: str
     values: Mapping[str, int]
-    notes: tuple[Note, ...]
+    notes: tuple[LogNote, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +279,7 @@ class QualityList:
 
     file: str
     counts: Mapping[int, int]
-    notes: tuple[Note, ...]
+    notes: tuple[LogNote, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +290,6 @@ class Corpus:
     traces: tuple[DiskTrace, ...]
     meminfos: tuple[MemInfo, ...]
     qualities: tuple[QualityList, ...]
-    notes: tuple[Note, ...]
+    notes: tuple[LogNote, ...]
     files_read: int
     files_ignored: int

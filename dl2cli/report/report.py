@@ -10,11 +10,8 @@ from dl2cli.report.config import ReportConfig
 from dl2cli.report.entries import Entry, build_entries, compared
 from dl2cli.report.findings import findings
 from dl2cli.report.io_stats import DiskStats, disk_stats
-from dl2cli.report.model import Corpus, Level, Note, QualityList
-from dl2cli.report.tables import context as table_context
-from dl2cli.report.tables import learning as table_learning
-from dl2cli.report.tables import overview as table_runs
-from dl2cli.report.tables import speed as table_speed
+from dl2cli.report.model import Corpus, LogNote, QualityList, Severity
+from dl2cli.report.tables import context, learning, overview, speed
 from dl2cli.report.tables.table import Table, check_sort
 
 TABLE_NAMES = (
@@ -37,7 +34,7 @@ class Report:
 
     tables: tuple[Table, ...]
     findings: tuple[str, ...]
-    notes: tuple[Note, ...]
+    notes: tuple[LogNote, ...]
     entries: tuple[Entry, ...]
     baselines: Mapping[str, Entry]
     clocks: Mapping[str, Clock]
@@ -58,7 +55,7 @@ class Report:
     @property
     def damaged(self) -> bool:
         """Whether a file could not be read as what it claims to be."""
-        return any(note.level is Level.ERROR for note in self.notes)
+        return any(note.severity is Severity.ERROR for note in self.notes)
 
     def table(self, name: str) -> Table | None:
         """Return a table by its name, or None."""
@@ -82,16 +79,16 @@ def build_report(corpus: Corpus, config: ReportConfig) -> Report:
         d for d in disk_stats(corpus, config.drop_first) if d.run is None or _has(entries, d.run)
     )
     tables = [
-        table_runs.overview(entries),
-        table_speed.throughput(entries, base, config.drop_first),
-        *([table_speed.groups(entries, config.group_by)] if config.group_by else []),
-        table_learning.accuracy(entries, base, times, config),
-        table_learning.budget(entries, times, config),
-        table_learning.regimens(entries),
-        table_speed.codecs(entries),
-        table_speed.disk_io(disks),
-        table_context.parameters(entries),
-        table_context.warnings(notes),
+        overview.overview(entries),
+        speed.throughput(entries, base, config.drop_first),
+        *([speed.groups(entries, config.group_by)] if config.group_by else []),
+        learning.accuracy(entries, base, times, config),
+        learning.budget(entries, times, config),
+        learning.regimens(entries),
+        speed.codecs(entries),
+        speed.disk_io(disks),
+        context.parameters(entries),
+        context.warnings(notes),
     ]
     check_sort(tables, config.sort)
     if config.sort:

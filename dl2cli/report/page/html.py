@@ -17,7 +17,7 @@ from typing import Any
 import dl2cli
 from dl2cli.errors import MissingDependency
 from dl2cli.output_file import write_output
-from dl2cli.report.model import Level
+from dl2cli.report.model import Severity
 from dl2cli.report.plots.canvas import InlineSvg
 from dl2cli.report.plots.figures import inline_plots
 from dl2cli.report.report import Report
@@ -58,7 +58,7 @@ def render_html(report: Report, *, refresh_s: float | None = None) -> str:
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         refresh_s=max(1, round(refresh_s)) if refresh_s else None,
         findings=report.findings,
-        errors=sum(note.level is Level.ERROR for note in report.notes),
+        errors=sum(note.severity is Severity.ERROR for note in report.notes),
         files_read=report.corpus.files_read,
         files_ignored=report.corpus.files_ignored,
         # The drawing is matplotlib's, which escapes its texts; the JSON has no `<`.

@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from dl2cli.report.plots import bars as plot_bars
-from dl2cli.report.plots import curves as plot_curves
-from dl2cli.report.plots import disk_io as plot_io
+from dl2cli.report.plots import bars, curves, disk_io
 from dl2cli.report.plots.canvas import InlineSvg, Plot, inline_svg, write_plot
 from dl2cli.report.plots.palette import looks
 from dl2cli.report.report import Report
@@ -30,12 +28,12 @@ def _plots(report: Report) -> Iterator[Plot]:
     # Trainings first: their plots hold most colours at once.
     learned = [entry.setup.variant for entry in entries if entry.codec is None]
     variants = looks(learned, (entry.setup.variant for entry in entries))
-    yield from plot_bars.rate_plots(entries, variants)
-    yield from plot_bars.stall_plots(entries)
-    yield from plot_curves.curve_plots(entries, variants, report.clocks)
-    yield from plot_io.disk_plots(report.disks, report.corpus.traces)
-    yield from plot_bars.codec_plots(entries, variants)
-    yield from plot_bars.quality_plots(report.qualities)
+    yield from bars.rate_plots(entries, variants)
+    yield from bars.stall_plots(entries)
+    yield from curves.curve_plots(entries, variants, report.clocks)
+    yield from disk_io.disk_plots(report.disks, report.corpus.traces)
+    yield from bars.codec_plots(entries, variants)
+    yield from bars.quality_plots(report.qualities)
 
 
 def write_plots(report: Report, directory: Path, suffix: str) -> list[Path]:

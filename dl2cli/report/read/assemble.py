@@ -12,13 +12,13 @@ from dl2cli.report.model import (
     Corpus,
     DiskTrace,
     Kind,
-    Level,
+    LogNote,
     MemInfo,
-    Note,
     QualityList,
     RegimenLog,
     RegimenRun,
     Run,
+    Severity,
     StandaloneRun,
     Status,
     TrainingRun,
@@ -29,7 +29,7 @@ from dl2cli.report.read.values import natural_key
 
 
 def assemble(
-    contents: Sequence[object], notes: Iterable[Note], *, files_read: int, files_ignored: int
+    contents: Sequence[object], notes: Iterable[LogNote], *, files_read: int, files_ignored: int
 ) -> Corpus:
     """Build the corpus of what was read."""
     runs = _named([content for content in contents if isinstance(content, Run)])
@@ -38,7 +38,7 @@ def assemble(
     runs.sort(key=lambda run: (natural_key(run.source.file), natural_key(run.source.run)))
     runs = _mark_duplicates(runs)
     lonely = [
-        Note(Level.WARNING, "missing stage", "There are no stages beside it.", journal.file)
+        LogNote(Severity.WARNING, "missing stage", "There are no stages beside it.", journal.file)
         for journal in journals.values()
         if not any(run.kind is Kind.REGIMEN and run.source.run == journal.directory for run in runs)
     ]
@@ -101,9 +101,9 @@ def _identity(run: Run) -> Hashable:
         case RegimenRun():
             return ("regimen", tuple(_identity(stage) for stage in run.stages))
         case StandaloneRun():
-            return ("standalone", run.total_s, run.epoch_times)
+            return ("standalone", run.total_s, run.epoch_times_s)
         case CodecRun():
-            return ("codec", run.total_s, run.times)
+            return ("codec", run.total_s, run.times_s)
     return None
 
 
@@ -118,7 +118,7 @@ def _mark_duplicates(runs: Sequence[Run]) -> list[Run]:
         best = max(groups.get(_identity(run)) or [run], key=_completeness)
         if best.source.run != run.source.run:
             text = f"The same experiment as {best.source.run}: left out of comparisons."
-            note = Note(Level.WARNING, "duplicate", text, run.source.file)
+            note = LogNote(Severity.WARNING, "duplicate", text, run.source.file)
             run = replace(  # noqa: PLW2901
                 run, duplicate_of=best.source.run, notes=(*run.notes, note)
             )

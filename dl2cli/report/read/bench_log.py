@@ -30,7 +30,7 @@ from dataclasses import replace
 from typing import Any
 
 from dl2cli.dataset.naming import parse_data_path
-from dl2cli.report.model import BenchRun, Kind, Level, Note, Setup, Source, Status
+from dl2cli.report.model import BenchIoRun, Kind, LogNote, RunSource, Setup, Severity, Status
 from dl2cli.report.read.values import clean_text, finite, float_of, int_of, text_of
 
 KIND = "dl2-bench-io"
@@ -44,24 +44,24 @@ def is_bench(document: Mapping[str, Any]) -> bool:
 
 
 def bench_runs(
-    document: Mapping[str, Any], source: Source
-) -> tuple[list[BenchRun], tuple[Note, ...]]:
+    document: Mapping[str, Any], source: RunSource
+) -> tuple[list[BenchIoRun], tuple[LogNote, ...]]:
     """Read the measurements and notes on the file; a run is named after file and measurement."""
-    notes: list[Note] = []
+    notes: list[LogNote] = []
     version = document.get("schema_version")
     if version != SCHEMA_VERSION:
         text = f"Its schema version is {clean_text(str(version), 20)}, not {SCHEMA_VERSION}."
-        notes.append(Note(Level.WARNING, "version", text, source.file))
+        notes.append(LogNote(Severity.WARNING, "version", text, source.file))
     runs = document.get("runs")
     entries = [e for e in runs if isinstance(e, dict)] if isinstance(runs, list) else []
     if not isinstance(runs, list) or len(entries) != len(runs) or len(entries) > MAX_RUNS:
         text = "Its list of runs is damaged."
-        notes.append(Note(Level.ERROR, "damaged", text, source.file))
-    read = [_bench_run(entry, i, source) for i, entry in enumerate(entries[:MAX_RUNS])]
+        notes.append(LogNote(Severity.ERROR, "damaged", text, source.file))
+    read = [_bench_io_run(entry, i, source) for i, entry in enumerate(entries[:MAX_RUNS])]
     return read, tuple(notes)
 
 
-def _bench_run(entry: Mapping[str, Any], index: int, source: Source) -> BenchRun:
+def _bench_io_run(entry: Mapping[str, Any], index: int, source: RunSource) -> BenchIoRun:
     name = text_of(entry, "name") or str(index)
     scans = int_of(entry, "scans")
     loader = text_of(entry, "loader")
@@ -73,7 +73,7 @@ def _bench_run(entry: Mapping[str, Any], index: int, source: Source) -> BenchRun
     elif scans is not None or (loader or "").startswith("pcr"):
         variant = f"pcr-{scans}" if scans else "pcr"
     rate = finite(float_of(entry, "rate_img_s"))
-    return BenchRun(
+    return BenchIoRun(
         source=replace(source, run=f"{source.run}#{name}"),
         kind=Kind.BENCH,
         setup=Setup(

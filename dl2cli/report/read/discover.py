@@ -13,17 +13,22 @@ from dl2cli.report.model import (
     Corpus,
     DiskTrace,
     Kind,
-    Level,
+    LogNote,
     MemInfo,
-    Note,
     QualityList,
     RegimenLog,
     Run,
-    Source,
+    RunSource,
+    Severity,
 )
-from dl2cli.report.read import bench_log, documents, quality_list, training_log
-from dl2cli.report.read import disk_statistics as diskio
-from dl2cli.report.read import text_file as textfile
+from dl2cli.report.read import (
+    bench_log,
+    disk_statistics,
+    documents,
+    quality_list,
+    text_file,
+    training_log,
+)
 from dl2cli.report.read.assemble import assemble
 from dl2cli.report.read.naming import stem_of
 from dl2cli.report.read.runs import training_run
@@ -42,7 +47,7 @@ class FileResult:
     """What one file holds; `known` tells whether any reader took it."""
 
     contents: tuple[Content, ...] = ()
-    notes: tuple[Note, ...] = ()
+    notes: tuple[LogNote, ...] = ()
     known: bool = True
 
 
@@ -63,7 +68,7 @@ class Finder:
         Raises:
             UsageError: a root does not exist.
         """
-        notes: list[Note] = []
+        notes: list[LogNote] = []
         files = list(self._files(notes))
         results: list[FileResult] = []
         for index, (file, path) in enumerate(files):
@@ -80,7 +85,7 @@ class Finder:
         """Return a number that changes when a file under the roots appears, goes or changes."""
         return hash(tuple((file, *_stamp(path)) for file, path in self._files([])))
 
-    def _files(self, notes: list[Note]) -> Iterator[tuple[str, Path]]:
+    def _files(self, notes: list[LogNote]) -> Iterator[tuple[str, Path]]:
         """Yield (relative name, path) in natural order, each path once."""
         seen = {os.path.realpath(path) for path in self.skip}
         found: list[tuple[str, Path]] = []
@@ -123,7 +128,7 @@ def _relative_name(path: Path, root: Path, label: str) -> str:
     return clean_text(relative.as_posix(), 1000)
 
 
-def _walk(root: Path, notes: list[Note], skip: Set[str]) -> Iterator[Path]:
+def _walk(root: Path, notes: list[LogNote], skip: Set[str]) -> Iterator[Path]:
     if not root.exists():
         raise UsageError(f"{clean_text(str(root))} does not exist: name a folder with run logs.")
     if not root.is_dir():
@@ -132,7 +137,7 @@ def _walk(root: Path, notes: list[Note], skip: Set[str]) -> Iterator[Path]:
 
     def complain(error: OSError) -> None:
         name = clean_text(str(error.filename))
-        notes.append(Note(Level.ERROR, "unreadable", f"{name}: {error.strerror}.", name))
+        notes.append(LogNote(Severity.ERROR, "unreadable", f"{name}: {error.strerror}.", name))
 
     for directory, subdirs, names in os.walk(root, onerror=complain):
         subdirs[:] = sorted(
@@ -156,14 +161,14 @@ def _stamp(path: Path) -> tuple[int, int]:
 def _read_file(file: str, path: Path) -> FileResult:
     likely = path.suffix.lower() in _LOG_SUFFIXES
     try:
-        head = textfile.read_head(path)
+        head = text_file.read_head(path)
         if not head.strip():
-            note = Note(Level.ERROR, "empty", "The file is empty.", file)
+            note = LogNote(Severity.ERROR, "empty", "The file is empty.", file)
             return FileResult((), (note,) if likely else (), known=likely)
         return _read_by_content(file, path, head)
     except DataError as error:
         reason = clean_text(str(error))
-        note = Note(Level.ERROR, "unreadable", reason, file)
+        note = LogNote(Severity.ERROR, "unreadable", reason, file)
         return FileResult((), (note,) if likely else (), known=likely)
 
 
@@ -171,8 +176,8 @@ def _read_by_content(file: str, path: Path, head: bytes) -> FileResult:
     source = _source(file)
     if training_log.looks_like_training_log(head):
         return _read_training_log(path, source)
-    if diskio.is_meminfo(head):
-        memory = diskio.meminfo(head.decode(errors="replace"), file)
+    if disk_statistics.is_meminfo(head):
+        memory = disk_statistics.meminfo(head.decode(errors="replace"), file)
         return FileResult((memory,), memory.notes)
     if quality_list.is_quality_list(head):
         qualities = quality_list.quality_list(path, file)
@@ -182,22 +187,22 @@ def _read_by_content(file: str, path: Path, head: bytes) -> FileResult:
     return FileResult(known=False)
 
 
-def _source(file: str) -> Source:
+def _source(file: str) -> RunSource:
     pure = PurePosixPath(file)
     group = pure.parent.parent.as_posix()
-    return Source(stem_of(file), file, "" if group == "." else group)
+    return RunSource(stem_of(file), file, "" if group == "." else group)
 
 
-def _read_training_log(path: Path, source: Source) -> FileResult:
+def _read_training_log(path: Path, source: RunSource) -> FileResult:
     sessions = training_log.read_sessions(path)
     kind = Kind.STAGE if _STAGE_FILE.fullmatch(PurePosixPath(source.run).name) else Kind.TRAIN
-    notes: tuple[Note, ...] = ()
+    notes: tuple[LogNote, ...] = ()
     sources = [source]
     if len(sessions) > 1:
         text = f"{len(sessions)} sessions stand in one file; each is a run of its own."
-        notes = (Note(Level.ERROR, "several sessions", text, source.file),)
+        notes = (LogNote(Severity.ERROR, "several sessions", text, source.file),)
         sources = [
-            Source(f"{source.run}#{number}", source.file, source.group)
+            RunSource(f"{source.run}#{number}", source.file, source.group)
             for number in range(1, len(sessions) + 1)
         ]
     runs = tuple(
@@ -206,17 +211,16 @@ def _read_training_log(path: Path, source: Source) -> FileResult:
     return FileResult(runs, notes)
 
 
-def _read_json(path: Path, source: Source) -> FileResult:
-    data = textfile.read_document(path)
+def _read_json(path: Path, source: RunSource) -> FileResult:
+    data = text_file.read_document(path)
     try:
         document = parse_json(data)
     except ValueError as error:
-        salvaged = diskio.salvage_iostat(data.decode(errors="replace"), source.file)
+        salvaged = disk_statistics.salvage_iostat(data.decode(errors="replace"), source.file)
         if salvaged is not None:
             return FileResult((salvaged,), salvaged.notes)
-        note = Note(
-            Level.ERROR, "damaged", f"It is no valid JSON: {clean_text(str(error))}.", source.file
-        )
+        text = f"It is no valid JSON: {clean_text(str(error))}."
+        note = LogNote(Severity.ERROR, "damaged", text, source.file)
         likely = path.suffix.lower() in _LOG_SUFFIXES
         return FileResult((), (note,) if likely else (), known=likely)
     if not isinstance(document, dict):
@@ -224,15 +228,15 @@ def _read_json(path: Path, source: Source) -> FileResult:
     return _read_document(document, source)
 
 
-def _read_document(document: dict[str, object], source: Source) -> FileResult:
+def _read_document(document: dict[str, object], source: RunSource) -> FileResult:
     if documents.is_standalone(document):
         return FileResult((documents.standalone_run(document, source),))
     if documents.is_codec(document):
         return FileResult((documents.codec_run(document, source),))
     if documents.is_regimen_log(document):
         return FileResult((documents.regimen_log(document, source.file),))
-    if diskio.is_iostat(document):
-        trace = diskio.iostat_trace(document, source.file)
+    if disk_statistics.is_iostat(document):
+        trace = disk_statistics.iostat_trace(document, source.file)
         return FileResult((trace,), trace.notes)
     if bench_log.is_bench(document):
         runs, notes = bench_log.bench_runs(document, source)

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
-from dl2cli.report.model import DiskSample, DiskTrace, Level, MemInfo, Note
+from dl2cli.report.model import DiskSample, DiskTrace, LogNote, MemInfo, Severity
 from dl2cli.report.read.values import clean_text, finite, float_of
 
 _MEMINFO_LINE = re.compile(r"([A-Za-z0-9_()]{1,40}):\s+(\d{1,18})(?: (kB))?")
@@ -39,8 +39,8 @@ def salvage_iostat(text: str, file: str) -> DiskTrace | None:
     if '"sysstat"' not in text[:4096]:
         return None
     entries = list(_objects(text))
-    note = Note(
-        Level.ERROR, "cut", f"The document is cut off after {len(entries)} intervals.", file
+    note = LogNote(
+        Severity.ERROR, "cut", f"The document is cut off after {len(entries)} intervals.", file
     )
     return _trace(entries, file, (note,))
 
@@ -59,7 +59,7 @@ def _objects(text: str) -> Iterator[Any]:
         yield entry
 
 
-def _trace(entries: list[Any], file: str, notes: tuple[Note, ...]) -> DiskTrace:
+def _trace(entries: list[Any], file: str, notes: tuple[LogNote, ...]) -> DiskTrace:
     samples: list[DiskSample] = []
     devices: dict[str, None] = {}
     bad = 0
@@ -70,9 +70,11 @@ def _trace(entries: list[Any], file: str, notes: tuple[Note, ...]) -> DiskTrace:
         else:
             samples.append(sample)
     if bad:
-        notes += (Note(Level.ERROR, "damaged", f"Intervals that cannot be read: {bad}.", file),)
+        notes += (
+            LogNote(Severity.ERROR, "damaged", f"Intervals that cannot be read: {bad}.", file),
+        )
     if not samples:
-        notes += (Note(Level.WARNING, "empty", "There is no interval in it.", file),)
+        notes += (LogNote(Severity.WARNING, "empty", "There is no interval in it.", file),)
     return DiskTrace(
         file, str(PurePosixPath(file).parent), tuple(sorted(devices)), tuple(samples), notes
     )
@@ -114,7 +116,7 @@ def meminfo(text: str, file: str) -> MemInfo:
             values[match.group(1)] = int(match.group(2)) * (1024 if match.group(3) else 1)
         elif line.strip():
             bad += 1
-    notes: tuple[Note, ...] = ()
+    notes: tuple[LogNote, ...] = ()
     if bad:
-        notes = (Note(Level.ERROR, "damaged", f"Lines that cannot be read: {bad}.", file),)
+        notes = (LogNote(Severity.ERROR, "damaged", f"Lines that cannot be read: {bad}.", file),)
     return MemInfo(file, str(PurePosixPath(file).parent), values, notes)

@@ -16,11 +16,11 @@ from dl2cli.dataset.naming import KNOWN_IMAGES, parse_data_path
 from dl2cli.report.model import (
     CodecRun,
     Kind,
-    Level,
-    Note,
+    LogNote,
     RegimenLog,
+    RunSource,
     Setup,
-    Source,
+    Severity,
     StandaloneRun,
     Status,
 )
@@ -40,10 +40,11 @@ def _numbers(values: object) -> tuple[tuple[float, ...], int]:
     return tuple(found), len(values) - len(found)
 
 
-def _bad_values(count: int, file: str) -> tuple[Note, ...]:
+def _bad_values(count: int, file: str) -> tuple[LogNote, ...]:
     if not count:
         return ()
-    return (Note(Level.ERROR, "damaged", f"Values that are no finite numbers: {count}.", file),)
+    text = f"Values that are no finite numbers: {count}."
+    return (LogNote(Severity.ERROR, "damaged", text, file),)
 
 
 def is_standalone(document: Mapping[str, Any]) -> bool:
@@ -51,7 +52,7 @@ def is_standalone(document: Mapping[str, Any]) -> bool:
     return isinstance(document.get("data_times"), list) and "epoch_times" in document
 
 
-def standalone_run(document: Mapping[str, Any], source: Source) -> StandaloneRun:
+def standalone_run(document: Mapping[str, Any], source: RunSource) -> StandaloneRun:
     """Read a loader's log: waits of each batch and times of each epoch, without parameters.
 
     What was loaded is only in the directory's name; the batch size is inferred from the count of
@@ -66,7 +67,7 @@ def standalone_run(document: Mapping[str, Any], source: Source) -> StandaloneRun
     notes = list(_bad_values(bad, source.file))
     if len(data_times) != len(epoch_times):
         text = f"{len(data_times)} epochs of batch times, but {len(epoch_times)} epoch times."
-        notes.append(Note(Level.ERROR, "damaged", text, source.file))
+        notes.append(LogNote(Severity.ERROR, "damaged", text, source.file))
     batches = len(data_times[0]) if data_times else 0
     imagenet = batches == math.ceil(KNOWN_IMAGES["imagenet"][0] / STANDALONE_BATCH)
     total = finite(float_of(document, "total_time"))
@@ -85,8 +86,8 @@ def standalone_run(document: Mapping[str, Any], source: Source) -> StandaloneRun
         status=Status.COMPLETE if total is not None and epoch_times else Status.NO_SUMMARY,
         notes=tuple(notes),
         duplicate_of=None,
-        data_times=data_times,
-        epoch_times=epoch_times,
+        data_times_s=data_times,
+        epoch_times_s=epoch_times,
         total_s=total,
     )
 
@@ -96,7 +97,7 @@ def is_codec(document: Mapping[str, Any]) -> bool:
     return "dataset" in document and any(isinstance(document.get(key), list) for key in TIME_KEYS)
 
 
-def codec_run(document: Mapping[str, Any], source: Source) -> CodecRun:
+def codec_run(document: Mapping[str, Any], source: RunSource) -> CodecRun:
     """Read a codec's log: times per image, or per batch for the learned encoders.
 
     The logs do not name the device. `cuda_run.json` is CUDA, lossyless encodes on CUDA, and the
@@ -110,11 +111,11 @@ def codec_run(document: Mapping[str, Any], source: Source) -> CodecRun:
     notes = list(_bad_values(bad + bad_bpp, source.file))
     if bpp and len(bpp) != len(times):
         text = f"{len(bpp)} bits-per-pixel values for {len(times)} times."
-        notes.append(Note(Level.ERROR, "damaged", text, source.file))
+        notes.append(LogNote(Severity.ERROR, "damaged", text, source.file))
     encodes = name.encodes if name else time_key != "dec_times"
     if not encodes and name and name.method == "multiprocessing":
         text = "Decode times of this experiment only open the image; they are no decode times."
-        notes.append(Note(Level.INFO, "opens only", text, source.file))
+        notes.append(LogNote(Severity.INFO, "opens only", text, source.file))
     data_path = text_of(document, "dataset")
     path = parse_data_path(data_path or "")
     variant = name.variant if name else path.variant
@@ -138,7 +139,7 @@ def codec_run(document: Mapping[str, Any], source: Source) -> CodecRun:
         notes=tuple(notes),
         duplicate_of=None,
         time_key=time_key,
-        times=times,
+        times_s=times,
         bpp=bpp,
         total_s=total,
     )

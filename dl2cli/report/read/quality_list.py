@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dl2cli.errors import DataError
-from dl2cli.report.model import Level, Note, QualityList
+from dl2cli.report.model import LogNote, QualityList, Severity
 from dl2cli.report.read.text_file import iter_lines
 
 
@@ -37,10 +37,10 @@ def quality_list(path: Path, file: str) -> QualityList:
                 bad += 1
     except csv.Error as error:
         raise DataError(f"{path} is no valid CSV: {error}.") from None
-    notes: tuple[Note, ...] = ()
+    notes: tuple[LogNote, ...] = ()
     if bad:
         text = f"Qualities that are no numbers from 0 to 100: {bad}."
-        notes = (Note(Level.ERROR, "damaged", text, file),)
+        notes = (LogNote(Severity.ERROR, "damaged", text, file),)
     return QualityList(file, dict(sorted(counts.items())), notes)
 
 

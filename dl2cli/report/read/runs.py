@@ -12,12 +12,12 @@ from typing import Any
 from dl2cli.dataset.naming import Variant, parse_data_path
 from dl2cli.report.model import (
     Kind,
-    Level,
-    Note,
+    LogNote,
     RegimenLog,
     RegimenRun,
+    RunSource,
     Setup,
-    Source,
+    Severity,
     Status,
     TrainingRun,
 )
@@ -26,7 +26,7 @@ from dl2cli.report.read.naming import storage_label
 from dl2cli.report.read.values import finite, float_of, int_of, natural_key, text_of
 
 
-def training_run(session: log.Session, source: Source, kind: Kind) -> TrainingRun:
+def training_run(session: log.Session, source: RunSource, kind: Kind) -> TrainingRun:
     """Build a run from one session of a training log."""
     setup = setup_of(session.params, source)
     notes = (*log.notes_of(session, source.file), *_setup_notes(session, setup, source))
@@ -59,7 +59,7 @@ def _difference(later: float | None, earlier: float | None) -> float | None:
     return None if later is None or earlier is None else later - earlier
 
 
-def setup_of(params: Mapping[str, Any], source: Source) -> Setup:
+def setup_of(params: Mapping[str, Any], source: RunSource) -> Setup:
     """Read the parameters that comparisons need.
 
     The directory's label and the data path are both kept: runs labelled `mem` name another disk
@@ -112,19 +112,19 @@ def _variant(
     return Variant("raw", "raw", None, 1.0) if params else None
 
 
-def _setup_notes(session: log.Session, setup: Setup, source: Source) -> Iterator[Note]:
+def _setup_notes(session: log.Session, setup: Setup, source: RunSource) -> Iterator[LogNote]:
     directory = PurePosixPath(source.file).parent.name
     name = setup.experiment_name
     if name and directory and name != directory:
         text = f"The experiment calls itself {name}, its directory {directory}."
-        yield Note(Level.INFO, "name mismatch", text, source.file)
+        yield LogNote(Severity.INFO, "name mismatch", text, source.file)
     if setup.storage and setup.storage_path and setup.storage != setup.storage_path:
         text = f"The directory says {setup.storage}, the data path {setup.storage_path}."
-        yield Note(Level.INFO, "storage differs", text, source.file)
+        yield LogNote(Severity.INFO, "storage differs", text, source.file)
     asked = _epochs_due(session)
     if session.summary and asked and len(session.epochs) < asked:
         text = f"Ended after {len(session.epochs)} of {asked} epochs."
-        yield Note(Level.WARNING, "stopped early", text, source.file)
+        yield LogNote(Severity.WARNING, "stopped early", text, source.file)
 
 
 def _epochs_due(session: log.Session) -> int | None:
@@ -147,7 +147,7 @@ def regimen_run(
     notes = list(_regimen_notes(file, stages, journal))
     setups = [run.setup for run in stages]
     return RegimenRun(
-        source=Source(directory, file, group),
+        source=RunSource(directory, file, group),
         kind=Kind.REGIMEN,
         setup=replace(
             setups[0],
@@ -188,17 +188,17 @@ def _regimen_total(stages: Sequence[TrainingRun], journal: RegimenLog | None) ->
 
 def _regimen_notes(
     file: str, stages: Sequence[TrainingRun], journal: RegimenLog | None
-) -> Iterator[Note]:
+) -> Iterator[LogNote]:
     if journal is None:
         text = "There is no regimen_log.json: the total is the sum of the stages' own times."
-        yield Note(Level.WARNING, "no regimen log", text, file)
+        yield LogNote(Severity.WARNING, "no regimen log", text, file)
     elif len(journal.times_s) != len(stages):
         text = f"regimen_log.json names {len(journal.times_s)} stages, {len(stages)} are here."
-        yield Note(Level.ERROR, "missing stage", text, file)
+        yield LogNote(Severity.ERROR, "missing stage", text, file)
     for before, after in pairwise(stages):
         if before.epochs and after.epochs and after.epochs[0].index != before.epochs[-1].index + 1:
             text = (
                 f"A stage begins at epoch {after.epochs[0].index + 1}, "
                 f"the one before ended at {before.epochs[-1].index + 1}."
             )
-            yield Note(Level.WARNING, "stages do not join", text, file)
+            yield LogNote(Severity.WARNING, "stages do not join", text, file)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dl2cli.report.model import Epoch, Level, Note, Status, Step
+from dl2cli.report.model import Epoch, LogNote, Severity, Status, Step
 from dl2cli.report.read.values import clean_text, finite, float_of, int_of, seconds_of
 
 
@@ -65,12 +65,12 @@ def _is_whole(epoch: Mapping[str, Any]) -> bool:
     return "e.total_time" in epoch and _has_both_halves(epoch)
 
 
-def notes_of(session: Session, file: str) -> Iterator[Note]:
+def notes_of(session: Session, file: str) -> Iterator[LogNote]:
     """Yield a note for each kind of damage or oddity in a session."""
     yield from _damage_notes(session, file)
 
-    def warn(code: str, text: str) -> Note:
-        return Note(Level.WARNING, code, text, file)
+    def warn(code: str, text: str) -> LogNote:
+        return LogNote(Severity.WARNING, code, text, file)
 
     if session.nonfinite:
         yield warn("nonfinite", f"Values that are NaN, infinite or absurd: {session.nonfinite}.")
@@ -88,12 +88,12 @@ def notes_of(session: Session, file: str) -> Iterator[Note]:
     if session.clock_changed:
         yield warn("clock", "The local clock changed against UTC (daylight saving?).")
     if session.crlf:
-        yield Note(Level.INFO, "crlf", "Lines end with CR LF.", file)
+        yield LogNote(Severity.INFO, "crlf", "Lines end with CR LF.", file)
 
 
-def _damage_notes(session: Session, file: str) -> Iterator[Note]:
-    def error(code: str, text: str) -> Note:
-        return Note(Level.ERROR, code, text, file)
+def _damage_notes(session: Session, file: str) -> Iterator[LogNote]:
+    def error(code: str, text: str) -> LogNote:
+        return LogNote(Severity.ERROR, code, text, file)
 
     if session.unreadable:
         yield error("unreadable", session.unreadable)
@@ -116,9 +116,9 @@ def _damage_notes(session: Session, file: str) -> Iterator[Note]:
             yield error("cut", "The log ends inside its summary.")
     elif session.epochs:
         text = f"No summary: the run goes on, or was stopped, at epoch {max(session.epochs) + 1}."
-        yield Note(Level.WARNING, "no summary", text, file)
+        yield LogNote(Severity.WARNING, "no summary", text, file)
     elif session.has_params:
-        yield Note(Level.WARNING, "no epoch", "There is no finished epoch.", file)
+        yield LogNote(Severity.WARNING, "no epoch", "There is no finished epoch.", file)
 
 
 def _gap(session: Session) -> int:

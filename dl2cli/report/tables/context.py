@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from dl2cli.report.entries import Entry
-from dl2cli.report.model import Level, Note, TrainingRun
+from dl2cli.report.model import LogNote, Severity, TrainingRun
 from dl2cli.report.read.values import clean_text
 from dl2cli.report.tables.table import Field, Table, build, text
 
@@ -52,12 +52,12 @@ def _words(value: object) -> str:
         return "(nested too deeply)"
 
 
-def warnings(notes: Sequence[Note]) -> Table:
+def warnings(notes: Sequence[LogNote]) -> Table:
     """Everything that a reader must know about the files, worst first."""
-    order = (Level.ERROR, Level.WARNING, Level.INFO)
-    ranked = sorted(dict.fromkeys(notes), key=lambda note: order.index(note.level))
-    fields: list[Field[Note]] = [
-        text("level", "Level", lambda n: n.level.value, 0),
+    order = (Severity.ERROR, Severity.WARNING, Severity.INFO)
+    ranked = sorted(dict.fromkeys(notes), key=lambda note: order.index(note.severity))
+    fields: list[Field[LogNote]] = [
+        text("level", "Level", lambda n: n.severity.value, 0),
         text("code", "What", lambda n: n.code, 0),
         text("file", "File", lambda n: n.file, 0),
         text("text", "Explanation", lambda n: n.text, 0),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dl2cli.report.entries import Entry
-from dl2cli.report.model import Level, RegimenRun, Run, TrainingRun
+from dl2cli.report.model import RegimenRun, Run, Severity, TrainingRun
 from dl2cli.report.tables.table import Field, Style, Table, build, num, text
 
 
@@ -34,7 +34,7 @@ def _epoch_number(run: Run, position: int) -> int | None:
 
 def warning_codes(run: Run) -> str:
     """Return the short names of a run's warnings and errors."""
-    return ", ".join(dict.fromkeys(n.code for n in run.notes if n.level is not Level.INFO))
+    return ", ".join(dict.fromkeys(n.code for n in run.notes if n.severity is not Severity.INFO))
 
 
 def _duration(key: str, title: str, rank: int) -> Field[Entry]:

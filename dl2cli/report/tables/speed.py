@@ -10,7 +10,7 @@ from dl2cli.report.compare import rate_of, speedup
 from dl2cli.report.entries import Entry, compared
 from dl2cli.report.io_stats import DiskStats
 from dl2cli.report.metrics import mean, sample_std
-from dl2cli.report.model import BenchRun, CodecRun, Kind
+from dl2cli.report.model import BenchIoRun, CodecRun, Kind
 from dl2cli.report.tables.overview import training_field
 from dl2cli.report.tables.table import Cell, Field, Style, Table, build, num, text
 
@@ -99,7 +99,7 @@ def throughput(entries: Sequence[Entry], base: Mapping[str, Entry], drop_first: 
         _seconds("v_iteration_s", "V iteration", 3),
         text("file", "File", lambda e: e.run.source.file, 3),
     ]
-    rows = [e for e in entries if e.timing.epochs_done or isinstance(e.run, BenchRun)]
+    rows = [e for e in entries if e.timing.epochs_done or isinstance(e.run, BenchIoRun)]
     dropped = "first epoch" if drop_first == 1 else f"first {drop_first} epochs"
     means = f"leave out the {dropped} of each file" if drop_first else "are over all epochs"
     about = f"Means {means}; the stall is a lower bound."

@@ -11,7 +11,7 @@ from report_logs import BENCH, Training, iostat_document, write_json, write_text
 from dl2cli.dataset.naming import parse_data_path
 from dl2cli.errors import UsageError
 from dl2cli.report.config import ReportConfig
-from dl2cli.report.model import BenchRun, CodecRun, Corpus, Level, RegimenRun, Status
+from dl2cli.report.model import BenchIoRun, CodecRun, Corpus, RegimenRun, Severity, Status
 from dl2cli.report.read.discover import Finder
 from dl2cli.report.read.naming import parse_codec_directory, storage_label
 from dl2cli.report.report import Report, build_report
@@ -101,7 +101,7 @@ def test_bad_numbers_in_a_document_are_counted(tmp_path: Path) -> None:
     write_text(tmp_path / "dec-dl-webp-10" / "r.json", text)
     (run,) = load(tmp_path).runs
     assert isinstance(run, CodecRun)
-    assert run.times == (0.5, 1.0)
+    assert run.times_s == (0.5, 1.0)
     assert run.status is Status.NO_SUMMARY
     assert any("numbers: 3." in note.text for note in run.notes)
 
@@ -144,7 +144,8 @@ def test_a_regimen_without_its_journal(tmp_path: Path) -> None:
 
 def test_a_regimen_with_a_missing_stage(tmp_path: Path) -> None:
     (regimen(tmp_path) / "experiment_report_stage_0.json").unlink()
-    assert any(n.code == "missing stage" and n.level is Level.ERROR for n in load(tmp_path).notes)
+    (note,) = (n for n in load(tmp_path).notes if n.code == "missing stage")
+    assert note.severity is Severity.ERROR
 
 
 def test_disk_reads_are_joined_to_epochs_by_the_local_clock(tmp_path: Path) -> None:
@@ -174,8 +175,8 @@ def test_bench_io(tmp_path: Path) -> None:
     write_json(tmp_path / "bench.json", BENCH)
     result = report(tmp_path, baseline="*originals")
     second, first = (entry.run for entry in result.entries)
-    assert isinstance(first, BenchRun)
-    assert isinstance(second, BenchRun)
+    assert isinstance(first, BenchIoRun)
+    assert isinstance(second, BenchIoRun)
     assert [first.setup.variant, second.setup.variant] == ["pcr-5", "raw"]
     row = rows(result, "throughput")[1]
     assert row["rate_train_img_s"] == 812.5
@@ -203,7 +204,7 @@ def test_foreign_files_are_passed_over_and_broken_ones_named(tmp_path: Path) -> 
     (tmp_path / "loop").symlink_to(tmp_path)
     corpus = load(tmp_path)
     assert [run.source.run for run in corpus.runs] == ["run"]
-    errors = {note.file for note in corpus.notes if note.level is Level.ERROR}
+    errors = {note.file for note in corpus.notes if note.severity is Severity.ERROR}
     assert {Path(name).name for name in errors} == {"torn.json", "deep.json", "pipe.json"}
     assert corpus.files_ignored == 4
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_logs import Training, training_lines, write_text, write_training
 
-from dl2cli.report.model import Corpus, Level, Setup, Status, TrainingRun
+from dl2cli.report.model import Corpus, Setup, Severity, Status, TrainingRun
 from dl2cli.report.read.discover import Finder
 
 
@@ -24,8 +24,8 @@ def only_run(root: Path) -> TrainingRun:
     return run
 
 
-def codes(run: TrainingRun, *levels: Level) -> set[str]:
-    return {note.code for note in run.notes if not levels or note.level in levels}
+def codes(run: TrainingRun, *levels: Severity) -> set[str]:
+    return {note.code for note in run.notes if not levels or note.severity in levels}
 
 
 def damage(tmp_path: Path, text: str) -> TrainingRun:
@@ -51,22 +51,22 @@ def test_a_whole_log_is_read_without_a_complaint(tmp_path: Path) -> None:
 def test_a_missing_summary_is_a_warning_but_no_damage(tmp_path: Path) -> None:
     run = damage(tmp_path, "".join(training_lines(Training())[:-2]))
     assert run.status is Status.NO_SUMMARY
-    assert "no summary" in codes(run, Level.WARNING)
-    assert not codes(run, Level.ERROR)
+    assert "no summary" in codes(run, Severity.WARNING)
+    assert not codes(run, Severity.ERROR)
     assert len(run.epochs) == 4
 
 
 def test_half_of_the_summary_is_a_cut(tmp_path: Path) -> None:
     run = damage(tmp_path, "".join(training_lines(Training())[:-1]))
     assert run.status is Status.CUT
-    assert "cut" in codes(run, Level.ERROR)
+    assert "cut" in codes(run, Severity.ERROR)
 
 
 def test_a_cut_in_the_middle_of_a_line(tmp_path: Path) -> None:
     lines = training_lines(Training())
     run = damage(tmp_path, "".join(lines[:-4]) + lines[-4][:100])
     assert run.status is Status.CUT
-    assert "cut" in codes(run, Level.ERROR)
+    assert "cut" in codes(run, Severity.ERROR)
     assert [e.total_s is None for e in run.epochs] == [False, False, False, True]
 
 
@@ -75,7 +75,7 @@ def test_a_cut_inside_the_three_records_of_an_epoch(tmp_path: Path, kept: int) -
     lines = training_lines(Training())
     run = damage(tmp_path, "".join(lines[: -5 + kept]))
     assert run.status is Status.CUT
-    assert "incomplete epoch" in codes(run, Level.ERROR)
+    assert "incomplete epoch" in codes(run, Severity.ERROR)
     assert run.epochs[-1].total_s is None
     assert run.epochs[-1].v_top1_pct == 55, "what is known is shown"
 
@@ -111,7 +111,7 @@ def test_two_sessions_in_one_file_are_two_runs(tmp_path: Path) -> None:
     assert [run.source.run for run in corpus.runs] == ["x/run#1", "x/run#2"]
     assert [len(run.epochs) for run in corpus.runs] == [2, 3]
     assert [run.status for run in corpus.runs] == [Status.NO_SUMMARY, Status.COMPLETE]
-    assert any(n.code == "several sessions" and n.level is Level.ERROR for n in corpus.notes)
+    assert any(n.code == "several sessions" and n.severity is Severity.ERROR for n in corpus.notes)
 
 
 def test_very_many_sessions_end_somewhere(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_nulls_nan_and_infinity(tmp_path: Path) -> None:
     assert run.nonfinite == 2
     assert math.isnan(run.epochs[0].v_loss or 0)
     assert run.epochs[2].v_top1_pct is None
-    assert codes(run, Level.WARNING) == {"nonfinite", "nulls"}
+    assert codes(run, Severity.WARNING) == {"nonfinite", "nulls"}
     assert run.status is Status.COMPLETE
 
 
@@ -140,7 +140,7 @@ def test_parameters_only(tmp_path: Path) -> None:
     run = damage(tmp_path, "".join(training_lines(Training())[:5]))
     assert run.status is Status.PARAMETERS_ONLY
     assert run.setup.arch == "resnet50"
-    assert "no epoch" in codes(run, Level.WARNING)
+    assert "no epoch" in codes(run, Severity.WARNING)
 
 
 def test_an_empty_file_is_an_error(tmp_path: Path) -> None:
@@ -148,14 +148,14 @@ def test_an_empty_file_is_an_error(tmp_path: Path) -> None:
     write_text(tmp_path / "run" / "lock", "")
     corpus = load(tmp_path)
     assert corpus.runs == ()
-    assert [(n.code, n.level) for n in corpus.notes] == [("empty", Level.ERROR)]
+    assert [(n.code, n.severity) for n in corpus.notes] == [("empty", Severity.ERROR)]
     assert corpus.files_ignored == 1
 
 
 def test_a_log_without_parameters(tmp_path: Path) -> None:
     run = damage(tmp_path, "".join(training_lines(Training())[1:]))
     assert len(run.epochs) == 4
-    assert "no parameters" in codes(run, Level.ERROR)
+    assert "no parameters" in codes(run, Severity.ERROR)
 
 
 def test_gaps_and_repeated_epochs_are_told(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_gaps_and_repeated_epochs_are_told(tmp_path: Path) -> None:
     kept = [line for line in lines if '"step": ["E", 2]' not in line]
     run = damage(tmp_path, "".join([*kept[:-2], *one, *three, *kept[-2:]]))
     assert [e.index for e in run.epochs] == [0, 1, 3]
-    assert codes(run, Level.WARNING) >= {"repeated epochs", "missing epochs", "clock"}
+    assert codes(run, Severity.WARNING) >= {"repeated epochs", "missing epochs", "clock"}
 
 
 def test_a_changed_clock_is_told(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_a_changed_clock_is_told(tmp_path: Path) -> None:
     hour = int(parsed["datetime"][11:13])
     moved = parsed["datetime"][:11] + f"{hour + 1:02d}" + parsed["datetime"][13:]
     run = damage(tmp_path, text.replace(parsed["datetime"], moved, 1))
-    assert "clock" in codes(run, Level.WARNING)
+    assert "clock" in codes(run, Severity.WARNING)
 
 
 def test_dates_without_a_fraction_and_times_as_text(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_gzip_copy_reads_the_same_and_a_cut_one_keeps_what_it_has(tmp_path: Pa
     cut = only_run(tmp_path / "b")
     assert cut.status is Status.CUT
     assert 0 < len(cut.epochs) < 90
-    assert "unreadable" in codes(cut, Level.ERROR)
+    assert "unreadable" in codes(cut, Severity.ERROR)
 
 
 def test_values_of_wrong_types_are_left_out(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_values_of_wrong_types_are_left_out(tmp_path: Path) -> None:
     run = damage(tmp_path, "".join(lines))
     assert (run.setup.arch, run.setup.workers, run.setup.data_path) == (None, None, None)
     assert len(run.epochs) == 4
-    assert "damaged" in codes(run, Level.ERROR)
+    assert "damaged" in codes(run, Severity.ERROR)
 
 
 def test_control_characters_do_not_reach_a_terminal(tmp_path: Path) -> None:
