@@ -27,6 +27,7 @@ check ruff format --quiet --check
 mapfile -d '' -t native < <(find dl2cli_native tests/native -name '*.[ch]pp' -print0)
 check clang-format --dry-run --Werror "${native[@]}"
 check mypy
+check lint-imports
 if [[ -x scripts/test_native.sh ]]; then
     check scripts/test_native.sh
 fi

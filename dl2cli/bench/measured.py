@@ -10,7 +10,8 @@ from dl2cli.bench.model.rates import EpochModel
 from dl2cli.bench.probes.alternatives import Alternative
 from dl2cli.bench.probes.compute import ComputeResult
 from dl2cli.bench.probes.loader import LoadResult
-from dl2cli.bench.probes.loader_variant import LoaderVariant, MeasurementPlan
+from dl2cli.bench.probes.loader_variant import LoaderVariant
+from dl2cli.bench.probes.plan import MeasurementPlan
 from dl2cli.bench.probes.timed_run import RunTimes
 from dl2cli.bench.statistics import Spread
 from dl2cli.bench.storage.counters import Samples

@@ -5,17 +5,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from dl2cli.bench.diagnosis.bottleneck import Verdict
+from dl2cli.bench.diagnosis.derived import stalls_of
+from dl2cli.bench.diagnosis.diagnose import Diagnosis, diagnose
+from dl2cli.bench.diagnosis.notes import make_notes
 from dl2cli.bench.diagnosis.recommendations import Recommendation
-from dl2cli.bench.diagnosis.stalls import Stalls
-from dl2cli.bench.measured import Machine
+from dl2cli.bench.diagnosis.stalls import Stalls, utilisation
+from dl2cli.bench.measured import Machine, Measured, TrainedVariant
 from dl2cli.bench.model.what_if import WhatIf
 from dl2cli.bench.probes.alternatives import Alternative
 from dl2cli.bench.probes.compute import ComputeResult
 from dl2cli.bench.probes.loader import LoadResult
+from dl2cli.bench.probes.loader_variant import dataset_name
 from dl2cli.bench.statistics import Spread
 from dl2cli.bench.storage.counters import Samples
 from dl2cli.bench.storage.report import StorageReport
@@ -137,3 +142,116 @@ class BenchInterrupted(Interrupted):
     def __init__(self, result: BenchResult) -> None:
         super().__init__("Interrupted: what is shown is what was measured until then.")
         self.result = result
+
+
+def make_result(measured: Measured, *, complete: bool) -> BenchResult:
+    """Put together what was measured and what it means, as far as it got."""
+    config, target, compute = measured.config, measured.target, measured.compute
+    diagnosis = diagnose(measured)
+    verdict = diagnosis.verdict() if diagnosis else None
+    return BenchResult(
+        kind=KIND,
+        complete=complete,
+        data=config.data,
+        dataset=dataset_name(config.data),
+        images=measured.images,
+        batch_size=config.batch_size,
+        image_size=config.image_size,
+        repeat=config.repeat,
+        throttle=config.throttle,
+        machine=measured.machine,
+        verdict=verdict,
+        recommendations=diagnosis.recommendations() if diagnosis else (),
+        runs=tuple(_runs(measured, diagnosis)),
+        loading=measured.loading,
+        compute=compute,
+        stalls=stalls_of(target, compute) if target is not None and compute is not None else None,
+        what_if=diagnosis.what_if() if diagnosis else None,
+        alternatives=measured.alternatives,
+        storage=measured.storage,
+        counters=measured.counters,
+        notes=make_notes(measured, verdict),
+        wall_s=measured.wall_s,
+    )
+
+
+def _runs(measured: Measured, diagnosis: Diagnosis | None) -> Iterator[BenchRun]:
+    compute = measured.compute
+    if compute is None:
+        return
+    yield _synthetic(measured, compute)
+    for each in measured.trained:
+        for result in (each.warm, each.cold):
+            bound = diagnosis.bound(each, result) if diagnosis else None
+            yield _run(measured, each, result, compute, bound)
+
+
+def _synthetic(measured: Measured, compute: ComputeResult) -> BenchRun:
+    return BenchRun(
+        name=SYNTHETIC,
+        loader=SYNTHETIC,
+        dataset=SYNTHETIC,
+        data=measured.config.data,
+        condition=SYNTHETIC,
+        storage="mem",
+        served="nowhere",
+        scans=None,
+        workers=measured.plan.target.workers,
+        batch_size=measured.config.batch_size,
+        arch=compute.arch,
+        images=compute.images,
+        rate_img_s=compute.rate_img_s.median,
+        rate=compute.rate_img_s,
+        bytes_per_image=0.0,
+        fetch_stall_s=None,
+        prep_stall_s=None,
+        compute_s=compute.compute_s,
+        au=1.0,
+        first_batch_s=0.0,
+        cpu_s=compute.cpu_s_per_image,
+        bound="compute",
+    )
+
+
+def _run(
+    measured: Measured,
+    each: TrainedVariant,
+    result: LoadResult,
+    compute: ComputeResult,
+    bound: str | None,
+) -> BenchRun:
+    variant, stalls, throttle = result.variant, stalls_of(each, compute), measured.config.throttle
+    warm = result.condition == "warm"
+    label = "cached" if warm else result.condition
+    if warm:
+        au = Spread.of(utilisation(run, compute.compute_s) for run in each.warm_runs).median
+    else:
+        au = stalls.au
+    return BenchRun(
+        name=f"{variant.name}, {label}" + (f" {throttle}" if label == "throttled" else ""),
+        loader=variant.loader,
+        dataset=dataset_name(variant.data),
+        data=variant.data,
+        condition=result.condition,
+        storage="mem" if warm else throttle or _device(measured),
+        served=result.served,
+        scans=variant.scans,
+        workers=variant.workers,
+        batch_size=measured.config.batch_size,
+        arch=compute.arch,
+        images=result.images,
+        rate_img_s=result.rate_img_s.median,
+        rate=result.rate_img_s,
+        bytes_per_image=result.bytes_per_image,
+        fetch_stall_s=0.0 if warm else stalls.fetch_s,
+        prep_stall_s=stalls.prep_s,
+        compute_s=stalls.compute_s,
+        au=au,
+        first_batch_s=result.first_batch_s,
+        cpu_s=result.cpu_s,
+        bound=bound,
+    )
+
+
+def _device(measured: Measured) -> str:
+    return (measured.storage.device if measured.storage else None) or "storage"

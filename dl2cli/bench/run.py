@@ -9,17 +9,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import psutil
 
 from dl2cli.bench.config import (
-    BATCH_SIZE,
-    SLOW_BATCH_SIZE,
     BenchConfig,
-    ComputeConfig,
 )
-from dl2cli.bench.diagnosis.diagnose import make_result
 from dl2cli.bench.measured import Machine, Measured, TrainedVariant
 from dl2cli.bench.model.calibrate import calibrate_model
 from dl2cli.bench.model.checks import Check, check_prediction, choose_checks
@@ -30,13 +26,10 @@ from dl2cli.bench.probes.compute import ComputeProbe, EmulatedStep, ModelStep, m
 from dl2cli.bench.probes.loader import Condition, LoaderProbe, LoadResult
 from dl2cli.bench.probes.loader_variant import (
     LoaderVariant,
-    MeasurementPlan,
-    count_images,
     data_files,
-    find_data,
-    plan_measurement,
 )
-from dl2cli.bench.result import BenchInterrupted, BenchResult
+from dl2cli.bench.probes.plan import MeasurementPlan, plan_measurement, with_defaults
+from dl2cli.bench.result import BenchInterrupted, BenchResult, make_result
 from dl2cli.bench.storage.counters import Sampler
 from dl2cli.bench.storage.measurement import measure_storage
 from dl2cli.bench.storage.report import (
@@ -52,7 +45,6 @@ from dl2cli.loaders.base import require_torch
 _STORAGE_S = 8.0
 _ALTERNATIVES_S = 15.0
 _FAR = 5  # times as fast as the step: what a loader then does makes no difference
-_FEWEST_STEPS = 4  # of an epoch, where the batch size is ours to choose
 
 
 @dataclass(frozen=True)
@@ -283,19 +275,6 @@ class Measurement:
             for probe in self.training.values()
             if probe.has("warm") and probe.has(self.cold)
         )
-
-
-def with_defaults(config: BenchConfig) -> BenchConfig:
-    """Choose the split, and the batch size, where the user has not. Raises UsageError."""
-    data = find_data(config.data)
-    size = config.batch_size or usual_batch(config.compute, count_images(data))
-    return replace(config, data=data, batch_size=size)
-
-
-def usual_batch(compute: ComputeConfig, images: int) -> int:
-    """Return the batch size for a dataset of so many images where the user names none."""
-    slow = compute.rate_img_s is None and not require_torch().cuda.is_available()
-    return max(min(SLOW_BATCH_SIZE if slow else BATCH_SIZE, images // _FEWEST_STEPS), 1)
 
 
 def _measuring(probe: LoaderProbe, condition: Condition) -> Callable[[], object]:

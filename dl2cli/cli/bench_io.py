@@ -273,7 +273,7 @@ def _require(result: BenchResult, percent: float) -> None:
 def _compare(
     config: BenchConfig, names: tuple[str, str], output: Output, *, with_step: bool
 ) -> None:
-    from dl2cli.bench.probes.compare import compare
+    from dl2cli.bench.compare import compare
     from dl2cli.cli.bench_screen import render_comparison
 
     columns = (TextColumn("comparing"), BarColumn(bar_width=20), TimeRemainingColumn())

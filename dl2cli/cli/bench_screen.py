@@ -16,9 +16,9 @@ from dl2cli.cli.options import size
 from dl2cli.cli.output import printable
 
 if TYPE_CHECKING:
+    from dl2cli.bench.compare import LoaderComparison
     from dl2cli.bench.diagnosis.recommendations import Recommendation
     from dl2cli.bench.model.what_if import WhatIf
-    from dl2cli.bench.probes.compare import LoaderComparison
     from dl2cli.bench.probes.loader import LoadResult
     from dl2cli.bench.result import BenchResult
     from dl2cli.bench.statistics import Spread

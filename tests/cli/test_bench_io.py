@@ -148,9 +148,9 @@ def test_comparing_two_datasets_needs_neither_a_third_nor_a_batch_size(
 def test_what_cannot_be(dataset: Path, sample_set: Path, tmp_path: Path) -> None:
     for arguments, sentence in (
         ((), "Name a dataset"),
-        ((tmp_path / "no",), "does not exist"),
+        ((tmp_path / "no",), "There is no "),
         ((dataset, "--scans", "eleven"), "takes whole numbers"),
-        ((dataset, "--scans", "11"), "there is no 11"),
+        ((dataset, "--scans", "11"), "scans must be 1 to 10, not 11"),
         ((dataset, "--throttle", "fast"), "is no throttle"),
         ((dataset, "--what-if", "speed=2"), "is not a what-if setting"),
         ((dataset, "--compute-rate", "0"), "is not a positive number"),
@@ -166,7 +166,7 @@ def test_what_cannot_be(dataset: Path, sample_set: Path, tmp_path: Path) -> None
         ((dataset, "--compute-rate", "5", "--amp"), "leave out --arch, --device and --amp"),
         ((dataset, "--loader", "psr"), "There is no loader 'psr'; there are pcr, "),
         ((dataset, "--csv", tmp_path), "is a folder"),
-        ((dataset, "--compare", "pcr:0", "pcr"), "there is no 0"),
+        ((dataset, "--compare", "pcr:0", "pcr"), "scans must be 1 to 10, not 0"),
         ((dataset, "--compare", "pcr:\N{SUPERSCRIPT TWO}", "pcr"), "neither a folder nor a loader"),
         ((dataset, "--compare", "pcr", "pcr:1", "--what-if", "cores=2"), "gives a ratio alone"),
         (("--compare", "pcr", "pcr:1"), "pcr is a loader: name the dataset that it is to read"),

@@ -16,7 +16,7 @@ from dl2cli.bench.model.rates import Cost, EpochModel
 from dl2cli.bench.model.scenario import Scenario
 from dl2cli.bench.probes.alternatives import Alternative
 from dl2cli.bench.probes.loader import LoadResult
-from dl2cli.bench.probes.loader_variant import PCR_LOADERS, LoaderVariant
+from dl2cli.bench.probes.loader_variant import LoaderVariant
 from dl2cli.cores import usable_cores
 
 WORTH: Final = 1.05  # a smaller gain is within what measurements here vary by
@@ -159,7 +159,7 @@ def _other_forms(advice: Advice) -> Iterator[Recommendation]:
         script = "" if other.script == "default" else f" --scan-script {other.script}"
         is_full = other.scans == other.groups
         full = "all scan groups" if is_full else f"{other.scans} of {other.groups} scan groups"
-        source = "SOURCE" if target.loader in PCR_LOADERS else shlex.quote(str(target.data))
+        source = "SOURCE" if target.reads_records else shlex.quote(str(target.data))
         what = "convert with the scan script" if script else "convert to PCR with the script"
         yield _make(
             advice,

@@ -13,7 +13,7 @@ from dl2cli.bench.model.pipeline import MAX_IMAGES, EpochShape
 from dl2cli.bench.model.rates import Cost, EpochModel
 from dl2cli.bench.probes.compute import ComputeResult
 from dl2cli.bench.probes.loader import EPOCH, LoadResult
-from dl2cli.bench.probes.loader_variant import PCR_LOADERS, LoaderVariant, bytes_per_image
+from dl2cli.bench.probes.loader_variant import LoaderVariant, bytes_per_image
 from dl2cli.cores import usable_cores
 from dl2cli.loaders import Loader
 
@@ -24,7 +24,7 @@ def epoch_shape(loader: Loader, config: BenchConfig, variant: LoaderVariant) -> 
     """Return the order in which a loader reads and decodes, at all fidelities."""
     order = loader.order.epoch(EPOCH)
     count = min(len(order), MAX_IMAGES)
-    in_worker = variant.loader not in PCR_LOADERS
+    in_worker = not variant.reads_records
     visits = order.visits[: int(order.visit[:count].max()) + 1]
     sizes: dict[int | None, Sequence[float]] = {}
     if in_worker:

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 
 from dl2cli import pcr
 from dl2cli.bench.config import BenchConfig
-from dl2cli.cores import usable_cores
-from dl2cli.dataset.discovery import discover, find_splits
-from dl2cli.dataset.location import is_pcr_dataset
-from dl2cli.errors import UsageError
+from dl2cli.dataset.discovery import discover
+from dl2cli.dataset.location import DatasetKind, is_pcr_dataset
 from dl2cli.loaders import (
-    LOADERS,
     Loader,
     LoaderConfig,
     OutputConfig,
     TransformConfig,
     create_loader,
 )
+from dl2cli.loaders.registry import find_loader
 
-PCR_LOADERS = ("pcr", "pcr-dali", "pcr-dali-gpu")
 _SOME_FILES = 1000  # whose mean size stands for that of all
 
 
@@ -43,6 +39,11 @@ class LoaderVariant:
     scans: int | None
     workers: int
     throttle: str | None = None
+
+    @property
+    def reads_records(self) -> bool:
+        """Whether the loader reads PCR records, and so has a fidelity."""
+        return find_loader(self.loader).reads is DatasetKind.PCR
 
     @property
     def name(self) -> str:
@@ -85,87 +86,6 @@ class LoaderVariant:
         )
 
 
-@dataclass(frozen=True)
-class MeasurementPlan:
-    """Which loader variants are measured.
-
-    Attributes:
-        target: the one that the verdict is about.
-        variants: each loader at each fidelity with all workers, and at full fidelity with fewer.
-    """
-
-    target: LoaderVariant
-    variants: tuple[LoaderVariant, ...]
-
-    @property
-    def trained(self) -> tuple[LoaderVariant, ...]:
-        """The variants that are also measured with the training step: all k of the target."""
-        return tuple(
-            r
-            for r in self.variants
-            if r.workers == self.target.workers and r.loader == self.target.loader
-        )
-
-
-def find_data(path: Path) -> Path:
-    """Return the training images below a path: a PCR dataset or an ImageFolder.
-
-    Raises:
-        UsageError: there is no such folder.
-    """
-    for found in (path, path / "train"):
-        if is_pcr_dataset(found):
-            return found
-    return next(iter(find_splits(path).values()))
-
-
-def plan_measurement(config: BenchConfig) -> MeasurementPlan:
-    """Choose what is measured, and check that it can be.
-
-    Raises:
-        UsageError: a loader that does not fit the data, or a fidelity that is not there.
-        DataError: the dataset is damaged.
-    """
-    data = config.data
-    loaders = config.loaders or _default_loaders(data)
-    if config.scans and not is_pcr_dataset(data):
-        raise UsageError(f"{data} is an ImageFolder: it has no scan groups to choose.")
-    workers = tuple(sorted(set(config.workers or (1, usable_cores()))))
-    variants = []
-    for loader in loaders:
-        check_loader(loader, data)
-        fidelities = _scans(config, data) if loader in PCR_LOADERS else (None,)
-        variants += [LoaderVariant(loader, data, k, workers[-1]) for k in fidelities]
-        variants += [LoaderVariant(loader, data, fidelities[-1], w) for w in workers[:-1]]
-    best = [r for r in variants if r.loader == loaders[0] and r.workers == workers[-1]]
-    return MeasurementPlan(best[-1], tuple(variants))
-
-
-def check_loader(loader: str, data: Path) -> None:
-    """Raise UsageError if there is no such loader, or it does not fit the data."""
-    if loader not in LOADERS:
-        raise UsageError(f"There is no loader {loader!r}; there are {', '.join(LOADERS)}.")
-    if (loader in PCR_LOADERS) != is_pcr_dataset(data) and loader != "synthetic":
-        kind = "a PCR dataset" if is_pcr_dataset(data) else "an ImageFolder"
-        raise UsageError(f"{data} is {kind}: the loader {loader} cannot read it.")
-
-
-def _default_loaders(data: Path) -> tuple[str, ...]:
-    if is_pcr_dataset(data):
-        return ("pcr",)
-    dali = find_spec("nvidia") is not None and find_spec("nvidia.dali") is not None
-    return ("pytorch", "dali-cpu") if dali else ("pytorch",)
-
-
-def _scans(config: BenchConfig, data: Path) -> tuple[int, ...]:
-    groups = pcr.open(data).groups
-    for scans in config.scans:
-        if not 1 <= scans <= groups:
-            raise UsageError(f"{data} has fidelities 1 to {groups}, there is no {scans}.")
-    chosen = config.scans or (1, 2, (groups + 1) // 2, groups)
-    return tuple(sorted(set(chosen)))
-
-
 def data_files(data: Path) -> list[Path]:
     """Return the files that loaders of a dataset read. Raises as `discover` and `pcr.open` do."""
     if is_pcr_dataset(data):
@@ -181,7 +101,7 @@ def count_images(data: Path) -> int:
 
 def bytes_per_image(variant: LoaderVariant) -> dict[int | None, float]:
     """Return how many bytes an epoch reads for an image, at each fidelity; of files, the mean."""
-    if variant.loader in PCR_LOADERS:
+    if variant.reads_records:
         dataset = pcr.open(variant.data)
         count = max(dataset.image_count, 1)
         return {k: dataset.prefix_bytes(k) / count for k in range(1, dataset.groups + 1)}

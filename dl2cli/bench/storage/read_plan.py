@@ -23,9 +23,9 @@ from typing import Final
 import numpy as np
 
 from dl2cli import pcr
-from dl2cli.dataset.discovery import discover, find_splits
+from dl2cli.dataset.discovery import discover
+from dl2cli.dataset.location import DatasetKind, locate
 from dl2cli.errors import DataError, UsageError
-from dl2cli.pcr.index import INDEX
 
 MAX_EXTENTS: Final = 20_000
 MAX_SKIPPED_LISTED: Final = 100
@@ -123,11 +123,11 @@ def list_dataset(path: Path) -> DatasetFiles:
         DataError: the index of a PCR dataset is damaged.
         StorageError: the folder cannot be read.
     """
-    for folder in (path, path / "train"):
-        if (folder / INDEX).is_file():
-            return _open_pcr(folder)
+    train = locate(path).train
+    if train.kind is DatasetKind.PCR:
+        return _open_pcr(train.path)
+    root = train.path
     try:
-        root = next(iter(find_splits(path).values()))
         listing = discover(root)
     except DataError as error:  # nothing there: what is asked for cannot be done
         raise UsageError(str(error)) from error

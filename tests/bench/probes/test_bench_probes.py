@@ -6,10 +6,10 @@ import pytest
 from bench_photos import make_dataset, make_folder
 
 from dl2cli import pcr
+from dl2cli.bench.compare import compare
 from dl2cli.bench.config import BenchConfig, ComputeConfig
 from dl2cli.bench.model.calibrate import epoch_shape
 from dl2cli.bench.probes.alternatives import measure_alternatives
-from dl2cli.bench.probes.compare import compare, parse_variant
 from dl2cli.bench.probes.compute import ComputeProbe, EmulatedStep, ModelStep, make_step
 from dl2cli.bench.probes.loader import LoaderProbe
 from dl2cli.bench.probes.loader_variant import (
@@ -17,10 +17,11 @@ from dl2cli.bench.probes.loader_variant import (
     bytes_per_image,
     data_files,
     dataset_name,
-    find_data,
-    plan_measurement,
 )
+from dl2cli.bench.probes.plan import parse_loader_variant, plan_measurement
+from dl2cli.dataset.location import DatasetKind, locate
 from dl2cli.errors import DataError, UsageError
+from dl2cli.loaders.registry import default_loader
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +138,7 @@ def test_splits_and_names(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "train").symlink_to(folder)
     (tmp_path / "photos" / "val").symlink_to(folder)
-    train = find_data(tmp_path / "photos")
+    train = locate(tmp_path / "photos").train.path
     assert train == tmp_path / "photos" / "train"
     assert dataset_name(train) == "photos"
     assert dataset_name(folder) == folder.name
@@ -188,14 +189,17 @@ def test_comparing_in_turn(dataset: Path, folder: Path) -> None:
     assert rounds == [(1, 2), (2, 2)]
     a, b = found.a.rate_img_s.runs, found.b.rate_img_s.runs
     assert found.ratio.runs == tuple(x / y for x, y in zip(a, b, strict=True))
-    assert (found.a.variant.scans, found.b.variant.loader) == (1, "pytorch")
+    assert (found.a.variant.scans, found.b.variant.loader) == (
+        1,
+        default_loader(DatasetKind.IMAGE_FOLDER),
+    )
     assert found.complete
 
 
 def test_what_can_be_compared(dataset: Path, folder: Path) -> None:
     here = config(dataset)
-    assert parse_variant(here, "pcr").scans == 10
-    assert parse_variant(here, f"{dataset}:3").scans == 3
+    assert parse_loader_variant(here, "pcr").scans == 10
+    assert parse_loader_variant(here, f"{dataset}:3").scans == 3
     for wrong in ("nothing", "pytorch", "pcr:x", f"{folder}:3"):
         with pytest.raises(UsageError):
-            parse_variant(here, wrong)
+            parse_loader_variant(here, wrong)

@@ -8,27 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final
 
-from dl2cli import pcr
 from dl2cli.bench.config import BenchConfig
 from dl2cli.bench.probes.compute import make_step
 from dl2cli.bench.probes.loader import Condition, LoaderProbe, LoadResult
-from dl2cli.bench.probes.loader_variant import (
-    PCR_LOADERS,
-    LoaderVariant,
-    check_loader,
-    count_images,
-    data_files,
-    find_data,
-)
-from dl2cli.bench.run import usual_batch
+from dl2cli.bench.probes.loader_variant import LoaderVariant, count_images, data_files
+from dl2cli.bench.probes.plan import parse_loader_variant, usual_batch
 from dl2cli.bench.statistics import Spread
-from dl2cli.cores import usable_cores
-from dl2cli.dataset.location import is_pcr_dataset
-from dl2cli.errors import UsageError
-from dl2cli.loaders import LOADERS
 from dl2cli.loaders.base import require_torch
 
 KIND: Final = "dl2-bench-io-comparison"
@@ -65,8 +52,8 @@ def compare(
     """Compare two loader variants, from the page cache, or throttled if `config` says so.
 
     Args:
-        config: of the measurement; `data` is what loaders are compared on, and of no matter for
-            two datasets.
+        config: the options; `data` is the dataset that loaders are compared on, and is not used
+            where both names are datasets.
         names: each a loader, or a dataset; both may end in ":K", a fidelity.
         with_step: follow the loaders by the training step; else they are measured alone.
         on_round: told of the rounds that are done, and of how many there are.
@@ -78,7 +65,7 @@ def compare(
         KeyboardInterrupt: before the first round was complete.
     """
     require_torch()
-    variants = [parse_variant(config, name) for name in names]
+    variants = [parse_loader_variant(config, name) for name in names]
     images = min(count_images(variant.data) for variant in variants)
     config = replace(config, batch_size=config.batch_size or usual_batch(config.compute, images))
     probes = [_probe(config, variant, with_step=with_step) for variant in variants]
@@ -100,34 +87,6 @@ def compare(
     pairs = zip(a.rate_img_s.runs, b.rate_img_s.runs, strict=False)  # the last may lack its other
     ratio = Spread.of(first / second for first, second in pairs)
     return LoaderComparison(KIND, a, b, ratio, with_step, complete)
-
-
-def parse_variant(config: BenchConfig, text: str) -> LoaderVariant:
-    """Return what "pcr", "pcr:5", "DATASET" or "DATASET:5" means. Raises UsageError."""
-    name, colon, number = text.rpartition(":")
-    scans: int | None = None
-    if colon and number.isdecimal() and not Path(text).exists():
-        scans = int(number)
-    else:
-        name = text
-    workers = max(config.workers, default=usable_cores())
-    if name in LOADERS:
-        loader, data = name, find_data(config.data)
-    elif Path(name).is_dir():
-        data = find_data(Path(name))
-        given = config.loaders[:1]
-        loader = given[0] if given else "pcr" if is_pcr_dataset(data) else "pytorch"
-    else:
-        raise UsageError(f"{text!r} is neither a folder nor a loader ({', '.join(LOADERS)}).")
-    check_loader(loader, data)
-    if loader in PCR_LOADERS:
-        groups = pcr.open(data).groups
-        scans = max(config.scans, default=groups) if scans is None else scans
-        if not 1 <= scans <= groups:
-            raise UsageError(f"{data} has fidelities 1 to {groups}, there is no {scans}.")
-    elif scans is not None:
-        raise UsageError(f"{text!r}: only PCR datasets have fidelities.")
-    return LoaderVariant(loader, data, scans, workers, config.throttle)
 
 
 def _probe(config: BenchConfig, variant: LoaderVariant, *, with_step: bool) -> LoaderProbe:

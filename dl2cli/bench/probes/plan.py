@@ -1,0 +1,122 @@
+"""Chooses which loader variants are measured, and checks that they can be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dl2cli import pcr
+from dl2cli.bench.config import BATCH_SIZE, SLOW_BATCH_SIZE, BenchConfig, ComputeConfig
+from dl2cli.bench.probes.loader_variant import LoaderVariant, count_images
+from dl2cli.cores import usable_cores
+from dl2cli.dataset.location import DatasetKind, locate
+from dl2cli.errors import UsageError
+from dl2cli.loaders import LOADERS
+from dl2cli.loaders.base import require_torch
+from dl2cli.loaders.registry import check_loader, default_loader, find_loader, has_dali
+
+_FEWEST_STEPS = 4  # of an epoch, where the batch size is ours to choose
+
+
+@dataclass(frozen=True)
+class MeasurementPlan:
+    """Which loader variants are measured.
+
+    Attributes:
+        target: the one that the verdict is about.
+        variants: each loader at each fidelity with all workers, and at full fidelity with fewer.
+    """
+
+    target: LoaderVariant
+    variants: tuple[LoaderVariant, ...]
+
+    @property
+    def trained(self) -> tuple[LoaderVariant, ...]:
+        """The variants that are also measured with the training step: all k of the target."""
+        return tuple(
+            each
+            for each in self.variants
+            if each.workers == self.target.workers and each.loader == self.target.loader
+        )
+
+
+def with_defaults(config: BenchConfig) -> BenchConfig:
+    """Choose the split, and the batch size, where the user has not. Raises UsageError."""
+    data = locate(config.data).train.path
+    size = config.batch_size or usual_batch(config.compute, count_images(data))
+    return replace(config, data=data, batch_size=size)
+
+
+def usual_batch(compute: ComputeConfig, images: int) -> int:
+    """Return the batch size for a dataset of so many images where the user names none."""
+    slow = compute.rate_img_s is None and not require_torch().cuda.is_available()
+    return max(min(SLOW_BATCH_SIZE if slow else BATCH_SIZE, images // _FEWEST_STEPS), 1)
+
+
+def plan_measurement(config: BenchConfig) -> MeasurementPlan:
+    """Choose what is measured on `config.data`, and check that it can be.
+
+    Raises:
+        UsageError: a loader does not fit the data, or a fidelity is not there.
+        DataError: the dataset is damaged.
+    """
+    location = locate(config.data)
+    kind, data = location.train.kind, location.train.path
+    if config.scans and kind is not DatasetKind.PCR:
+        raise UsageError(f"{data} is an ImageFolder: it has no scan groups to choose.")
+    workers = tuple(sorted(set(config.workers or (1, usable_cores()))))
+    loaders = config.loaders or _usual_loaders(kind)
+    variants: list[LoaderVariant] = []
+    for loader in loaders:
+        check_loader(loader, location)
+        reads_records = find_loader(loader).reads is DatasetKind.PCR
+        fidelities = _fidelities(config, data) if reads_records else (None,)
+        variants += [LoaderVariant(loader, data, k, workers[-1]) for k in fidelities]
+        variants += [LoaderVariant(loader, data, fidelities[-1], w) for w in workers[:-1]]
+    best = [v for v in variants if v.loader == loaders[0] and v.workers == workers[-1]]
+    return MeasurementPlan(best[-1], tuple(variants))
+
+
+def _usual_loaders(kind: DatasetKind) -> tuple[str, ...]:
+    """Return the default loader and, for plain files, the loaders that people use today."""
+    if kind is DatasetKind.PCR:
+        return (default_loader(kind),)
+    dali = ("dali-cpu",) if has_dali() else ()
+    return tuple(dict.fromkeys((default_loader(kind), "pytorch", *dali)))
+
+
+def _fidelities(config: BenchConfig, data: Path) -> tuple[int, ...]:
+    groups = pcr.open(data).groups
+    for scans in config.scans:
+        if not 1 <= scans <= groups:
+            raise UsageError(
+                f"{data} has {groups} scan groups: scans must be 1 to {groups}, not {scans}."
+            )
+    chosen = config.scans or (1, 2, (groups + 1) // 2, groups)
+    return tuple(sorted(set(chosen)))
+
+
+def parse_loader_variant(config: BenchConfig, text: str) -> LoaderVariant:
+    """Return what "pcr", "pcr:5", "DATASET" or "DATASET:5" means. Raises UsageError."""
+    name, colon, number = text.rpartition(":")
+    scans: int | None = None
+    if colon and number.isdecimal() and not Path(text).exists():
+        scans = int(number)
+    else:
+        name = text
+    if name in LOADERS:
+        location, loader = locate(config.data), name
+    elif Path(name).is_dir():
+        location = locate(Path(name))
+        loader = (*config.loaders, default_loader(location.train.kind))[0]
+    else:
+        raise UsageError(f"{text!r} is neither a folder nor a loader ({', '.join(LOADERS)}).")
+    check_loader(loader, location)
+    data = location.train.path
+    if find_loader(loader).reads is DatasetKind.PCR:
+        wanted = replace(config, scans=config.scans if scans is None else (scans,))
+        scans = _fidelities(wanted, data)[-1]
+    elif scans is not None:
+        raise UsageError(f"{text!r}: only PCR datasets have fidelities.")
+    workers = max(config.workers, default=usable_cores())
+    return LoaderVariant(loader, data, scans, workers, config.throttle)
