@@ -27,9 +27,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as dl2 train does; torch 
 
 import torch
 
-from dl2cli.loaders import TransformConfig
+from dl2cli.loaders import LoaderConfig, TransformConfig
 from dl2cli.loaders.throttle import Throttle
 from dl2cli.training.config import CheckpointConfig, DataConfig, TrainConfig
+from dl2cli.training.data_source import NO_DATASET
 from dl2cli.training.log.events import Observer, PhaseReport, StepReport
 from dl2cli.training.models import ModelConfig, create_model
 from dl2cli.training.optimization.lr_schedule import LrConfig
@@ -115,11 +116,13 @@ def train_config(options: Options, folder: Path) -> TrainConfig:
     return TrainConfig(
         folder=folder,
         data=DataConfig(
-            train=Path("no/real/dataset"),
+            train=LoaderConfig(
+                NO_DATASET,
+                batch_size=options.batch_size,
+                transform=TransformConfig(size=options.image_size),
+                synthetic_images=images,
+            ),
             loader="synthetic",
-            batch_size=options.batch_size,
-            transform=TransformConfig(size=options.image_size),
-            synthetic_train=images,
         ),
         model=ModelConfig(arch=options.arch, num_classes=CLASSES),
         lr=LrConfig(lr=0.01, epochs=1),
@@ -152,9 +155,7 @@ def stall_shares(options: Options, data: Path, throttle: Throttle) -> tuple[floa
     """Return the share of an iteration that waited for data: as logged, and by difference."""
     slow = epoch_times(options, "pcr", data, throttle)
     free = epoch_times(options, "synthetic", data, None)
-    return slow.data_time_s / slow.iteration_time_s, 1 - free.iteration_time_s / (
-        slow.iteration_time_s
-    )
+    return slow.data_s / slow.iteration_s, 1 - free.iteration_s / (slow.iteration_s)
 
 
 def epoch_times(
@@ -163,14 +164,10 @@ def epoch_times(
     """Return the account of an epoch."""
     with tempfile.TemporaryDirectory() as folder:
         config = train_config(options, Path(folder))
-        real = replace(
-            config.data,
-            train=data,
-            loader=loader,
-            workers=1,
-            synthetic_train=None,
-            throttle=throttle,
+        loading = replace(
+            config.data.train, data=data, workers=1, synthetic_images=None, throttle=throttle
         )
+        real = replace(config.data, train=loading, loader=loader)
         result = train(replace(config, data=real))
     assert result.final is not None
     assert result.final.train is not None

@@ -40,12 +40,12 @@ def phase_report(
     training = phase is Phase.TRAIN
     report = PhaseReport(
         phase=phase, epoch=epoch, iteration=iteration, iterations=n, images=n * 64,
-        loss=2.5 - epoch / 3, top1=100 / 7 + epoch, top5=100 / 3 + epoch, data_time_s=data,
-        compute_time_s=compute, iteration_time_s=data + compute, data_speed=64 / data,
-        compute_speed=64 / compute, iteration_speed=64 / (data + compute),
+        loss=2.5 - epoch / 3, top1_pct=100 / 7 + epoch, top5_pct=100 / 3 + epoch, data_s=data,
+        compute_s=compute, iteration_s=data + compute, data_speed_img_s=64 / data,
+        compute_speed_img_s=64 / compute, iteration_speed_img_s=64 / (data + compute),
         compute_latency_s={0.95: compute + 0.1, 0.99: compute + 0.2, 1.0: compute + epoch},
-        fetch_time_s=data / 3 if training else None,
-        prep_time_s=data - data / 3 if training else None, wall_s=n * (data + compute),
+        fetch_stall_s=data / 3 if training else None,
+        prep_stall_s=data - data / 3 if training else None, wall_s=n * (data + compute),
         bytes_read=n * 1000 + epoch, lr=0.1 / (epoch + 1) if training else None,
         scans=5 if training else None,
         stages_s={"fetch_s": 1.5, "decode_s": 4.5} if training else {},
@@ -70,7 +70,7 @@ def train_result(folder: Path, **changes: Any) -> TrainResult:
     result = TrainResult(
         folder=folder, log=folder / "experiment_report.json",
         checkpoint=folder / "checkpoint.pth.tar", status="complete", stopped_by=None, epochs_done=3,
-        epochs=3, best_top1=100 / 7 + 2, best_epoch=2, final=history[-1], history=history,
+        epochs=3, best_top1_pct=100 / 7 + 2, best_epoch=2, final=history[-1], history=history,
         train_images=48_000, wall_s=842.6, bytes_read=750_003, startup_s=4.2,
     )  # fmt: skip
     return replace(result, **changes)

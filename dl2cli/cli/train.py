@@ -89,7 +89,6 @@ def _train_stages(
 
 def _prepare(options: TrainOptions, output: Output) -> tuple[TrainConfig, list[Stage]]:
     """Decide everything, say what was decided for the user, and refuse what cannot be."""
-    from dl2cli.cli.train_parameters import parameters
     from dl2cli.loaders.base import require_torch
     from dl2cli.training.models import canonical_arch
 
@@ -97,10 +96,10 @@ def _prepare(options: TrainOptions, output: Output) -> tuple[TrainConfig, list[S
     choice = next(iter(choices))
     basics, sentence = settings.choose_basics(options, sample=choice.sample)
     basics = replace(basics, arch=canonical_arch(basics.arch))
-    folder = train_folder.choose(options, choice, basics)
+    fidelity = settings.fidelity(options, choice.loader)
+    folder = train_folder.choose(options, choice, basics, fidelity)
     resume = train_folder.find_checkpoint(options)
-    config = settings.train_config(options, choice, basics, folder, resume)
-    config = replace(config, parameters=parameters(options, choice, basics, config))
+    config = settings.train_config(options, choice, basics, fidelity, folder, resume)
     stages = _stages(options, choices)
     if _is_first():
         earlier = train_folder.check_free(config, overwrite=options.overwrite)

@@ -18,6 +18,8 @@ from dl2cli.errors import UsageError
 if TYPE_CHECKING:
     from dl2cli.training.config import TrainConfig
     from dl2cli.training.data_source import DataChoice
+    from dl2cli.training.fidelity.autotune import AutotuneConfig
+    from dl2cli.training.fidelity.scan_schedule import ScanSchedule
 
 # What a run leaves beside its log: no more than this is ever removed. (TensorBoard would draw the
 # events of an earlier run into the curves of the next.)
@@ -28,7 +30,12 @@ _FILES: Final = (
 )  # fmt: skip
 
 
-def choose(options: TrainOptions, choice: DataChoice, basics: Basics) -> Path:
+def choose(
+    options: TrainOptions,
+    choice: DataChoice,
+    basics: Basics,
+    fidelity: ScanSchedule | AutotuneConfig | None,
+) -> Path:
     """Return the run's folder: that of --resume, else the run's name in the workspace.
 
     Validation alone is a run of its own: it adds nothing to the log of the one that it validates.
@@ -38,7 +45,7 @@ def choose(options: TrainOptions, choice: DataChoice, basics: Basics) -> Path:
     """
     if options.name is None and options.resume and not options.skip_training:
         return _of_checkpoint(Path(options.resume))
-    name = options.name or _new_name(options, choice, basics)
+    name = options.name or _new_name(choice, basics, fidelity)
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise UsageError(f"--name: {name!r} is no name; --workspace says where runs lie.")
     return workspace(options) / name
@@ -85,13 +92,14 @@ def workspace(options: TrainOptions) -> Path:
     return Path(home) / "logs" if home else Path("logs")
 
 
-def _new_name(options: TrainOptions, choice: DataChoice, basics: Basics) -> str:
-    scans = "auto" if options.autotune_scans else options.scans or options.scan_schedule
+def _new_name(
+    choice: DataChoice, basics: Basics, fidelity: ScanSchedule | AutotuneConfig | None
+) -> str:
     parts = [
         basics.arch,
         "sample" if choice.sample else choice.root.resolve().name,
         choice.loader,
-        *([f"{scans}scans"] if scans else []),
+        *([f"{fidelity.label()}scans"] if fidelity else []),
         time.strftime("%Y%m%d-%H%M%S", time.localtime(_run_start())),
     ]
     return re.sub(r"[^\w.@,+-]+", "-", "-".join(parts))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dl2cli.loaders import OutputConfig
     from dl2cli.training.config import DataConfig, TrainConfig
     from dl2cli.training.data_source import DataChoice
+    from dl2cli.training.fidelity.autotune import AutotuneConfig
     from dl2cli.training.fidelity.scan_schedule import ScanSchedule
 
 _SECONDS: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
@@ -59,20 +60,21 @@ def choose_basics(options: TrainOptions, *, sample: bool) -> tuple[Basics, str |
 
 
 def train_config(
-    options: TrainOptions, choice: DataChoice, basics: Basics, folder: Path, resume: Path | None
+    options: TrainOptions,
+    choice: DataChoice,
+    basics: Basics,
+    chosen: ScanSchedule | AutotuneConfig | None,
+    folder: Path,
+    resume: Path | None,
 ) -> TrainConfig:
-    """Return the configuration of a training, without `parameters`. Raises UsageError."""
+    """Return the configuration of a training; `chosen` is its fidelity. Raises UsageError."""
     from dl2cli.training.config import CheckpointConfig, TrainConfig
-    from dl2cli.training.fidelity.autotune import AutotuneConfig
     from dl2cli.training.models import ModelConfig
     from dl2cli.training.optimization.loss import LossConfig
     from dl2cli.training.optimization.lr_schedule import LrConfig
     from dl2cli.training.optimization.optimizer import OptimizerConfig
     from dl2cli.training.optimization.precision import PrecisionConfig
 
-    autotune = AutotuneConfig(
-        options.autotune_every, options.autotune_batches, options.autotune_threshold
-    )
     return TrainConfig(
         folder=folder,
         data=_data_config(options, choice, basics),
@@ -100,8 +102,7 @@ def train_config(
         epochs=basics.epochs,
         run_epochs=positive(options.run_epochs, "--run-epochs"),
         optimizer_batch_size=positive(options.optimizer_batch_size, "--optimizer-batch-size"),
-        scans=_scans(options, choice),
-        autotune=autotune if options.autotune_scans else None,
+        fidelity=chosen,
         channels_last=options.memory_format == "nhwc",
         compile=options.compile,
         seed=options.seed,
@@ -119,11 +120,13 @@ def train_config(
         time_budget_s=seconds(options.time_budget) if options.time_budget else None,
         report_file=file_name(options.report_file, "--report-file"),
         device=options.device,
+        name=options.name,
     )
 
 
 def _data_config(options: TrainOptions, choice: DataChoice, basics: Basics) -> DataConfig:
-    from dl2cli.loaders import TransformConfig
+    from dl2cli.loaders import LoaderConfig, TransformConfig
+    from dl2cli.loaders.registry import SYNTHETIC
     from dl2cli.training.config import DataConfig
 
     if options.interpolation not in ("bilinear", "triangular"):  # one filter, two names
@@ -135,33 +138,40 @@ def _data_config(options: TrainOptions, choice: DataChoice, basics: Basics) -> D
         raise UsageError("--augmentation autoaugment needs --loader pytorch.")
     if options.dataset_class == "MinIOFolder" and choice.loader != "pytorch":
         raise UsageError("--dataset-class MinIOFolder needs --loader pytorch.")
-    return DataConfig(
-        train=choice.train,
-        val=None if options.skip_validation else choice.val,
-        loader=choice.loader,
+    synthetic_images = positive(options.synth_train_samples, "--synth-train-samples")
+    train = LoaderConfig(
+        data=choice.train,
         batch_size=basics.batch_size,
-        workers=workers(options),
-        val_scans=options.val_scans,
         transform=TransformConfig(size=basics.image_size),
         output=output_config(options),
+        lanes=options.lanes,
+        tail=options.tail,
+        workers=workers(options),
         prefetch=options.prefetch,
         on_damage=options.on_damage,
-        tail=options.tail,
         shuffle_window=options.shuffle_window,
         smoothing=options.smoothing,
         dataset_class=options.dataset_class,
         cache_bytes=options.cache_size,
         auto_augment=options.augmentation == "autoaugment",
-        synthetic_train=positive(options.synth_train_samples, "--synth-train-samples"),
-        synthetic_val=_synthetic_val(options, choice),
-        lanes=options.lanes,
         persistent_workers=options.persistent_workers,
+        synthetic_images=synthetic_images if choice.loader == SYNTHETIC else None,
+    )
+    return DataConfig(
+        train=train,
+        loader=choice.loader,
+        val=None if options.skip_validation else choice.val,
+        val_scans=options.val_scans,
+        val_synthetic_images=_synthetic_val(options, choice),
+        root=choice.root,
+        dataset="sample" if choice.sample else None,
     )
 
 
 def _synthetic_val(options: TrainOptions, choice: DataChoice) -> int | None:
     """Return the synthetic validation images: as many as there are real ones, if not given."""
-    from dl2cli.training.data_source import SYNTHETIC, count_images
+    from dl2cli.loaders.contents import count_images
+    from dl2cli.loaders.registry import SYNTHETIC
 
     if choice.loader != SYNTHETIC or options.skip_validation:
         return None
@@ -216,8 +226,10 @@ def count_classes(options: TrainOptions, choice: DataChoice) -> int:
     return options.num_classes
 
 
-def _scans(options: TrainOptions, choice: DataChoice) -> ScanSchedule | None:
-    from dl2cli.training.data_source import SYNTHETIC
+def fidelity(options: TrainOptions, loader: str) -> ScanSchedule | AutotuneConfig | None:
+    """Return what chooses the fidelity of training images. Raises UsageError."""
+    from dl2cli.loaders.registry import SYNTHETIC
+    from dl2cli.training.fidelity.autotune import AutotuneConfig
     from dl2cli.training.fidelity.scan_schedule import ScanSchedule
 
     asked = {
@@ -228,12 +240,17 @@ def _scans(options: TrainOptions, choice: DataChoice) -> ScanSchedule | None:
     names = [name for name, is_asked in asked.items() if is_asked]
     if len(names) > 1:
         raise UsageError(f"{' and '.join(names)} cannot both choose the fidelity.")
+    tuner = AutotuneConfig(  # checked even where it is not used
+        options.autotune_every, options.autotune_batches, options.autotune_threshold
+    )
     # The same command with the synthetic loader shows what the data costs: no scans there.
-    if choice.loader == SYNTHETIC or not names or options.autotune_scans:
+    if loader == SYNTHETIC:
         return None
+    if options.autotune_scans:
+        return tuner
     if options.scan_schedule is not None:
         return ScanSchedule.parse(options.scan_schedule)
-    return ScanSchedule(((0, options.scans or 1),))
+    return None if options.scans is None else ScanSchedule.constant(options.scans)
 
 
 def positive(value: int, name: str) -> int | None:

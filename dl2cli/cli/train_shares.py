@@ -34,12 +34,12 @@ class Shares:
     def of(cls, reports: Iterable[PhaseReport]) -> Shares:
         """Add up the time of several phases."""
         reports = list(reports)
-        told = [r for r in reports if r.fetch_time_s is not None]
-        told_s = sum(r.data_time_s * r.iterations for r in told)
-        fetch_s = sum((r.fetch_time_s or 0.0) * r.iterations for r in told)
+        told = [r for r in reports if r.fetch_stall_s is not None]
+        told_s = sum(r.data_s * r.iterations for r in told)
+        fetch_s = sum((r.fetch_stall_s or 0.0) * r.iterations for r in told)
         return cls(
-            data_s=sum(r.data_time_s * r.iterations for r in reports),
-            compute_s=sum(r.compute_time_s * r.iterations for r in reports),
+            data_s=sum(r.data_s * r.iterations for r in reports),
+            compute_s=sum(r.compute_s * r.iterations for r in reports),
             fetch_part=fetch_s / told_s if told_s > 0 else None,
         )
 

@@ -76,8 +76,8 @@ class TrainView(Observer):
         """Begin to show, on a terminal."""
         self._info = info
         self._now = _Progress(Phase.TRAIN, info.first_epoch, info.first_iteration)
-        if info.best_top1 is not None and info.best_epoch is not None:
-            self._best = (info.best_top1, info.best_epoch)
+        if info.best_top1_pct is not None and info.best_epoch is not None:
+            self._best = (info.best_top1_pct, info.best_epoch)
         if self._console.is_terminal and not self._console.is_dumb_terminal:
             self._live = Live(
                 console=self._console,
@@ -98,8 +98,8 @@ class TrainView(Observer):
         now.iteration = report.iteration
         now.steps += 1
         now.images += report.images
-        now.wall_s += report.iteration_time_s
-        now.data_s += report.data_time_s
+        now.wall_s += report.iteration_s
+        now.data_s += report.data_s
 
     def window(self, report: PhaseReport) -> None:
         """Take what only windows know; without a terminal, print it."""
@@ -115,9 +115,10 @@ class TrainView(Observer):
         if self._window is None or self._window.epoch < report.epoch:  # too short for a window
             self._window = report.train
         validation = report.validation
-        best = validation is not None and (self._best is None or validation.top1 > self._best[0])
-        if validation is not None and best:
-            self._best = (validation.top1, report.epoch)
+        top1 = None if validation is None else validation.top1_pct
+        best = top1 is not None and (self._best is None or top1 > self._best[0])
+        if top1 is not None and best:
+            self._best = (top1, report.epoch)
         if self._info is not None:
             self._print(_epoch_line(report, self._info.epochs, best=best))
 
@@ -197,7 +198,7 @@ class TrainView(Observer):
         window = self._window
         words: list[str] = []
         if window is not None:
-            words += [f"loss {window.loss:.3f}", f"top-1 {window.top1:.1f} %"]
+            words += [f"loss {window.loss:.3f}", f"top-1 {window.top1_pct:.1f} %"]
         if now.wall_s > 0:
             words.append(f"{_rate(now.images * info.world_size, now.wall_s)} img/s")
         if window is not None:
@@ -230,7 +231,7 @@ def _window_line(report: PhaseReport, info: RunInfo) -> Text:
         f"epoch {report.epoch + 1}/{info.epochs} {'train' if training else 'val'} "
         f"{report.iteration}/{steps}",
         f"loss {report.loss:.3f}",
-        f"top-1 {report.top1:.1f} %",
+        f"top-1 {report.top1_pct:.1f} %",
         f"{_rate(report.images, report.wall_s)} img/s",
         *_fidelity(report, [report]),
     ]
@@ -241,9 +242,9 @@ def _epoch_line(report: EpochReport, epochs: int, *, best: bool) -> Text:
     line = Text(f"epoch {report.epoch + 1:>{len(str(epochs))}}/{epochs}")
     train, validation = report.train, report.validation
     if train is not None:
-        line.append(f"  loss {train.loss:.3f}  top-1 {train.top1:.1f} %")
+        line.append(f"  loss {train.loss:.3f}  top-1 {train.top1_pct:.1f} %")
     if validation is not None:
-        line.append(f"  val {validation.top1:.1f} %", "bold" if best else "")
+        line.append(f"  val {validation.top1_pct:.1f} %", "bold" if best else "")
     if train is not None:
         line.append(f"  {_rate(train.images, train.wall_s)} img/s")
         stall = Shares.of([train])
@@ -296,11 +297,11 @@ def result_tables(result: TrainResult) -> list[RenderableType]:
 def _rows(result: TrainResult, phases: Sequence[PhaseReport]) -> list[tuple[str, str]]:
     ended = f", stopped by {result.stopped_by}" if result.stopped_by else ""
     rows = [("epochs", f"{result.epochs_done} of {result.epochs}{ended}")]
-    if result.best_top1 is not None and result.best_epoch is not None:
-        rows.append(("best top-1", f"{result.best_top1:.2f} % @ epoch {result.best_epoch + 1}"))
+    if result.best_top1_pct is not None and result.best_epoch is not None:
+        rows.append(("best top-1", f"{result.best_top1_pct:.2f} % @ epoch {result.best_epoch + 1}"))
     if result.final is not None and result.final.train is not None:
         train = result.final.train
-        rows.append(("last epoch", f"loss {train.loss:.3f}, top-1 {train.top1:.2f} %"))
+        rows.append(("last epoch", f"loss {train.loss:.3f}, top-1 {train.top1_pct:.2f} %"))
     train_s = sum(phase.wall_s for phase in phases)
     if train_s > 0:
         images = sum(phase.images for phase in phases)

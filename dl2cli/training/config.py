@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
-from dl2cli.loaders import OutputConfig, TransformConfig
-from dl2cli.loaders.base import DamagePolicy
-from dl2cli.loaders.throttle import Throttle
+from dl2cli.loaders import LoaderConfig
 from dl2cli.training.fidelity.autotune import AutotuneConfig
 from dl2cli.training.fidelity.scan_schedule import ScanSchedule
 from dl2cli.training.models import ModelConfig
@@ -20,53 +17,27 @@ from dl2cli.training.optimization.precision import PrecisionConfig
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where images come from; the meaning of most is in `LoaderConfig`.
+    """Where images come from.
 
     Attributes:
-        train: an ImageFolder or a PCR dataset, of training images alone.
-        val: likewise of validation images; None skips validation.
-        loader: a name in `LOADERS`.
-        batch_size: images a step on each rank.
-        workers: threads or processes that decode, on each rank.
-        val_scans: fidelity of validation images of a PCR dataset; None is full.
-        transform: of training images; validation takes the centre at the same size.
-        output: normalisation constants; type and layout are the loop's business.
-        prefetch: batches prepared ahead.
-        on_damage: what to do with damaged images.
-        tail: "drop" or "pad" the rest of an epoch that is no full batch.
-        shuffle_window: of the loaders of PCR datasets.
-        smoothing: of the pcr loader.
-        dataset_class: of the pytorch loader.
-        cache_bytes: of MinIOFolder.
-        auto_augment: AutoAugment, of the pytorch loader.
-        synthetic_train: images of a synthetic training set that has no data behind it.
-        synthetic_val: likewise of validation.
-        lanes: see `LoaderConfig.lanes`.
-        persistent_workers: the pytorch loader keeps its workers from epoch to epoch.
-        throttle: read training data as slowly as from a slower storage.
+        train: which training images are loaded (`LoaderConfig.data`), and how. The loop puts in
+            what it alone knows: seed, rank, world_size, device_id, and the type and layout of
+            `output`.
+        loader: the loader of training images, a name in `LOADERS`.
+        val: an ImageFolder or a PCR dataset of validation images; None skips validation.
+        val_scans: fidelity k of validation images of a PCR dataset; None is full fidelity.
+        val_synthetic_images: the number of synthetic validation images; None makes none.
+        root: the folder that holds the data, as the user named it; None is `train.data`.
+        dataset: the dataset's name in the run log; None derives it from `root`.
     """
 
-    train: Path
-    val: Path | None = None
+    train: LoaderConfig
     loader: str = "pcr"
-    batch_size: int = 256
-    workers: int = 2
+    val: Path | None = None
     val_scans: int | None = None
-    transform: TransformConfig = field(default_factory=TransformConfig)
-    output: OutputConfig = field(default_factory=OutputConfig)
-    prefetch: int = 3
-    on_damage: DamagePolicy = "fail"
-    tail: Literal["drop", "pad"] = "drop"
-    shuffle_window: int = 2
-    smoothing: bool = False
-    dataset_class: Literal["ImageFolder", "MinIOFolder"] = "ImageFolder"
-    cache_bytes: int = 0
-    auto_augment: bool = False
-    synthetic_train: int | None = None
-    synthetic_val: int | None = None
-    lanes: int | None = None
-    persistent_workers: bool = False
-    throttle: Throttle | None = None
+    val_synthetic_images: int | None = None
+    root: Path | None = None
+    dataset: str | None = None
 
 
 @dataclass(frozen=True)
@@ -102,13 +73,13 @@ class TrainConfig:
         precision: in which numbers.
         epochs: of the whole training; the learning rate depends on it.
         run_epochs: stop after so many epochs in this process; None goes on to the end.
-        optimizer_batch_size: images a step of the optimiser on all ranks; gradients are
-            accumulated over as many batches; None is one batch a rank.
-        scans: fidelity from epoch on; None is full fidelity throughout.
-        autotune: let the tuner choose the fidelity.
+        optimizer_batch_size: images in a step of the optimiser, on all ranks together; gradients
+            are accumulated over as many batches as that takes; None is one batch on each rank.
+        fidelity: what chooses the fidelity k of training images: a schedule over the epochs, or
+            the tuner; None is full fidelity throughout.
         channels_last: memory format nhwc.
         compile: use torch.compile.
-        seed: of everything random; None draws one.
+        seed: random seed; None draws one.
         print_freq: iterations a window of the log.
         sync_every_step: wait for the device in each iteration, as the published program does.
         skip_training: only validate.
@@ -117,7 +88,8 @@ class TrainConfig:
         time_budget_s: stop, as by a signal, after so many seconds.
         report_file: name of the run log in the folder.
         device: "cpu" or "cuda"; None takes a GPU if there is one.
-        parameters: further entries of the P record.
+        name: the run's name in its log and in trackers; None is the name of its folder.
+        parameters: entries of the P record that replace those made from this configuration.
         replaces: files of an earlier run in the folder, removed when nothing can be refused any
             more.
     """
@@ -132,8 +104,7 @@ class TrainConfig:
     epochs: int = 90
     run_epochs: int | None = None
     optimizer_batch_size: int | None = None
-    scans: ScanSchedule | None = None
-    autotune: AutotuneConfig | None = None
+    fidelity: ScanSchedule | AutotuneConfig | None = None
     channels_last: bool = False
     compile: bool = False
     seed: int | None = None
@@ -145,5 +116,6 @@ class TrainConfig:
     time_budget_s: float | None = None
     report_file: str = "experiment_report.json"
     device: str | None = None
+    name: str | None = None
     parameters: dict[str, object] = field(default_factory=dict)
     replaces: tuple[Path, ...] = ()

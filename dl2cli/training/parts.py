@@ -13,6 +13,7 @@ from dl2cli.loaders.device import DeviceTransfer
 from dl2cli.training.checkpoint import plain
 from dl2cli.training.config import TrainConfig
 from dl2cli.training.distributed import Group
+from dl2cli.training.log.parameters import parameters
 from dl2cli.training.models import (
     TORCHVISION,
     canonical_arch,
@@ -45,7 +46,8 @@ class Parts:
     """What a training works with.
 
     Attributes:
-        seed: of everything random, the same on all ranks.
+        seed: the random seed, the same on all ranks.
+        parameters: the run's P record.
         loader: of training batches.
         validation: of validation batches, if there are any.
         model: the network itself: its state is what is saved.
@@ -59,6 +61,7 @@ class Parts:
     """
 
     seed: int
+    parameters: dict[str, Any]
     loader: Loader
     validation: Loader | None
     model: torch.nn.Module
@@ -82,6 +85,7 @@ def make_parts(config: TrainConfig, group: Group, checkpoint: dict[str, Any] | N
     import torch
 
     seed = _seed(config, group, checkpoint)
+    told = parameters(config, group, seed)
     loaders = loader_config(config, group, seed, _saved_lanes(config, group, checkpoint))
     loader = create_loader(config.data.loader, loaders)
     validation = _validation(config, loaders, loader)
@@ -100,11 +104,12 @@ def make_parts(config: TrainConfig, group: Group, checkpoint: dict[str, Any] | N
     precision = Precision(config.precision, group.device)
     if checkpoint is not None:
         _restore(checkpoint, optimizer, precision)
-        remarks += _changes(checkpoint, config)
+        remarks += _changes(checkpoint, told)
     replica = group.wrap(cast("torch.nn.Module", torch.compile(model)) if config.compile else model)
     accumulate = _accumulate(config, group)
     return Parts(
         seed=seed,
+        parameters=told,
         loader=loader,
         validation=validation,
         model=model,
@@ -113,43 +118,26 @@ def make_parts(config: TrainConfig, group: Group, checkpoint: dict[str, Any] | N
         criterion=criterion,
         precision=precision,
         step=TrainStep(replica, criterion, optimizer, precision, accumulate=accumulate),
-        transfer=DeviceTransfer(group.device, config.data.output),
+        transfer=DeviceTransfer(group.device, config.data.train.output),
         remarks=tuple(remarks),
     )
 
 
 def loader_config(config: TrainConfig, group: Group, seed: int, lanes: int | None) -> LoaderConfig:
-    """Return what the training loader of this rank is asked for."""
-    data = config.data
-    scans = config.scans.scans_at(0) if config.scans else None
-    return LoaderConfig(
-        data=data.train,
-        batch_size=data.batch_size,
-        transform=data.transform,
-        # A GPU normalises bytes faster than they could be sent as floats.
-        output=replace(
-            data.output,
-            normalized=group.device.type == "cpu",
-            channels_last=config.channels_last,
-        ),
+    """Return the configuration of this rank's training loader: with what only the loop knows."""
+    train = config.data.train
+    # A GPU normalises bytes faster than they could be sent as floats.
+    output = replace(
+        train.output, normalized=group.device.type == "cpu", channels_last=config.channels_last
+    )
+    return replace(
+        train,
+        output=output,
         seed=seed,
         rank=group.rank,
         world_size=group.world_size,
         lanes=lanes,
-        tail=data.tail,
-        workers=data.workers,
-        prefetch=data.prefetch,
-        on_damage=data.on_damage,
-        scans=scans,
-        shuffle_window=data.shuffle_window,
-        smoothing=data.smoothing,
-        dataset_class=data.dataset_class,
-        cache_bytes=data.cache_bytes,
-        auto_augment=data.auto_augment,
-        persistent_workers=data.persistent_workers,
-        throttle=data.throttle,
-        synthetic_images=data.synthetic_train,
-        classes=_synthetic_classes(config),
+        classes=train.classes or _synthetic_classes(config),
         device_id=group.device.index or 0,
     )
 
@@ -167,16 +155,17 @@ def _saved_lanes(
 
     They keep its steps what they were, on another number of ranks too.
     """
-    if config.data.lanes is not None or checkpoint is None:
-        return config.data.lanes
+    train = config.data.train
+    if train.lanes is not None or checkpoint is None:
+        return train.lanes
     lanes = checkpoint["loader"].get("lanes")
     fits = isinstance(lanes, int) and lanes > 0
-    return lanes if fits and config.data.batch_size * group.world_size % lanes == 0 else None
+    return lanes if fits and train.batch_size * group.world_size % lanes == 0 else None
 
 
 def _synthetic_classes(config: TrainConfig) -> tuple[str, ...] | None:
     """Return the classes of images that no dataset stands behind."""
-    if config.data.synthetic_train is None or not config.model.num_classes:
+    if config.data.train.synthetic_images is None or not config.model.num_classes:
         return None
     return tuple(str(label) for label in range(config.model.num_classes))
 
@@ -184,19 +173,19 @@ def _synthetic_classes(config: TrainConfig) -> tuple[str, ...] | None:
 def _validation(config: TrainConfig, loaders: LoaderConfig, loader: Loader) -> Loader | None:
     """Return the loader of validation data, which must have the classes of the training data."""
     data = config.data
-    if data.val is None and data.synthetic_val is None:
+    if data.val is None and data.val_synthetic_images is None:
         return None
     wanted = replace(
         loaders,
         classes=loader.classes,
         scans=data.val_scans,
         throttle=None,
-        synthetic_images=data.synthetic_val,
+        synthetic_images=data.val_synthetic_images,
     )
-    validation = create_validation_loader(wanted, data.val or data.train)
+    validation = create_validation_loader(wanted, data.val or data.train.data)
     if validation.classes != loader.classes:
         raise DataError(
-            f"{data.val} has other classes ({len(validation.classes)}) than {data.train} "
+            f"{data.val} has other classes ({len(validation.classes)}) than {data.train.data} "
             f"({len(loader.classes)}): convert both in one go, as train/ and val/ of one folder."
         )
     return validation
@@ -220,7 +209,7 @@ def _model(
     checkpoint: dict[str, Any] | None,
     tell: Callable[[str], None],
 ) -> torch.nn.Module:
-    check_image_size(config.model.arch, config.data.transform.size)
+    check_image_size(config.model.arch, config.data.train.transform.size)
     if checkpoint is not None and checkpoint["arch"] != canonical_arch(config.model.arch):
         raise UsageError(
             f"The checkpoint is of {checkpoint['arch']}, and --arch is {config.model.arch}."
@@ -229,7 +218,7 @@ def _model(
     wanted = replace(config.model, num_classes=classes, pretrained_weights=weights)
     model = create_model(wanted, tell)
     if config.model.arch.startswith(TORCHVISION):
-        check_takes_images(model, config.model.arch, config.data.transform.size)
+        check_takes_images(model, config.model.arch, config.data.train.transform.size)
     if checkpoint is not None:
         try:
             model.load_state_dict(checkpoint["model"])
@@ -251,9 +240,9 @@ def _restore(
         ) from error
 
 
-def _changes(checkpoint: dict[str, Any], config: TrainConfig) -> list[str]:
+def _changes(checkpoint: dict[str, Any], told: dict[str, Any]) -> list[str]:
     """Return a sentence on the options that make this another training than the one before."""
-    before, now = checkpoint.get("parameters", {}), plain(config.parameters)
+    before, now = checkpoint.get("parameters", {}), plain(told)
     changed = [
         f"{name} {now[name]} (was {before[name]})"
         for name in _LEARNING
@@ -264,7 +253,7 @@ def _changes(checkpoint: dict[str, Any], config: TrainConfig) -> list[str]:
 
 def _accumulate(config: TrainConfig, group: Group) -> int:
     """Return how many batches make a step of the optimiser."""
-    together = config.data.batch_size * group.world_size
+    together = config.data.train.batch_size * group.world_size
     wanted = config.optimizer_batch_size
     if wanted is None or wanted == together:
         return 1

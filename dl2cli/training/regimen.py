@@ -127,20 +127,20 @@ def _stage_config(
     name = Path(config.report_file)
     report_file = f"{name.stem}_stage_{number}{name.suffix}"
     checkpoint = STAGE_CHECKPOINT.format(number)
-    parameters = {
-        "data": str(stage.train),
-        "report_file": report_file,
-        "checkpoint_filename": checkpoint,
-        "run_epochs": epochs,
-        "resume": str(resume) if resume else "",  # as published
-    }
+    data = replace(
+        config.data,
+        train=replace(config.data.train, data=stage.train),
+        val=stage.val,
+        root=stage.train,
+    )
     return replace(
         config,
-        data=replace(config.data, train=stage.train, val=stage.val),
+        data=data,
         run_epochs=epochs,
         report_file=report_file,
         checkpoint=replace(config.checkpoint, filename=checkpoint, resume=resume),
-        parameters={**config.parameters, **parameters},
+        # A first stage has an empty path there, as published.
+        parameters={**config.parameters, "resume": str(resume or "")},
     )
 
 

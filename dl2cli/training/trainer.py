@@ -16,7 +16,7 @@ from dl2cli.errors import UsageError
 from dl2cli.training.checkpoint import load_checkpoint, plain, save_checkpoint, save_weights
 from dl2cli.training.config import TrainConfig
 from dl2cli.training.distributed import Group, join_group
-from dl2cli.training.fidelity.choice import Fidelity
+from dl2cli.training.fidelity.choice import FidelityControl
 from dl2cli.training.log.events import (
     EpochReport,
     Notice,
@@ -103,15 +103,15 @@ class _Training:
         resume = config.checkpoint.resume
         self.saved: dict[str, Any] = load_checkpoint(resume) if resume else {}
         self.parts = make_parts(config, group, self.saved or None)
-        self.fidelity = Fidelity(config, self.parts, group)
+        self.fidelity = FidelityControl(config, self.parts, group)
         self.clock = StepClock.create(group.device, config.sync_every_step)
         self.stop = StopAgreement(request, group)
         self.epoch = int(self.saved.get("epoch", 0))
         self.epochs_done = int(self.saved.get("epochs_done", 0))
-        self.best_top1: float | None = self.saved.get("best_top1")
+        self.best_top1_pct: float | None = self.saved.get("best_top1")
         self.best_epoch: int | None = self.saved.get("best_epoch")
         if config.skip_training:  # only what is validated here counts, and it ended its epoch
-            self.best_top1 = self.best_epoch = None
+            self.best_top1_pct = self.best_epoch = None
             self.epoch -= int(self.epoch > 0 and not self.saved.get("iteration"))
         self.checkpoint: Path | None = resume
         self.history: list[EpochReport] = []
@@ -256,9 +256,9 @@ class _Training:
         checkpoint = self.config.checkpoint
         best = False
         if report.validation is not None:
-            best = self.best_top1 is None or report.validation.top1 > self.best_top1
+            best = self.best_top1_pct is None or report.validation.top1_pct > self.best_top1_pct
             if best:
-                self.best_top1, self.best_epoch = report.validation.top1, report.epoch
+                self.best_top1_pct, self.best_epoch = report.validation.top1_pct, report.epoch
         self.history.append(report)
         self._tell("epoch_ended", report)
         self.epoch += 1
@@ -298,13 +298,13 @@ class _Training:
                 "loader": {**parts.loader.state_dict(), "batch": self.recorder.iteration},
                 "recorders": recorders,
                 "fidelity": self.fidelity.state_dict(),
-                "best_top1": self.best_top1,
+                "best_top1": self.best_top1_pct,
                 "best_epoch": self.best_epoch,
                 "epochs_done": self.epochs_done,
                 "seed": parts.seed,
                 "world_size": group.world_size,
                 "observers": observers,
-                "parameters": plain(self.config.parameters),
+                "parameters": plain(parts.parameters),
             },
         )
 
@@ -359,7 +359,7 @@ class _Training:
         validation = parts.validation
         return RunInfo(
             folder=config.folder,
-            parameters={**config.parameters, "seed": parts.seed},
+            parameters=parts.parameters,
             rank=group.rank,
             world_size=group.world_size,
             device=str(group.device),
@@ -373,7 +373,7 @@ class _Training:
             classes=parts.loader.classes,
             model_parameters=sum(p.numel() for p in parts.model.parameters() if p.requires_grad),
             log_state=states[group.rank] if group.rank < len(states) else {},
-            best_top1=self.best_top1,
+            best_top1_pct=self.best_top1_pct,
             best_epoch=self.best_epoch,
         )
 
@@ -387,7 +387,7 @@ class _Training:
             stopped_by=self.stopped_by,
             epochs_done=self.epochs_done,
             epochs=self.config.epochs,
-            best_top1=self.best_top1,
+            best_top1_pct=self.best_top1_pct,
             best_epoch=self.best_epoch,
             final=self.history[-1] if self.history else None,
             history=tuple(self.history),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from train_commands import first_record, parse, prepare
+from train_commands import first_record, logged, parse, prepare
 from typer.testing import CliRunner
 
 from dl2cli.cli import train_folder
@@ -18,6 +18,8 @@ from dl2cli.cli import train_settings as settings
 from dl2cli.cli.main import app
 from dl2cli.cores import usable_cores
 from dl2cli.errors import UsageError
+from dl2cli.training.fidelity.autotune import AutotuneConfig
+from dl2cli.training.fidelity.scan_schedule import ScanSchedule
 
 pytestmark = pytest.mark.usefixtures("work", "one_thread")
 
@@ -48,7 +50,11 @@ def test_the_published_command_line_word_for_word(
     assert f"Data: the ImageFolder {sample_set}/train; loader dali-cpu." in told.replace("\n", " ")
     assert ("--amp makes a CPU slower" in told) != torch.cuda.is_available()
     assert (config.model.arch, config.model.num_classes) == ("resnet50", 6)
-    assert (config.data.loader, config.data.workers, config.data.batch_size) == ("dali-cpu", 8, 256)
+    assert (config.data.loader, config.data.train.workers, config.data.train.batch_size) == (
+        "dali-cpu",
+        8,
+        256,
+    )
     assert (config.epochs, config.print_freq, config.lr.epochs) == (50, 100, 50)
     assert (config.loss.label_smoothing, config.loss.mixup) == (0.1, 0)
     assert (config.lr.lr, config.lr.policy, config.lr.warmup_epochs) == (0.256, "cosine", 0)
@@ -60,16 +66,16 @@ def test_the_published_command_line_word_for_word(
     assert config.data.val == sample_set / "val"
     assert (config.run_epochs, config.optimizer_batch_size, config.profile_steps) == (None, None, 0)
     assert config.checkpoint.save
-    assert config.scans is None
+    assert config.fidelity is None
 
 
 def test_parameters_are_the_published_ones_in_their_order(sample_set: Path) -> None:
-    parameters = prepare("-d", sample_set, *PUBLISHED.split()).parameters
+    parameters = logged(prepare("-d", sample_set, *PUBLISHED.split()))
     assert list(parameters)[: len(PUBLISHED_KEYS)] == PUBLISHED_KEYS
     assert set(parameters) - set(PUBLISHED_KEYS) >= {"scans", "dataset", "variant"}
     assert json.loads(json.dumps(parameters)) == parameters
     assert parameters["data_mean"] == [122.655, 116.535, 104.04]
-    assert (parameters["run_epochs"], parameters["resume"], parameters["seed"]) == (-1, None, None)
+    assert (parameters["run_epochs"], parameters["resume"]) == (-1, None)
     assert parameters["variant"] == "raw"
     assert parameters["workspace"] == "logs/native-test"
 
@@ -77,7 +83,7 @@ def test_parameters_are_the_published_ones_in_their_order(sample_set: Path) -> N
 def test_parameters_agree_in_type_with_every_published_log(
     test_data: Path, sample_set: Path
 ) -> None:
-    ours = prepare("-d", sample_set, *PUBLISHED.split()).parameters
+    ours = logged(prepare("-d", sample_set, *PUBLISHED.split()))
     decided = {"data", "experiment_name", "workspace", "arch"}
     logs = [
         log for log in (test_data / "dl2-logs").rglob("*.json") if log.read_bytes()[:6] == b"DLLL {"
@@ -95,7 +101,7 @@ def test_every_published_parameter_is_an_option_with_the_published_value(sample_
         "cache_size": 43486543872, "checkpoint_filename": "checkpoint_1.pth.tar", "end_lr": 0.001,
         "image_size": 64, "mixup": 0.2, "optimizer": "rmsprop", "optimizer_batch_size": 768,
         "print_freq": 7, "report_file": "report.json", "rmsprop_alpha": 0.5, "rmsprop_eps": 0.25,
-        "run_epochs": 45, "seed": 3, "synth_train_samples": 100, "synth_val_samples": 50,
+        "run_epochs": 45, "seed": 3,
         "warmup": 8, "profile_n": 2, "num_classes": 365, "lr": 0.0512, "lr_policy": "linear",
         "epochs": 6, "momentum": 0.5, "weight_decay": 0.25, "static_loss_scale": 32.0,
         "memory_format": "nhwc", "label_smoothing": 0.25, "interpolation": "bilinear",
@@ -111,16 +117,21 @@ def test_every_published_parameter_is_an_option_with_the_published_value(sample_
         word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)
     ]
     names = [f"--{name.replace('_', '-')}" for name in flags]
-    parameters = prepare("-d", sample_set, *options, *names).parameters
+    parameters = logged(prepare("-d", sample_set, *options, *names))
     assert {name: parameters[name] for name in given} == given
     assert all(parameters[name] is True for name in flags)
     others = ["--nesterov", "--dynamic-loss-scale"]  # not with rmsprop, nor with a static one
-    parameters = prepare("-d", sample_set, *others).parameters
+    parameters = logged(prepare("-d", sample_set, *others))
     assert parameters["nesterov"] is parameters["dynamic_loss_scale"] is True
     decided = {"data", "data_mean", "data_std", "workspace", "resume", "distributed", "nesterov"}
     decided.add("dynamic_loss_scale")
     machine = {"world_size", "gpu", "local_rank"}
-    assert set(PUBLISHED_KEYS) - decided - machine == set(given) | set(flags)
+    synthetic = {"synth_train_samples": 100, "synth_val_samples": 50}
+    words = ("--synth-train-samples", 100, "--synth-val-samples", 50)
+    parameters = logged(prepare("-d", sample_set, "-l", "synthetic", *words))
+    assert {name: parameters[name] for name in synthetic} == synthetic
+    rest = set(PUBLISHED_KEYS) - decided - machine
+    assert rest == set(given) | set(flags) | set(synthetic)
 
 
 def test_published_negatives_mean_none(sample_set: Path) -> None:
@@ -130,22 +141,22 @@ def test_published_negatives_mean_none(sample_set: Path) -> None:
         "--resume", "", "--augmentation", "null",
     )  # fmt: skip
     assert (config.run_epochs, config.profile_steps, config.optimizer_batch_size) == (None, 0, None)
-    assert (config.data.synthetic_train, config.data.synthetic_val) == (None, None)
+    assert (config.data.train.synthetic_images, config.data.val_synthetic_images) == (None, None)
     assert config.checkpoint.resume is None
-    assert not config.data.auto_augment
-    assert config.parameters["resume"] == ""
+    assert not config.data.train.auto_augment
+    assert logged(config)["resume"] is None
 
 
 def test_defaults_are_those_of_the_lineage(sample_set: Path) -> None:
     config = prepare("-d", sample_set, "-l", "pytorch")
-    assert (config.model.arch, config.data.transform.size) == ("resnet50", 224)
-    assert (config.data.batch_size, config.epochs, config.print_freq) == (256, 90, 100)
+    assert (config.model.arch, config.data.train.transform.size) == ("resnet50", 224)
+    assert (config.data.train.batch_size, config.epochs, config.print_freq) == (256, 90, 100)
     assert (config.lr.lr, config.lr.policy, config.lr.end_lr) == (0.1, "step", 0)
     assert (config.optimizer.momentum, config.optimizer.weight_decay) == (0.9, 1e-4)
-    assert config.data.workers == usable_cores()
-    assert config.data.output.mean == pytest.approx((0.481, 0.457, 0.408))
-    assert config.data.output.std == pytest.approx((0.233, 0.229, 0.230))
-    assert config.parameters["cache_size"] == config.data.cache_bytes == 1073742000
+    assert config.data.train.workers == usable_cores()
+    assert config.data.train.output.mean == pytest.approx((0.481, 0.457, 0.408))
+    assert config.data.train.output.std == pytest.approx((0.233, 0.229, 0.230))
+    assert logged(config)["cache_size"] == config.data.train.cache_bytes == 1073742000
 
 
 @pytest.mark.parametrize("text", ["0.5,0.25,0.125", "127.5,63.75,31.875", "127.5 63.75 31.875"])
@@ -202,34 +213,34 @@ def test_what_cannot_be_is_one_sentence(pcr_set: Path, arguments: str, sentence:
 
 def test_fidelity_options(pcr_set: Path) -> None:
     config = prepare("-d", pcr_set, "--scans", 5, "--val-scans", 7)
-    assert config.scans is not None
-    assert (config.scans.scans_at(0), config.scans.scans_at(80)) == (5, 5)
+    assert isinstance(config.fidelity, ScanSchedule)
+    assert (config.fidelity.scans_at(0), config.fidelity.scans_at(80)) == (5, 5)
     assert config.data.val_scans == 7
-    assert (config.parameters["scans"], config.parameters["variant"]) == (5, "pcr-5")
+    assert (logged(config)["scans"], logged(config)["variant"]) == (5, "pcr-5")
     config = prepare("-d", pcr_set, "--scan-schedule", "2@0,5@45,10@80")
-    assert config.scans is not None
-    assert [config.scans.scans_at(epoch) for epoch in (0, 44, 45, 80)] == [2, 2, 5, 10]
-    assert config.parameters["scans"] == "2@0,5@45,10@80"
-    assert config.parameters["dataset"] == "photos"
+    assert isinstance(config.fidelity, ScanSchedule)
+    assert [config.fidelity.scans_at(epoch) for epoch in (0, 44, 45, 80)] == [2, 2, 5, 10]
+    assert logged(config)["scans"] == "2@0,5@45,10@80"
+    assert logged(config)["dataset"] == "photos"
     config = prepare(
         "-d", pcr_set, "--autotune-scans", "--autotune-every", 3, "--autotune-batches", 2,
         "--autotune-threshold", 0.8,
     )  # fmt: skip
-    assert config.autotune is not None
-    assert (config.autotune.every_epochs, config.autotune.batches) == (3, 2)
-    assert config.autotune.threshold == 0.8
-    assert config.parameters["scans"] == "auto"
+    assert isinstance(config.fidelity, AutotuneConfig)
+    assert (config.fidelity.every_epochs, config.fidelity.batches) == (3, 2)
+    assert config.fidelity.threshold == 0.8
+    assert logged(config)["scans"] == "auto"
 
 
 def test_the_same_command_with_the_synthetic_loader(pcr_set: Path) -> None:
     config = prepare("-d", pcr_set, "-l", "synthetic", "--scans", 5)
-    assert config.scans is None
-    assert config.data.synthetic_val == 12
-    assert config.parameters["variant"] == "synthetic"
+    assert config.fidelity is None
+    assert config.data.val_synthetic_images == 12
+    assert logged(config)["variant"] == "synthetic"
     config = prepare("-l", "synthetic", "--synth-train-samples", 1000)
-    assert (config.data.synthetic_train, config.data.val) == (1000, None)
+    assert (config.data.train.synthetic_images, config.data.val) == (1000, None)
     assert config.model.num_classes == 1000
-    assert config.parameters["dataset"] == "synthetic"
+    assert logged(config)["dataset"] == "synthetic"
 
 
 def test_the_sample_set_decides_what_is_not_given() -> None:
@@ -244,7 +255,7 @@ def test_the_sample_set_decides_what_is_not_given() -> None:
 def test_names_and_folders(pcr_set: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = prepare("-d", pcr_set, "--scans", 5)
     assert re.fullmatch(r"logs/resnet50-photos-pcr-5scans-\d{8}-\d{6}", str(config.folder))
-    assert config.parameters["experiment_name"] == config.folder.name
+    assert logged(config)["experiment_name"] == config.folder.name
     assert prepare("-d", pcr_set, "-n", "a/b", "--workspace", "w").folder == Path("w/a/b")
     monkeypatch.setenv("DL2_HOME", str(work / "home"))
     assert prepare("-d", pcr_set, "-n", "run").folder == work / "home" / "logs" / "run"
@@ -269,11 +280,11 @@ def test_ranks_agree_on_a_name_and_share_the_cores(
         names.append(config.folder)
         time.sleep(1.1)  # the clock is no name that both know
     assert names[0] == names[1]
-    assert config.data.workers == max(usable_cores() // 2, 1)
-    assert config.parameters["distributed"]
+    assert config.data.train.workers == max(usable_cores() // 2, 1)
+    assert logged(config)["distributed"]
     monkeypatch.setenv("WORLD_SIZE", "4")
     with pytest.raises(UsageError, match="On several machines, --name"):
-        train_folder.choose(parse(), *choice_and_basics(pcr_set))
+        train_folder.choose(parse(), *choice_and_basics(pcr_set), None)
 
 
 def choice_and_basics(data: Path) -> tuple[Any, settings.Basics]:

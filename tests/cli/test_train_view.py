@@ -83,7 +83,7 @@ def test_what_the_host_sees_of_a_gpu_is_not_shown():
     it = view(console(), device="cuda:0")
     it.stepped(step(0, 1))
     assert "stall" not in "\n".join(drawn(it))
-    it.window(phase_report(0, 100, data_time_s=0.1, compute_time_s=0.9, fetch_time_s=None))
+    it.window(phase_report(0, 100, data_s=0.1, compute_s=0.9, fetch_stall_s=None))
     assert drawn(it)[-1].endswith("data stall 10.0%  compute 90.0%")
     it.close()
 
@@ -126,7 +126,7 @@ def test_epochs_too_short_for_a_window_tell_what_windows_would():
 
 
 def test_a_resumed_run_knows_the_best_epoch_before_it():
-    it = view(console(120), first_epoch=1, best_top1=99.0, best_epoch=0)
+    it = view(console(120), first_epoch=1, best_top1_pct=99.0, best_epoch=0)
     it.epoch_ended(epoch_report(1))
     it.stepped(step(2, 1))
     assert "best 99.0 % @ 1" in drawn(it)[2]
@@ -198,7 +198,7 @@ def test_nothing_odd_breaks_the_view():
     it = view(console(), epochs=0, steps_per_epoch=0, val_steps=0)
     assert len(drawn(it)) == 3
     it.stepped(StepReport(Phase.TRAIN, 0, 1, 0, 0.0, 0.0))
-    it.window(phase_report(0, 100, loss=math.nan, top1=math.nan, wall_s=0.0, bytes_read=0))
+    it.window(phase_report(0, 100, loss=math.nan, top1_pct=math.nan, wall_s=0.0, bytes_read=0))
     assert "loss nan" in drawn(it)[2]
     it.epoch_ended(epoch_report(0, train=None, validation=None))
     it.close()
@@ -209,8 +209,8 @@ def test_shares_add_up():
     shares = Shares.of(reports)
     assert sum(part for _, part in shares.parts()) == pytest.approx(1)
     assert dict(shares.parts())["fetch stall"] == pytest.approx(
-        sum(r.fetch_time_s * r.iterations for r in reports)
-        / sum(r.iteration_time_s * r.iterations for r in reports)
+        sum(r.fetch_stall_s * r.iterations for r in reports)
+        / sum(r.iteration_s * r.iterations for r in reports)
     )
     assert Shares(0.0, 0.0).parts() == []
     assert [name for name, _ in Shares(1.0, 3.0).parts()] == ["data stall", "compute"]
@@ -235,7 +235,7 @@ def test_the_table_at_the_end():
 
 def test_the_table_of_a_run_that_was_stopped_before_anything_was_done():
     result = train_result(Path("/runs/demo"), status="stopped", stopped_by="SIGINT")
-    result = replace(result, epochs_done=0, best_top1=None, best_epoch=None, final=None)
+    result = replace(result, epochs_done=0, best_top1_pct=None, best_epoch=None, final=None)
     text = table(replace(result, history=(), checkpoint=None, bytes_read=0))
     assert "0 of 3, stopped by SIGINT" in text
     assert "best top-1" not in text

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 import typer
 from typer.testing import CliRunner
 
@@ -15,6 +16,8 @@ from dl2cli.cli.output import Output
 from dl2cli.cli.train_options import ALIASES, TrainOptions, command
 from dl2cli.errors import UsageError
 from dl2cli.training.config import TrainConfig
+from dl2cli.training.distributed import Group, world_from_environment
+from dl2cli.training.log.parameters import parameters
 
 QUICK = ("-a", "small_cnn", "--image-size", "32", "-b", "4", "-w", "1", "--device", "cpu")
 
@@ -33,6 +36,13 @@ def parse(*arguments: object) -> TrainOptions:
 
 def prepare(*arguments: object) -> TrainConfig:
     return train_command._prepare(parse(*arguments), Output())[0]
+
+
+def logged(config: TrainConfig) -> dict[str, Any]:
+    """The P record of a training that has not begun."""
+    rank, world_size, local_rank = world_from_environment()
+    group = Group(rank, world_size, local_rank, torch.device("cpu"))
+    return parameters(config, group, seed=config.seed or 0)
 
 
 def dl2(*arguments: object, code: int = 0) -> Any:

@@ -12,8 +12,10 @@ import pytest
 
 from dl2cli import pcr
 from dl2cli.dataset import sample
+from dl2cli.dataset.location import DatasetKind
 from dl2cli.dataset.sample import SampleConfig
 from dl2cli.errors import DataError, UsageError
+from dl2cli.loaders import default_loader
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert, split_configs
 from dl2cli.training import data_source
@@ -78,15 +80,8 @@ def test_a_pcr_training_set_beside_plain_validation_images(sample_set, pcr_set, 
     assert (choice.loader, choice.val) == ("pcr", tmp_path / "val")
 
 
-def test_files_are_read_by_dali_where_it_is_else_by_pytorch(sample_set, monkeypatch):
-    find_spec = data_source.importlib.util.find_spec
-    for found, loader in ((object(), "dali-cpu"), (None, "pytorch")):
-        monkeypatch.setattr(
-            data_source.importlib.util,
-            "find_spec",
-            lambda name, found=found: found if name == "nvidia.dali" else find_spec(name),
-        )
-        assert find_data(sample_set, None).loader == loader
+def test_files_are_read_by_the_default_loader(sample_set):
+    assert find_data(sample_set, None).loader == default_loader(DatasetKind.IMAGE_FOLDER)
 
 
 def test_a_loader_of_the_other_kind_names_the_command_that_helps(sample_set, pcr_set):
@@ -132,10 +127,12 @@ def test_a_folder_that_is_no_dataset(tmp_path):
 
 def test_a_folder_of_datasets_is_no_dataset(sample_set, pcr_set, tmp_path):
     shutil.copytree(sample_set, tmp_path / "raw")
-    with pytest.raises(UsageError, match=r"holds several datasets; name one of them, as .*/raw\."):
+    with pytest.raises(
+        UsageError, match=r"holds several datasets; name one of them, such as .*/raw\."
+    ):
         find_data(tmp_path, None)
     shutil.copytree(pcr_set / "val", tmp_path / "few")
-    with pytest.raises(UsageError, match=r"several datasets; .* as .*/few\."):
+    with pytest.raises(UsageError, match=r"several datasets; .* such as .*/few\."):
         find_data(tmp_path, None)
 
 
@@ -211,8 +208,3 @@ def test_synthetic_images_of_a_given_number_need_no_data(sample_set, tmp_path):
     assert find_data(sample_set, "synthetic").classes == CLASSES
     with pytest.raises(UsageError, match="There is no"):
         find_data(tmp_path / "none", "synthetic")
-
-
-def test_images_are_counted_in_both_kinds(sample_set, pcr_set):
-    assert data_source.count_images(sample_set / "val") == 12
-    assert data_source.count_images(pcr_set / "val") == 12

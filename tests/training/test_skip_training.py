@@ -20,7 +20,7 @@ def test_validation_alone(sample_pcr: Path, tmp_path: Path):
     )
     assert result.final is not None
     assert result.final.train is None
-    assert result.final.validation.top1 == trained.best_top1
+    assert result.final.validation.top1_pct == trained.best_top1_pct
     assert result.final.validation.images == 12
     assert not (tmp_path / "validated" / "checkpoint.pth.tar").exists()
 
@@ -30,8 +30,8 @@ def test_validation_of_a_checkpoint_is_of_the_epoch_that_it_ended(sample_pcr: Pa
     changes = {"skip_training": True, "checkpoint_resume": tmp_path / "trained"}
     result = train(small_config(sample_pcr, tmp_path / "validated", **changes))
     assert result.final.epoch == 1  # of two; not a third
-    assert result.final.validation.top1 == trained.final.validation.top1
-    assert (result.best_top1, result.best_epoch) == (result.final.validation.top1, 1)
+    assert result.final.validation.top1_pct == trained.final.validation.top1_pct
+    assert (result.best_top1_pct, result.best_epoch) == (result.final.validation.top1_pct, 1)
     assert result.epochs_done == 2
 
 

@@ -93,10 +93,10 @@ def test_the_log_agrees_with_what_was_told(sample_pcr: Path, tmp_path: Path):
     logged = records(tmp_path / "experiment_report.json", "E")
     for report, record in zip(listener.epochs, logged, strict=True):
         assert record["t.loss"] == report.train.loss
-        assert record["v.top1"] == report.validation.top1
-        assert record["t.iteration_time"] == report.train.iteration_time_s
-        times = report.train.data_time_s + report.train.compute_time_s
-        assert times == pytest.approx(report.train.iteration_time_s, rel=1e-12)
+        assert record["v.top1"] == report.validation.top1_pct
+        assert record["t.iteration_time"] == report.train.iteration_s
+        times = report.train.data_s + report.train.compute_s
+        assert times == pytest.approx(report.train.iteration_s, rel=1e-12)
         assert report.train.bytes_read > 0
 
 
@@ -115,7 +115,7 @@ def test_a_small_net_learns(tmp_path: Path):
         epochs=20,
     )
     result = train(config)
-    assert result.best_top1 > 75
+    assert result.best_top1_pct > 75
 
 
 def test_a_seed_reproduces_a_run(sample_pcr: Path, tmp_path: Path):
@@ -144,7 +144,7 @@ def test_a_run_that_is_stopped_goes_on_as_if_nothing_had_happened(
     )
     assert curve(resumed.log) == curve(straight.log)
     assert len(records(resumed.log, "P")) == 1
-    assert resumed.best_top1 == straight.best_top1
+    assert resumed.best_top1_pct == straight.best_top1_pct
 
 
 def test_a_run_that_is_stopped_while_it_validates_does_not_train_again(
@@ -193,7 +193,7 @@ def test_run_epochs_ends_a_process_and_resume_goes_on(sample_pcr: Path, tmp_path
     config = small_config(sample_pcr, tmp_path / "two", checkpoint_resume=first.checkpoint)
     second = train(config, [listener])
     assert curve(second.log) == curve(straight.log)
-    assert (listener.info.best_top1, listener.info.best_epoch) == (first.best_top1, 0)
+    assert (listener.info.best_top1_pct, listener.info.best_epoch) == (first.best_top1_pct, 0)
 
 
 def test_accumulated_gradients_are_those_of_a_larger_batch(sample_pcr: Path, tmp_path: Path):
@@ -210,7 +210,7 @@ def test_accumulated_gradients_are_those_of_a_larger_batch(sample_pcr: Path, tmp
 def test_a_schedule_changes_the_fidelity(sample_pcr: Path, tmp_path: Path):
     listener = Listener()
     schedule = ScanSchedule.parse("1@0,10@1")
-    train(small_config(sample_pcr, tmp_path, scans=schedule), [listener])
+    train(small_config(sample_pcr, tmp_path, fidelity=schedule), [listener])
     assert [report.train.scans for report in listener.epochs] == [1, 10]
     assert listener.epochs[1].train.bytes_read > 2 * listener.epochs[0].train.bytes_read
     assert [n.kind for n in listener.notices] == [NoticeKind.FIDELITY]
@@ -219,8 +219,8 @@ def test_a_schedule_changes_the_fidelity(sample_pcr: Path, tmp_path: Path):
 
 def test_a_schedule_that_is_resumed_in_the_middle_of_an_epoch(sample_pcr: Path, tmp_path: Path):
     schedule = ScanSchedule.parse("1@0,10@1")
-    straight = train(small_config(sample_pcr, tmp_path / "straight", scans=schedule))
-    config = small_config(sample_pcr, tmp_path / "stopped", scans=schedule)
+    straight = train(small_config(sample_pcr, tmp_path / "straight", fidelity=schedule))
+    config = small_config(sample_pcr, tmp_path / "stopped", fidelity=schedule)
     stopped = train(config, [Listener(stop_after=6)])
     resumed = train(
         replace(config, checkpoint=replace(config.checkpoint, resume=stopped.checkpoint))
@@ -231,7 +231,7 @@ def test_a_schedule_that_is_resumed_in_the_middle_of_an_epoch(sample_pcr: Path, 
 def test_the_tuner_chooses_and_says_why(sample_pcr: Path, tmp_path: Path):
     listener = Listener()
     tuner = AutotuneConfig(every_epochs=1, batches=2, threshold=-1.0, candidates=(1, 5, 10))
-    train(small_config(sample_pcr, tmp_path, autotune=tuner), [listener])
+    train(small_config(sample_pcr, tmp_path, fidelity=tuner), [listener])
     decisions = [n for n in listener.notices if n.kind is NoticeKind.FIDELITY]
     assert [d.values["scans"] for d in decisions] == [1, 1]
     assert set(decisions[0].values["scores"]) == {"1", "5", "10"}
@@ -241,13 +241,13 @@ def test_the_tuner_chooses_and_says_why(sample_pcr: Path, tmp_path: Path):
 def test_the_tuner_does_not_disturb_the_training(sample_pcr: Path, tmp_path: Path):
     plain = train(small_config(sample_pcr, tmp_path / "plain"))
     tuner = AutotuneConfig(every_epochs=1, batches=1, threshold=1.0)  # nothing but all is enough
-    tuned = train(small_config(sample_pcr, tmp_path / "tuned", autotune=tuner))
+    tuned = train(small_config(sample_pcr, tmp_path / "tuned", fidelity=tuner))
     assert curve(plain.log) == curve(tuned.log)
 
 
 def test_loaders_of_whole_images_have_no_fidelity(sample_set: Path, tmp_path: Path):
     config = small_config(
-        sample_set, tmp_path, data_loader="pytorch", scans=ScanSchedule.parse("5")
+        sample_set, tmp_path, data_loader="pytorch", fidelity=ScanSchedule.parse("5")
     )
     with pytest.raises(UsageError, match="reads whole images"):
         train(config)
@@ -271,7 +271,7 @@ def test_a_loss_that_is_no_number_is_reported(sample_pcr: Path, tmp_path: Path):
         {"channels_last": True},
         {"optimizer": OptimizerConfig(optimizer="rmsprop"), "lr": LrConfig(lr=1e-4, epochs=2)},
         {"loss": LossConfig(label_smoothing=0.1, mixup=0.2)},
-        {"data_smoothing": True, "scans": ScanSchedule.parse("2")},
+        {"data_smoothing": True, "fidelity": ScanSchedule.parse("2")},
         {"data_tail": "pad", "data_batch_size": 7},
         {"sync_every_step": True},
         {"profile_steps": 2},
@@ -286,7 +286,7 @@ def test_options_train(sample_pcr: Path, tmp_path: Path, changes: dict):
 
 def test_without_validation(sample_pcr: Path, tmp_path: Path):
     result = train(small_config(sample_pcr, tmp_path, data_val=None))
-    assert result.best_top1 is None
+    assert result.best_top1_pct is None
     assert "v.top1" not in records(result.log, "E")[0]
 
 

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from dl2cli.loaders import TransformConfig
+from dl2cli.loaders import LoaderConfig, TransformConfig
 from dl2cli.training.config import DataConfig, TrainConfig
 from dl2cli.training.models import ModelConfig
 from dl2cli.training.optimization.lr_schedule import LrConfig
 from dl2cli.training.trainer import train
 
+LOADER_FIELDS = {field.name for field in fields(LoaderConfig)}
+
 
 def small_config(data: Path, folder: Path, **changes: Any) -> TrainConfig:
     """Two epochs of the smallest net on a PCR dataset in splits; `changes` as in TrainConfig.
 
-    Changes of the data are given as `data_batch_size=8`, those of the checkpoint likewise.
+    Changes of a part are given as `checkpoint_filename="x"`; those of the data are `data_val=...`
+    or, of its loader, `data_batch_size=8`.
     """
     config = TrainConfig(
         folder=folder,
         data=DataConfig(
-            train=data / "train",
+            train=LoaderConfig(
+                data / "train", batch_size=6, workers=2, transform=TransformConfig(size=32)
+            ),
             val=data / "val",
-            loader="pcr",
-            batch_size=6,
-            workers=2,
-            transform=TransformConfig(size=32),
-            tail="drop",
         ),
         model=ModelConfig(arch="small_cnn", num_classes=0),
         lr=LrConfig(lr=0.05, policy="cosine", epochs=2),
@@ -41,6 +41,10 @@ def small_config(data: Path, folder: Path, **changes: Any) -> TrainConfig:
         own = {
             k.removeprefix(f"{part}_"): v for k, v in changes.items() if k.startswith(f"{part}_")
         }
+        if part == "data":
+            own["train"] = replace(
+                config.data.train, **{k: own.pop(k) for k in list(own) if k in LOADER_FIELDS}
+            )
         config = replace(config, **{part: replace(getattr(config, part), **own)})
         changes = {k: v for k, v in changes.items() if not k.startswith(f"{part}_")}
     return replace(config, **changes)

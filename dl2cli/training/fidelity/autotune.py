@@ -57,6 +57,10 @@ class AutotuneConfig:
         if self.candidates is not None and (not self.candidates or min(self.candidates) < 1):
             raise UsageError("The tuner's candidates are numbers of scans: one or more, each >= 1.")
 
+    def label(self) -> str:
+        """Return a short name for folders, logs and reports."""
+        return "auto"
+
 
 @dataclass(frozen=True)
 class TuneDecision:

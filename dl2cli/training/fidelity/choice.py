@@ -1,4 +1,4 @@
-"""Which scans a training loads: all, a schedule's, or those that the tuner finds enough."""
+"""Which fidelity a training loads: full, that of a schedule, or what the tuner chooses."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from dl2cli.errors import UsageError
-from dl2cli.loaders import Loader, create_loader
+from dl2cli.loaders import ScanSelecting, create_loader
 from dl2cli.training.config import TrainConfig
 from dl2cli.training.distributed import Group
 from dl2cli.training.fidelity.autotune import AutotuneConfig, TuneDecision, mean_gradient, tune
+from dl2cli.training.fidelity.scan_schedule import ScanSchedule
 from dl2cli.training.log.events import Notice, NoticeKind
 from dl2cli.training.optimization.step import seed_step
 from dl2cli.training.parts import Parts
@@ -20,45 +21,47 @@ if TYPE_CHECKING:
     import torch
 
 
-class Fidelity:
-    """Chooses the fidelity of each epoch and tells the loader."""
+class FidelityControl:
+    """Chooses the fidelity k of each epoch, and sets it on the loader."""
 
     def __init__(self, config: TrainConfig, parts: Parts, group: Group) -> None:
-        """Check that what is asked can be had.
+        """Check that the fidelity asked for exists.
 
         Raises:
-            UsageError: the loader reads whole files, or there is no such fidelity.
+            UsageError: the loader reads whole files, or the dataset has fewer scan groups.
         """
-        self._config = config
+        self._fidelity = config.fidelity
         self._parts = parts
         self._group = group
-        self._groups = scan_groups(parts.loader)
-        self.scans = self._groups
-        if (config.scans or config.autotune) and self._groups is None:
+        loader = parts.loader
+        self._loader = loader if isinstance(loader, ScanSelecting) else None
+        if self._fidelity is not None and self._loader is None:
             raise UsageError(
-                f"The loader {parts.loader.name} reads whole images: --scans, --scan-schedule and "
+                f"The loader {loader.name} reads whole images: --scans, --scan-schedule and "
                 "--autotune-scans are for the loaders of PCR datasets."
             )
-        if config.scans and config.autotune:
-            raise UsageError("A scan schedule and the tuner cannot both choose the fidelity.")
-        if config.scans and self._groups is not None:
-            config.scans.check(self._groups)
+        if isinstance(self._fidelity, ScanSchedule) and self._loader is not None:
+            self._fidelity.check(self._loader.groups)
+            self._loader.set_scans(self._fidelity.scans_at(0))
+
+    @property
+    def scans(self) -> int | None:
+        """The fidelity in force; None where the loader reads whole images."""
+        return None if self._loader is None else self._loader.scans
 
     def choose(self, epoch: int) -> Notice | None:
         """Set the fidelity of an epoch that begins; the notice says why it changed."""
-        before = self.scans
-        if self._config.autotune is not None:
-            if epoch % self._config.autotune.every_epochs:
-                return None
-            return self._tune(epoch, self._config.autotune)
-        if self._config.scans is None:
+        if isinstance(self._fidelity, AutotuneConfig):
+            return None if epoch % self._fidelity.every_epochs else self._tune(epoch)
+        if self._fidelity is None or self._loader is None:
             return None
-        self._set(self._config.scans.scans_at(epoch))
-        if self.scans == before or epoch == 0:
+        before, scans = self.scans, self._fidelity.scans_at(epoch)
+        self._loader.set_scans(scans)
+        if scans == before or epoch == 0:
             return None
         epochs = "1 epoch" if epoch == 1 else f"{epoch} epochs"
-        text = f"After {epochs}: {_scans(self.scans)} from here on, as the schedule says."
-        return Notice(NoticeKind.FIDELITY, text, epoch, 0, {"scans": self.scans})
+        text = f"After {epochs}: {_scans(scans)} from here on, as the schedule says."
+        return Notice(NoticeKind.FIDELITY, text, epoch, 0, {"scans": scans})
 
     def state_dict(self) -> dict[str, Any]:
         """Return the fidelity in force."""
@@ -66,18 +69,15 @@ class Fidelity:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on with the fidelity of an interrupted run; `choose` still has the next say."""
-        if state.get("scans") is not None and self._groups is not None:
-            self._set(min(int(state["scans"]), self._groups))
+        if state.get("scans") is not None and self._loader is not None:
+            self._loader.set_scans(min(int(state["scans"]), self._loader.groups))
 
-    def _set(self, scans: int) -> None:
-        self.scans = scans
-        self._parts.loader.set_scans(scans)  # type: ignore[attr-defined] # it has scan groups
-
-    def _tune(self, epoch: int, config: AutotuneConfig) -> Notice:
-        assert self._groups is not None
-        fidelities = range(1, self._groups + 1)
-        decision = tune(self._gradients(epoch, config), fidelities, config)
-        self._set(decision.scans)
+    def _tune(self, epoch: int) -> Notice:
+        assert self._loader is not None
+        assert isinstance(self._fidelity, AutotuneConfig)
+        fidelities = range(1, self._loader.groups + 1)
+        decision = tune(self._gradients(epoch, self._fidelity), fidelities, self._fidelity)
+        self._loader.set_scans(decision.scans)
         return _notice(decision, epoch)
 
     def _gradients(self, epoch: int, config: AutotuneConfig) -> Callable[[int], torch.Tensor]:
@@ -95,14 +95,6 @@ class Fidelity:
             return group.sum(mean) / group.world_size
 
         return gradient
-
-
-def scan_groups(loader: Loader) -> int | None:
-    """Return how many scan groups a loader can choose from; None if it reads whole images."""
-    if not hasattr(loader, "set_scans"):
-        return None
-    groups: int = loader.dataset.groups  # type: ignore[attr-defined]
-    return groups
 
 
 def _scans(count: int | None) -> str:

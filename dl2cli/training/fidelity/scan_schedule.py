@@ -42,6 +42,15 @@ class ScanSchedule:
     def __str__(self) -> str:
         return ",".join(f"{scans}@{epoch}" for epoch, scans in self.points)
 
+    def label(self) -> str:
+        """Return a short name for folders, logs and reports: `5`, or `2@0,5@45,10@80`."""
+        return str(self.points[0][1]) if len(self.points) == 1 else str(self)
+
+    @classmethod
+    def constant(cls, scans: int) -> Self:
+        """Return the schedule of the same fidelity throughout. Raises UsageError."""
+        return cls(((0, scans),))
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read `scans@epoch,...`; a number alone means from epoch 0 on, blanks do not matter.

@@ -39,7 +39,7 @@ class RunInfo:
         classes: names by label.
         model_parameters: trainable parameters of the model.
         log_state: what the observers of the interrupted run had saved (see `Observer.state`).
-        best_top1: of the epochs before; None without validation.
+        best_top1_pct: of the epochs before; None without validation.
         best_epoch: whose it was (0-based).
     """
 
@@ -58,7 +58,7 @@ class RunInfo:
     classes: tuple[str, ...]
     model_parameters: int
     log_state: dict[str, Any] = field(default_factory=dict)
-    best_top1: float | None = None
+    best_top1_pct: float | None = None
     best_epoch: int | None = None
 
 
@@ -71,16 +71,16 @@ class StepReport:
         epoch: 0-based.
         iteration: 1-based in the epoch.
         images: of this rank's batch.
-        data_time_s: waiting for the batch.
-        iteration_time_s: of the whole iteration.
+        data_s: waiting for the batch.
+        iteration_s: of the whole iteration.
     """
 
     phase: Phase
     epoch: int
     iteration: int
     images: int
-    data_time_s: float
-    iteration_time_s: float
+    data_s: float
+    iteration_s: float
 
 
 @dataclass(frozen=True)
@@ -97,17 +97,17 @@ class PhaseReport:
         iterations: how many.
         images: on all ranks.
         loss: mean over the images of all ranks; NaN and infinity are possible.
-        top1: % of the images of all ranks; 0 under mixup, as published.
-        top5: likewise.
-        data_time_s: the caller waited for a batch.
-        compute_time_s: the rest of the iteration.
-        iteration_time_s: both.
-        data_speed: mean of images / data time (img/s): the published, misleading number.
-        compute_speed: likewise.
-        iteration_speed: likewise.
+        top1_pct: images of all ranks whose label scored highest; 0 under mixup, as published.
+        top5_pct: those whose label is among the five highest scores.
+        data_s: the wait for a batch.
+        compute_s: the rest of the iteration.
+        iteration_s: both.
+        data_speed_img_s: mean of images / data_s: the published, misleading number.
+        compute_speed_img_s: mean of images / compute_s.
+        iteration_speed_img_s: mean of images / iteration_s.
         compute_latency_s: quantiles (nearest) of the compute time: 0.95, 0.99, 1.
-        fetch_time_s: the part of data_time_s that waited for storage, if the loader can tell.
-        prep_time_s: the part of data_time_s that waited for decoding, likewise.
+        fetch_stall_s: the part of data_s that waited for storage, if the loader can tell.
+        prep_stall_s: the part of data_s that waited for decoding, if the loader can tell.
         wall_s: from the first to the last of these iterations.
         bytes_read: from storage, on all ranks.
         lr: the learning rate; None in validation.
@@ -122,17 +122,17 @@ class PhaseReport:
     iterations: int
     images: int
     loss: float
-    top1: float
-    top5: float
-    data_time_s: float
-    compute_time_s: float
-    iteration_time_s: float
-    data_speed: float
-    compute_speed: float
-    iteration_speed: float
+    top1_pct: float
+    top5_pct: float
+    data_s: float
+    compute_s: float
+    iteration_s: float
+    data_speed_img_s: float
+    compute_speed_img_s: float
+    iteration_speed_img_s: float
     compute_latency_s: dict[float, float]
-    fetch_time_s: float | None
-    prep_time_s: float | None
+    fetch_stall_s: float | None
+    prep_stall_s: float | None
     wall_s: float
     bytes_read: int
     lr: float | None
@@ -202,7 +202,7 @@ class TrainResult:
         stopped_by: None, "SIGINT", "SIGTERM" or "time budget".
         epochs_done: whole epochs, those of an earlier process included.
         epochs: asked for.
-        best_top1: of validation, in %; None without validation.
+        best_top1_pct: of validation, in %; None without validation.
         best_epoch: 0-based.
         final: the last epoch.
         history: all epochs of this process.
@@ -219,7 +219,7 @@ class TrainResult:
     stopped_by: str | None
     epochs_done: int
     epochs: int
-    best_top1: float | None
+    best_top1_pct: float | None
     best_epoch: int | None
     final: EpochReport | None
     history: tuple[EpochReport, ...]

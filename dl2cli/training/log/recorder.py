@@ -51,8 +51,8 @@ class Recorder:
             epoch=self.epoch,
             iteration=self.iteration,
             images=outcome.images,
-            data_time_s=data_s,
-            iteration_time_s=iteration_s,
+            data_s=data_s,
+            iteration_s=iteration_s,
         )
 
     @contextmanager

@@ -186,22 +186,22 @@ def _side(report: PhaseReport) -> str:
 def _lines(report: PhaseReport) -> tuple[Values, Values]:
     """Return the published values of a phase, divided as published."""
     first: Values = {
-        "top1": report.top1,
-        "top5": report.top5,
+        "top1": report.top1_pct,
+        "top5": report.top5_pct,
         "loss": report.loss,
-        "data_time": report.data_time_s,
-        "compute_time": report.compute_time_s,
+        "data_time": report.data_s,
+        "compute_time": report.compute_s,
     }
     second: Values = {
-        "data_speed": report.data_speed,
-        "compute_speed": report.compute_speed,
-        "iteration_speed": report.iteration_speed,
-        "iteration_time": report.iteration_time_s,
+        "data_speed": report.data_speed_img_s,
+        "compute_speed": report.compute_speed_img_s,
+        "iteration_speed": report.iteration_speed_img_s,
+        "iteration_time": report.iteration_s,
     }
     side = _side(report)
     if report.phase is Phase.VALIDATION:
         quantiles = report.compute_latency_s
-        second["compute_latency"] = report.compute_time_s
+        second["compute_latency"] = report.compute_s
         second |= {name: quantiles[q] for name, q in _LATENCY.items() if q in quantiles}
         return _named(side, first), _named(side, second)
     return _named(side, first), {"lr": report.lr, **_named(side, second)}
@@ -209,9 +209,9 @@ def _lines(report: PhaseReport) -> tuple[Values, Values]:
 
 def _split(report: PhaseReport | None) -> Values:
     """Return the parts of the data time in training, where the loader can tell."""
-    if report is None or report.phase is not Phase.TRAIN or report.fetch_time_s is None:
+    if report is None or report.phase is not Phase.TRAIN or report.fetch_stall_s is None:
         return {}
-    return {"t.fetch_time": report.fetch_time_s, "t.prep_time": report.prep_time_s}
+    return {"t.fetch_time": report.fetch_stall_s, "t.prep_time": report.prep_stall_s}
 
 
 def _named(side: str, values: Values) -> Values:

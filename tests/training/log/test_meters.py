@@ -43,13 +43,15 @@ def test_means_are_those_of_numpy(taken):
     assert report.images == images.sum()
     scale = np.abs(loss).max()
     assert report.loss == pytest.approx(np.average(loss, weights=images), abs=1e-9 * (1 + scale))
-    assert report.top1 == pytest.approx(100 * right.sum() / images.sum(), rel=1e-12)
-    assert report.top5 == 100
-    assert report.data_time_s == pytest.approx(data.mean(), rel=1e-12)
-    assert report.data_time_s + report.compute_time_s == report.iteration_time_s
+    assert report.top1_pct == pytest.approx(100 * right.sum() / images.sum(), rel=1e-12)
+    assert report.top5_pct == 100
+    assert report.data_s == pytest.approx(data.mean(), rel=1e-12)
+    assert report.data_s + report.compute_s == report.iteration_s
     assert report.wall_s == pytest.approx((data + compute).sum(), rel=1e-12)
-    assert report.data_speed == pytest.approx((images / data).mean(), rel=1e-12)
-    assert report.iteration_speed == pytest.approx((images / (data + compute)).mean(), rel=1e-12)
+    assert report.data_speed_img_s == pytest.approx((images / data).mean(), rel=1e-12)
+    assert report.iteration_speed_img_s == pytest.approx(
+        (images / (data + compute)).mean(), rel=1e-12
+    )
     for q, value in report.compute_latency_s.items():
         assert value == np.quantile(compute, q, method="nearest")
 
@@ -94,10 +96,10 @@ def test_ranks_are_summed_up():
     report = mine.report(1, None, None)
     assert report.images == 40
     assert report.loss == pytest.approx((1.0 * 10 + 2.0 * 30) / 40)
-    assert (report.top1, report.top5) == (50, 100)
+    assert (report.top1_pct, report.top5_pct) == (50, 100)
     assert report.bytes_read == 600
-    assert report.data_time_s == 0.1
-    assert report.data_speed == pytest.approx(2 * 10 / 0.1)
+    assert report.data_s == 0.1
+    assert report.data_speed_img_s == pytest.approx(2 * 10 / 0.1)
 
 
 def test_a_loss_that_is_no_number_stays_one():
@@ -105,15 +107,15 @@ def test_a_loss_that_is_no_number_stays_one():
         2, None, None
     )
     assert math.isnan(report.loss)
-    assert report.top1 == 50
+    assert report.top1_pct == 50
     assert math.isinf(feed(meter(), [(math.inf, 0, 1, 0.1, 0.1)]).report(1, None, None).loss)
 
 
 def test_an_empty_batch_counts_by_its_time_alone():
     report = feed(meter(), [(1.0, 2, 4, 0.1, 0.1), (9.0, 0, 0, 0.3, 0.1)]).report(2, None, None)
-    assert (report.loss, report.top1, report.images, report.iterations) == (1.0, 50, 4, 2)
-    assert report.data_time_s == pytest.approx(0.2)
-    assert report.data_speed == pytest.approx((4 / 0.1 + 0) / 2)
+    assert (report.loss, report.top1_pct, report.images, report.iterations) == (1.0, 50, 4, 2)
+    assert report.data_s == pytest.approx(0.2)
+    assert report.data_speed_img_s == pytest.approx((4 / 0.1 + 0) / 2)
 
 
 def test_without_any_iteration_there_is_no_mean():
@@ -124,7 +126,7 @@ def test_without_any_iteration_there_is_no_mean():
 
 def test_a_batch_that_took_no_time_has_a_speed_that_is_a_number():
     report = feed(meter(), [(1.0, 1, 4, 0.0, 0.1)]).report(1, None, None)
-    assert math.isfinite(report.data_speed)
+    assert math.isfinite(report.data_speed_img_s)
 
 
 def test_half_precision_losses_and_integers_on_the_device_are_taken():
@@ -141,8 +143,8 @@ def test_the_data_time_is_split_as_decoders_waited():
     it.add_loader(before, after)
     report = it.report(1, None, None)
     assert report.bytes_read == 600
-    assert report.fetch_time_s == pytest.approx(0.4 * 3 / 4)
-    assert report.fetch_time_s + report.prep_time_s == pytest.approx(report.data_time_s)
+    assert report.fetch_stall_s == pytest.approx(0.4 * 3 / 4)
+    assert report.fetch_stall_s + report.prep_stall_s == pytest.approx(report.data_s)
     assert report.stages_s == {
         "fetch_s": 1.5, "decode_s": 1.0, "fetch_wait_s": 3.0, "wait_s": 0.5,
     }  # fmt: skip
@@ -155,7 +157,7 @@ def test_a_loader_that_cannot_tell_leaves_the_data_time_whole(after: LoaderStats
     it = feed(meter(), [(1.0, 1, 4, 0.4, 0.1)])
     it.add_loader(LoaderStats(), after)
     report = it.report(1, None, None)
-    assert (report.fetch_time_s, report.prep_time_s) == (None, None)
+    assert (report.fetch_stall_s, report.prep_stall_s) == (None, None)
 
 
 @pytest.mark.parametrize("after", [1, 2, 3, 5])

@@ -15,7 +15,7 @@ import pytest
 from training_reports import epoch_report, phase_report, run_info, train_result
 
 from dl2cli.errors import StorageError
-from dl2cli.report.model import Level, Status
+from dl2cli.report.model import Severity, Status
 from dl2cli.report.read.session import epochs_of, notes_of, status_of, steps_of, summary_of
 from dl2cli.report.read.training_log import read_sessions
 from dl2cli.training.log.events import Notice, NoticeKind, Phase
@@ -73,7 +73,7 @@ def test_times_are_text_as_published(tmp_path: Path):
 def test_a_report_reads_every_value_to_the_last_digit(tmp_path: Path):
     [session] = read_sessions(write(tmp_path / "log.json"))
     assert status_of(session) is Status.COMPLETE
-    assert [n for n in notes_of(session, "log") if n.level is not Level.INFO] == []
+    assert [n for n in notes_of(session, "log") if n.level is not Severity.INFO] == []
     assert session.params["train_images"] == 16_000
     assert session.params["scans"] == "5@0,10@2"
     assert {"python", "dl2", "torch"} <= session.params["versions"].keys()
@@ -81,28 +81,28 @@ def test_a_report_reads_every_value_to_the_last_digit(tmp_path: Path):
         told = epoch_report(index)
         train, validation = told.train, told.validation
         assert epoch.total_s == round(told.total_s, 5)
-        assert (epoch.data_s, epoch.compute_s) == (train.data_time_s, train.compute_time_s)
-        assert epoch.iteration_s == train.iteration_time_s
-        assert (epoch.fetch_s, epoch.prep_s) == (train.fetch_time_s, train.prep_time_s)
-        assert (epoch.loss, epoch.top1_pct) == (train.loss, train.top1)
-        assert epoch.iteration_speed_img_s == train.iteration_speed
-        assert (epoch.v_loss, epoch.v_top1_pct) == (validation.loss, validation.top1)
-        assert epoch.v_top5_pct == validation.top5
-        assert epoch.v_iteration_s == validation.iteration_time_s
+        assert (epoch.data_s, epoch.compute_s) == (train.data_s, train.compute_s)
+        assert epoch.iteration_s == train.iteration_s
+        assert (epoch.fetch_s, epoch.prep_s) == (train.fetch_stall_s, train.prep_stall_s)
+        assert (epoch.loss, epoch.top1_pct) == (train.loss, train.top1_pct)
+        assert epoch.iteration_speed_img_s == train.iteration_speed_img_s
+        assert (epoch.v_loss, epoch.v_top1_pct) == (validation.loss, validation.top1_pct)
+        assert epoch.v_top5_pct == validation.top5_pct
+        assert epoch.v_iteration_s == validation.iteration_s
         assert epoch.bytes_read == train.bytes_read
     steps = steps_of(session)
     assert [(s.epoch, s.iteration) for s in steps] == [(e, i) for e in range(3) for i in (100, 200)]
-    assert steps[0].data_s == phase_report(0, 100).data_time_s
+    assert steps[0].data_s == phase_report(0, 100).data_s
 
 
 def test_the_summary_is_as_published(tmp_path: Path):
     [session] = read_sessions(write(tmp_path / "log.json"))
     summary = summary_of(session)
     reports = [epoch_report(epoch) for epoch in range(3)]
-    assert summary["t.top1"] == max(r.train.top1 for r in reports)
-    assert summary["v.top5"] == max(r.validation.top5 for r in reports)
+    assert summary["t.top1"] == max(r.train.top1_pct for r in reports)
+    assert summary["v.top5"] == max(r.validation.top5_pct for r in reports)
     assert summary["v.loss"] == min(r.validation.loss for r in reports)
-    mean = sum(r.train.data_time_s for r in reports) / 3
+    mean = sum(r.train.data_s for r in reports) / 3
     assert summary["t.data_time"] == pytest.approx(mean, rel=1e-15)
     latest = max(r.validation.compute_latency_s[1.0] for r in reports)
     assert summary["v.compute_latency_at100"] == latest
@@ -315,4 +315,4 @@ def test_dl2_report_shows_the_run(tmp_path: Path):
     done = subprocess.run(command, capture_output=True, check=True, text=True)
     [run] = json.loads(done.stdout)["tables"]["overview"]
     assert (run["status"], run["dataset"], run["variant"]) == ("complete", "photos", "pcr")
-    assert run["best_top1_pct"] == epoch_report(2).validation.top1
+    assert run["best_top1_pct"] == epoch_report(2).validation.top1_pct

@@ -47,7 +47,7 @@ def test_tensorboard_shows_what_was_told(tmp_path: Path):
         events.Reload()
     scalars = [(s.step, s.value) for s in events.Scalars("epoch/v.top1")]
     assert [step for step, _ in scalars] == [250, 500, 750]
-    expected = [epoch_report(epoch).validation.top1 for epoch in range(3)]
+    expected = [epoch_report(epoch).validation.top1_pct for epoch in range(3)]
     assert [value for _, value in scalars] == pytest.approx(expected, rel=1e-6)
     windows = [s.step for s in events.Scalars("window/t.loss")]
     assert windows == [100, 350, 600]
@@ -98,7 +98,7 @@ def test_mlflow_shows_what_was_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert run.info.status == "FINISHED"
     assert run.data.params["arch"] == "resnet18"
     assert sorted(m.step for m in history) == [250, 500, 750]
-    assert {m.value for m in history} == {epoch_report(e).validation.top1 for e in range(3)}
+    assert {m.value for m in history} == {epoch_report(e).validation.top1_pct for e in range(3)}
     assert run.data.tags["fidelity/250"] == NOTICE.text
 
 

@@ -34,16 +34,16 @@ def test_a_row_holds_a_value(tmp_path: Path):
     assert len(keyed) == len(written)
     told = phase_report(1, 100)
     assert float(keyed[1, 100, "t.loss"]) == told.loss
-    assert float(keyed[1, 100, "t.data_time"]) == told.data_time_s
+    assert float(keyed[1, 100, "t.data_time"]) == told.data_s
     assert float(keyed[1, 100, "lr"]) == told.lr
-    assert float(keyed[1, 250, "epoch.v.top1"]) == epoch_report(1).validation.top1
+    assert float(keyed[1, 250, "epoch.v.top1"]) == epoch_report(1).validation.top1_pct
     assert int(keyed[1, 250, "epoch.e.images"]) == 16_000
 
 
 def test_values_that_are_no_numbers_can_be_read_back(tmp_path: Path):
     data = TrainData(tmp_path)
     data.started(run_info(tmp_path))
-    data.window(phase_report(0, 100, loss=math.nan, fetch_time_s=None, prep_time_s=None))
+    data.window(phase_report(0, 100, loss=math.nan, fetch_stall_s=None, prep_stall_s=None))
     data.close()
     written = {r["type"]: r["value"] for r in rows(tmp_path / "train_data_0.csv")}
     assert math.isnan(float(written["t.loss"]))
