@@ -22,6 +22,8 @@ struct JpegRecipe {
     int restart_interval = 0;
     int quality = 85;
     unsigned seed = 1;
+    unsigned noise = 40;
+    int slope = 1;  // of the colours; 0 for none
 };
 
 // Smooth colour with noise, so that every band of frequencies has something in it.
@@ -30,8 +32,9 @@ inline std::vector<std::uint8_t> make_pixels(const JpegRecipe& recipe, int chann
     std::vector<std::uint8_t> pixels;
     for (int y = 0; y < recipe.height; ++y) {
         for (int x = 0; x < recipe.width * channels; ++x) {
-            const unsigned noise = random() % 40;
-            pixels.push_back(static_cast<std::uint8_t>((2 * x + 3 * y + noise) % 256));
+            const unsigned noise = recipe.noise > 0 ? random() % recipe.noise : 0;
+            pixels.push_back(static_cast<std::uint8_t>(
+                (recipe.slope * (2 * x + 3 * y) + static_cast<int>(noise)) % 256));
         }
     }
     return pixels;

@@ -135,6 +135,7 @@ void read_frame(Bytes payload, JpegHeader& header) {
         component.id = payload[6 + 3 * i];
         component.h = payload[7 + 3 * i] >> 4;
         component.v = payload[7 + 3 * i] & 15;
+        component.quant_table = payload[8 + 3 * i];
         if (component.h < 1 || component.h > 4 || component.v < 1 || component.v > 4) {
             damaged("a sampling factor that JPEG does not have");
         }

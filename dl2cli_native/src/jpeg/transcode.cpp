@@ -1,11 +1,11 @@
 
 #include <cstdlib>
-#include <cstring>
 
 #include "dl2/error.hpp"
 #include "dl2/jpeg/codec.hpp"
 #include "dl2/jpeg/header.hpp"
 #include "jpeg/guard.hpp"
+#include "jpeg/metadata.hpp"
 
 namespace dl2 {
 namespace {
@@ -41,30 +41,6 @@ boolean destination_grow(j_compress_ptr cinfo) {
 }
 
 void destination_end(j_compress_ptr) {}
-
-bool starts_with(const jpeg_marker_struct& marker, const char* prefix, std::size_t size) {
-    return marker.data_length >= size && std::memcmp(marker.data, prefix, size) == 0;
-}
-
-bool wanted(const jpeg_marker_struct& marker, KeepMetadata keep) {
-    // libjpeg writes these two by itself, from the parameters. One that the source had where it
-    // does not count, between scans, would change the colours in front of them.
-    if (marker.marker == JPEG_APP0 && starts_with(marker, "JFIF\0", 5)) return false;
-    if (marker.marker == JPEG_APP0 + 14 && starts_with(marker, "Adobe", 5)) return false;
-    const bool icc = marker.marker == JPEG_APP0 + 2 && starts_with(marker, "ICC_PROFILE\0", 12);
-    const bool exif = marker.marker == JPEG_APP0 + 1 && starts_with(marker, "Exif\0\0", 6);
-    switch (keep) {
-        case KeepMetadata::none:
-            return false;
-        case KeepMetadata::icc:
-            return icc;
-        case KeepMetadata::exif:
-            return exif;
-        case KeepMetadata::all:
-            return true;
-    }
-    return false;
-}
 
 void save_markers(j_decompress_ptr in, KeepMetadata keep) {
     for (int app = 0; app < 16; ++app) {
@@ -235,7 +211,8 @@ void Transcoder::State::write(jvirt_barray_ptr* coefficients) {
         out.num_scans = static_cast<int>(scans.size());
         jpeg_write_coefficients(&out, coefficients);
         for (jpeg_saved_marker_ptr marker = in.marker_list; marker; marker = marker->next) {
-            if (!wanted(*marker, options.keep)) continue;
+            const Bytes payload(marker->data, marker->data_length);
+            if (!keeps_segment(options.keep, marker->marker, payload)) continue;
             jpeg_write_marker(&out, marker->marker, marker->data, marker->data_length);
         }
         jpeg_finish_compress(&out);

@@ -14,6 +14,7 @@ struct JpegComponent {
     std::uint8_t id = 0;
     std::uint8_t h = 1;  // sampling factors, 1..4
     std::uint8_t v = 1;
+    std::uint8_t quant_table = 0;  // its number
 };
 
 struct JpegHeader {
