@@ -90,6 +90,16 @@ os.stat(sysconfig.get_path("include") + "/Python.h")' 2>/dev/null || install_pac
     "$python" -m venv "$venv"
 }
 
+# Let pip find torch's builds for CPUs where there is no GPU: a tenth of the size of the usual ones.
+prefer_cpu_torch() {
+    local index=https://download.pytorch.org/whl/cpu
+    command -v nvidia-smi >/dev/null && return
+    if "$venv/bin/python" -c 'import sys, urllib.request
+urllib.request.urlopen(sys.argv[1] + "/torch/", timeout=5).close()' "$index" 2>/dev/null; then
+        export PIP_EXTRA_INDEX_URL=$index
+    fi
+}
+
 # Print a hash of all that an installation depends on: the requirements, the native sources, Python.
 installation_key() {
     {
