@@ -150,12 +150,14 @@ def _measure(samples: int) -> MeasureFidelity:
 
 
 def _run(
-    run: Callable[[ConvertConfig, Callable[[ConvertProgress], None]], ConvertResult],
+    run: Callable[
+        [ConvertConfig, Callable[[ConvertProgress], None], Callable[[str], None]], ConvertResult
+    ],
     config: ConvertConfig,
     output: Output,
 ) -> ConvertResult:
     with _progress(output, f"Converting {escape(printable(config.source.name))}") as tell:
-        return run(config, tell)
+        return run(config, tell, output.message)
 
 
 @contextmanager

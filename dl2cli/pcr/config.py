@@ -108,6 +108,7 @@ class ConvertResult:
         seconds: wall time of this run, without measuring fidelity.
         converted_images: images that this run looked at; over `seconds` it is the rate.
         fidelity: mean likeness at each fidelity, if that was asked for.
+        notes: sentences about what the user should know or may want to change.
     """
 
     source: Path
@@ -126,6 +127,7 @@ class ConvertResult:
     seconds: float
     converted_images: int
     fidelity: tuple[ScanFidelity, ...]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,12 @@ image being transcoded a thread, and about 300 bytes a source file for the plan.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from dl2cli.dataset.discovery import (
     find_splits,
     union_classes,
 )
+from dl2cli.durability import try_lock
 from dl2cli.errors import (
     DataError,
     Interrupted,
@@ -46,6 +46,7 @@ from dl2cli.pcr.config import (
     ConvertResult,
     ScanFidelity,
 )
+from dl2cli.pcr.database import open_database
 from dl2cli.pcr.dataset import Dataset
 from dl2cli.pcr.dataset import open as open_dataset
 from dl2cli.pcr.output_folder import prepare
@@ -76,8 +77,17 @@ def plan(config: ConvertConfig) -> ConvertPlan:
     )
 
 
-def convert(config: ConvertConfig, on_progress: OnProgress | None = None) -> ConvertResult:
+def convert(
+    config: ConvertConfig,
+    on_progress: OnProgress | None = None,
+    on_note: Callable[[str], None] | None = None,
+) -> ConvertResult:
     """Convert an ImageFolder, or go on with a conversion that was interrupted.
+
+    Args:
+        config: the options.
+        on_progress: called from time to time.
+        on_note: called with each of the result's notes as soon as it is known.
 
     Raises:
         UsageError: the options, or what is at `out`, do not allow it.
@@ -89,7 +99,13 @@ def convert(config: ConvertConfig, on_progress: OnProgress | None = None) -> Con
     start = time.perf_counter()
     folder = discover(config.source, config.classes)
     order = _order(folder, config)
-    with _storage_errors(config), _locked(config):
+    notes = _Notes(on_note)
+    with _storage_errors(config), _locked(config) as locked:
+        if not locked:
+            notes.add(
+                f"The file system of {config.out} has no locks, so nothing keeps a second "
+                "conversion from writing there: start only one at a time."
+            )
         finished = prepare(config, folder, _properties(config, folder))
         run = Pipeline(config, order, on_progress or (lambda _: None))
         if finished:
@@ -99,7 +115,20 @@ def convert(config: ConvertConfig, on_progress: OnProgress | None = None) -> Con
         seconds = time.perf_counter() - start  # without measuring fidelity
         if not finished:
             _finish(config, folder)
-        return _result(config, folder, run, seconds)
+        return _result(config, folder, run, seconds, notes)
+
+
+class _Notes:
+    """Collects the notes of a conversion, and tells each at once."""
+
+    def __init__(self, tell: Callable[[str], None] | None) -> None:
+        self.sentences: list[str] = []
+        self._tell = tell
+
+    def add(self, sentence: str) -> None:
+        self.sentences.append(sentence)
+        if self._tell is not None:
+            self._tell(sentence)
 
 
 def split_configs(config: ConvertConfig) -> tuple[ConvertConfig, ...]:
@@ -190,8 +219,11 @@ def _storage_errors(config: ConvertConfig) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _locked(config: ConvertConfig) -> Iterator[None]:
-    """Create `out` and hold it, so that two conversions never write to one folder."""
+def _locked(config: ConvertConfig) -> Iterator[bool]:
+    """Create `out` and hold it, so that two conversions never write to one folder.
+
+    Yields whether that is so: some file systems have no locks.
+    """
     try:
         config.out.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -199,10 +231,10 @@ def _locked(config: ConvertConfig) -> Iterator[None]:
     descriptor = os.open(config.out, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locked = try_lock(descriptor)
         except BlockingIOError:
             raise UsageError(f"Another conversion is writing to {config.out}.") from None
-        yield
+        yield locked
     finally:
         os.close(descriptor)
 
@@ -210,15 +242,15 @@ def _locked(config: ConvertConfig) -> Iterator[None]:
 def _finish(config: ConvertConfig, folder: ImageFolder) -> None:
     """Measure what was asked for, and write the final index."""
     properties: dict[str, Any] = {}
-    with index.connect(config.out / index.INDEX, write=True) as connection:
-        records = index.read_records(connection)
+    with open_database(config.out / index.INDEX, write=True) as database:
+        records = index.read_records(database)
         if not records:
             raise DataError(
                 f"{config.source}: every image was rejected; `rejected` in "
                 f"{config.out / index.INDEX} lists the reasons. Once they are mended, --force "
                 "converts anew."
             )
-        with connection:
+        with database.connection as connection:
             connection.execute("DELETE FROM ignored")
             connection.executemany(
                 "INSERT INTO ignored VALUES (?, ?)",
@@ -231,7 +263,7 @@ def _finish(config: ConvertConfig, folder: ImageFolder) -> None:
 
 
 def _result(
-    config: ConvertConfig, folder: ImageFolder, run: Pipeline, seconds: float
+    config: ConvertConfig, folder: ImageFolder, run: Pipeline, seconds: float, notes: _Notes
 ) -> ConvertResult:
     dataset = open_dataset(config.out)
     fidelity = tuple(ScanFidelity(**each) for each in dataset.properties.get("fidelity", ()))
@@ -259,6 +291,7 @@ def _result(
         seconds=seconds,
         converted_images=run.converted_images,
         fidelity=fidelity,
+        notes=tuple(notes.sentences),
     )
 
 

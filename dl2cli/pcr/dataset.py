@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,10 +16,10 @@ from numpy.typing import NDArray
 
 from dl2cli.errors import DataError, UsageError, system_failure
 from dl2cli.pcr import index, published
+from dl2cli.pcr.database import Database, open_database
 from dl2cli.pcr.index import RecordInfo, RejectedInfo, SourceInfo
 from dl2cli_native import _core
 
-MAX_CLASSES: Final = 1 << 20
 MAX_PIXELS: Final = 65_535**2  # JPEG's own limit
 MAX_SCANS: Final = 1000  # a script of 64 scans gives a CMYK image up to 256
 
@@ -156,16 +155,33 @@ class Dataset:
         """Yield where each image came from, by record and slot; nothing if that is not known."""
         path = self.path / index.SOURCES
         if _is_file(path):
-            with index.connect(path) as connection, _in_file(path):
-                yield from index.read_sources(connection, record)
+            with open_database(path) as database, _in_file(path):
+                yield from index.read_sources(database, record)
+
+    def sources_by_record(self) -> Iterator[dict[int, SourceInfo]]:
+        """Yield, for each record in order, where its images came from, by slot.
+
+        The table is read once from front to back, whereas `sources` searches it for each record.
+        """
+        rows = self.sources()
+        row = next(rows, None)
+        for info in self.records:
+            found: dict[int, SourceInfo] = {}
+            while row is not None and row.record <= info.id:
+                if row.record == info.id:
+                    found[row.slot] = row
+                if len(found) > index.MAX_RECORD_IMAGES:
+                    raise DataError(f"{self.path / index.SOURCES} has too many rows for a record.")
+                row = next(rows, None)
+            yield found
 
     def rejected(self) -> list[RejectedInfo]:
         """Return the source files that were not converted, with their reasons."""
         path = self.path / index.SOURCES
         if not _is_file(path):
             return []
-        with index.connect(path) as connection, _in_file(path):
-            return list(index.read_rejected(connection))
+        with open_database(path) as database, _in_file(path):
+            return list(index.read_rejected(database))
 
     def _check_scans(self, scans: int) -> None:
         if not 1 <= scans <= self.groups:
@@ -219,16 +235,21 @@ def open(path: str | os.PathLike[str]) -> Dataset:  # noqa: A001 - read as `pcr.
     unfinished = DataError(
         f"{folder} is an unfinished conversion; run the same `dl2 convert` again to resume it."
     )
-    if (folder / index.JOURNAL).exists():
+    if _has_journal(folder):
         raise unfinished
-    with index.connect(file) as connection:
-        if index.has_table(connection, "dataset"):
-            dataset = _open_own(folder, connection)
-            if dataset.properties.get("complete") is not True:
-                raise unfinished
-            return dataset
-        if index.has_table(connection, published.TABLE):
-            return _open_published(folder, connection)
+    try:
+        with open_database(file) as database:
+            if database.has_table("dataset"):
+                dataset = _open_own(folder, database)
+                if dataset.properties.get("complete") is not True:
+                    raise unfinished
+                return dataset
+            if database.has_table(published.TABLE):
+                return _open_published(folder, database)
+    except DataError as error:
+        if _has_journal(folder):  # a conversion has changed the index while it was read
+            raise unfinished from error
+        raise
     raise DataError(f"{file} is no PCR index: it has none of the tables of one.")
 
 
@@ -241,10 +262,16 @@ def _is_file(path: Path) -> bool:
         raise system_failure(path, error) from error
 
 
-def _open_own(folder: Path, connection: sqlite3.Connection) -> Dataset:
+def _has_journal(folder: Path) -> bool:
+    """Tell whether a transaction is under way, or was when its process ended."""
+    path = folder / index.JOURNAL
+    return _is_file(path) and path.stat().st_size > 0
+
+
+def _open_own(folder: Path, database: Database) -> Dataset:
     file = folder / index.INDEX
     with _in_file(file):
-        properties = index.read_properties(connection)
+        properties = index.read_properties(database)
     version = properties.get("format_version")
     if not isinstance(version, int) or not 1 <= version <= index.FORMAT_VERSION:
         raise DataError(
@@ -252,18 +279,17 @@ def _open_own(folder: Path, connection: sqlite3.Connection) -> Dataset:
             f"{index.FORMAT_VERSION}; use a newer dl2."
         )
     with _in_file(file):
-        records = index.read_records(connection)
-    names = connection.execute("SELECT name FROM classes ORDER BY label")
-    classes = tuple(index.from_sql(name) for (name,) in names)
+        records = index.read_records(database)
+        classes = index.read_classes(database)
     return Dataset(folder, records, classes, properties)
 
 
-def _open_published(folder: Path, connection: sqlite3.Connection) -> Dataset:
+def _open_published(folder: Path, database: Database) -> Dataset:
     """Open a dataset of the published converter; counts and classes are read from its records."""
     records: list[RecordInfo] = []
     classes = 0
     with _in_file(folder / index.INDEX):
-        for file, lengths in published.read_index(connection).items():
+        for file, lengths in published.read_index(database).items():
             if Path(file).name != file or "\0" in file:
                 raise DataError(f"{file!r} is no plain file name.")
             index.check_lengths(lengths)
@@ -273,7 +299,7 @@ def _open_published(folder: Path, connection: sqlite3.Connection) -> Dataset:
     for number, record in enumerate(records):
         labels = dataset.read_labels(number)
         classes = max(classes, int(labels.max(initial=-1)) + 1)
-        if classes > MAX_CLASSES or labels.min(initial=0) < 0:
+        if classes > index.MAX_CLASSES or labels.min(initial=0) < 0:
             raise DataError(f"{folder}, record {record.file}: a label out of range.")
         counted.append(RecordInfo(record.id, record.file, len(labels), record.lengths, None))
     return Dataset(folder, tuple(counted), tuple(map(str, range(classes))), {})

@@ -8,7 +8,6 @@ often the conversion was interrupted.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sqlite3
@@ -19,8 +18,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from dl2cli.dataset.location import PCR_INDEX
-from dl2cli.errors import DataError, StorageError
+from dl2cli.durability import sync_folder
+from dl2cli.errors import DataError
 from dl2cli.pcr import published
+from dl2cli.pcr.database import Database, fresh_database, open_database
 
 INDEX: Final = PCR_INDEX
 SOURCES: Final = "PCR_sources.db"
@@ -29,20 +30,10 @@ FORMAT_VERSION: Final = 1
 MAX_GROUPS: Final = 64
 MAX_PART_BYTES: Final = 1 << 48
 MAX_RECORD_IMAGES: Final = 1 << 20
-
-# Codes of SQLite (the low byte) for what the system refused, not for what the file holds.
-_REFUSED: Final = frozenset(
-    {
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_CANTOPEN,
-    }
-)
+MAX_RECORDS: Final = published.MAX_RECORDS
+MAX_CLASSES: Final = 1 << 20
+MAX_REJECTED: Final = 1 << 24
+MAX_PROPERTIES: Final = 1000
 
 # How the notes of sources begin.
 REENCODED: Final = "re-encoded at quality "
@@ -174,36 +165,9 @@ def check_lengths(lengths: tuple[int, ...] | list[int]) -> None:
         raise DataError("a length out of range.")
 
 
-@contextlib.contextmanager
-def connect(path: Path, *, write: bool = False) -> Iterator[sqlite3.Connection]:
-    """Open an index. Raises DataError if it is none, StorageError if the system refuses."""
-    mode = "rw" if write else "ro"
-    try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True)
-    except sqlite3.Error as error:
-        raise StorageError(f"{path} cannot be opened: {error}.") from error
-    try:
-        yield connection
-    except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)  # none from Python's part
-        if code & 0xFF in _REFUSED:
-            raise StorageError(f"{path}: {error}.") from error
-        raise DataError(f"{path} is no PCR index: {error}.") from error
-    except UnicodeDecodeError as error:  # SQLite's own message quotes a damaged schema
-        raise DataError(f"{path} is no PCR index: its schema is damaged.") from error
-    finally:
-        connection.close()
-
-
-def has_table(connection: sqlite3.Connection, name: str) -> bool:
-    """Tell whether a database has a table."""
-    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
-    return connection.execute(query, (name,)).fetchone() is not None
-
-
-def read_properties(connection: sqlite3.Connection) -> dict[str, Any]:
+def read_properties(database: Database) -> dict[str, Any]:
     """Read the `dataset` table; values are JSON. Raises DataError."""
-    rows = connection.execute("SELECT key, value FROM dataset").fetchall()
+    rows = database.rows("SELECT key, value FROM dataset", most=MAX_PROPERTIES)
     try:
         return {str(key): json.loads(value) for key, value in rows}
     except (TypeError, ValueError, RecursionError) as error:
@@ -218,12 +182,11 @@ def write_properties(connection: sqlite3.Connection, properties: dict[str, Any])
     )
 
 
-def read_records(connection: sqlite3.Connection) -> tuple[RecordInfo, ...]:
+def read_records(database: Database) -> tuple[RecordInfo, ...]:
     """Read the `records` table, in order of id. Raises DataError for rows that cannot be."""
     records = []
-    for row in connection.execute(
-        "SELECT id, file, images, lengths, crc32c FROM records ORDER BY id"
-    ):
+    query = "SELECT id, file, images, lengths, crc32c FROM records ORDER BY id"
+    for row in database.rows(query, most=MAX_RECORDS):
         identity, file, images, lengths, crc32c = row
         _check_types("records", row, _RECORD_TYPES)
         if Path(file).name != file or "\0" in file:
@@ -236,23 +199,29 @@ def read_records(connection: sqlite3.Connection) -> tuple[RecordInfo, ...]:
     return tuple(records)
 
 
-def read_sources(connection: sqlite3.Connection, record: int | None) -> Iterator[SourceInfo]:
+def read_classes(database: Database) -> tuple[str, ...]:
+    """Read the `classes` table, in order of label."""
+    query = "SELECT name FROM classes ORDER BY label"
+    return tuple(from_sql(name) for (name,) in database.rows(query, most=MAX_CLASSES))
+
+
+def read_sources(database: Database, record: int | None) -> Iterator[SourceInfo]:
     """Read the `sources` table, of one record or all. Raises DataError for rows that cannot be."""
     where, values = ("WHERE record = ?", (record,)) if record is not None else ("", ())
-    for row in connection.execute(
+    query = (
         "SELECT record, slot, path, label, bytes, crc32c, format, note "
-        f"FROM sources {where} ORDER BY record, slot",
-        values,
-    ):
+        f"FROM sources {where} ORDER BY record, slot"
+    )
+    most = MAX_RECORDS * MAX_RECORD_IMAGES if record is None else MAX_RECORD_IMAGES
+    for row in database.rows(query, values, most=most, keep=False):
         _check_types("sources", row, _SOURCE_TYPES)
         yield SourceInfo(row[0], row[1], check_inside(from_sql(row[2])), *row[3:])
 
 
-def read_rejected(connection: sqlite3.Connection) -> Iterator[RejectedInfo]:
+def read_rejected(database: Database) -> Iterator[RejectedInfo]:
     """Read the `rejected` table. Raises DataError for rows that cannot be."""
-    for row in connection.execute(
-        "SELECT record, path, label, reason FROM rejected ORDER BY rowid"
-    ):
+    query = "SELECT record, path, label, reason FROM rejected ORDER BY rowid"
+    for row in database.rows(query, most=MAX_REJECTED):
         _check_types("rejected", row, _REJECTED_TYPES)
         yield RejectedInfo(row[0], from_sql(row[1]), *row[2:])
 
@@ -266,9 +235,9 @@ def _check_types(table: str, row: tuple[Any, ...], types: tuple[Any, ...]) -> No
 def create_working(path: Path, properties: dict[str, Any], classes: tuple[str, ...]) -> None:
     """Create the index of a conversion that begins: both schemas, properties, classes."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.unlink(missing_ok=True)
-    with contextlib.closing(sqlite3.connect(temporary)) as connection:
+    with fresh_database(temporary) as connection:
         connection.executescript(_INDEX_SCHEMA + _SOURCES_SCHEMA + _PROGRESS_SCHEMA)
+        connection.execute("BEGIN")
         _insert_classes(connection, classes)
         write_properties(connection, {**properties, "complete": False})
         connection.commit()
@@ -283,15 +252,13 @@ def finalize(folder: Path, properties: dict[str, Any], images_per_record: int) -
         properties: added to those of the working index.
         images_per_record: what readers of the published tool call the batch size.
     """
-    with connect(folder / INDEX) as working:
+    with open_database(folder / INDEX) as working:
         _write_final_sources(folder, working)
         all_properties = {**read_properties(working), **properties, "complete": True}
         records = read_records(working)
-        classes = tuple(
-            from_sql(name) for (name,) in working.execute("SELECT name FROM classes ORDER BY label")
-        )
+        classes = read_classes(working)
     temporary = folder / (INDEX + ".tmp")
-    with _fresh(temporary) as connection:
+    with fresh_database(temporary) as connection:
         connection.executescript(_INDEX_SCHEMA)
         connection.execute("BEGIN")
         write_properties(connection, dict(sorted(all_properties.items())))
@@ -309,30 +276,20 @@ def finalize(folder: Path, properties: dict[str, Any], images_per_record: int) -
         connection.executemany(f"INSERT INTO {published.TABLE} VALUES (?, ?)", rows)
         connection.commit()
     _publish(temporary, folder / INDEX)
+    (folder / JOURNAL).unlink(missing_ok=True)  # of the working index, and empty
 
 
-def _write_final_sources(folder: Path, working: sqlite3.Connection) -> None:
+def _write_final_sources(folder: Path, working: Database) -> None:
     temporary = folder / (SOURCES + ".tmp")
-    with _fresh(temporary) as connection:
+    with fresh_database(temporary) as connection:
         connection.executescript(_SOURCES_SCHEMA)
         connection.execute("BEGIN")
         for table, order in _SOURCES_ORDER.items():
-            rows = working.execute(f"SELECT * FROM {table} ORDER BY {order}")
+            rows = working.connection.execute(f"SELECT * FROM {table} ORDER BY {order}")
             marks = ", ".join("?" * len(rows.description))
             connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
         connection.commit()
     _publish(temporary, folder / SOURCES)
-
-
-@contextlib.contextmanager
-def _fresh(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a new database that needs no journal: nobody sees it before it is renamed."""
-    path.unlink(missing_ok=True)
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("PRAGMA page_size = 4096")
-        connection.execute("PRAGMA journal_mode = OFF")
-        connection.execute("PRAGMA synchronous = OFF")
-        yield connection
 
 
 def _insert_classes(connection: sqlite3.Connection, classes: tuple[str, ...]) -> None:
@@ -346,8 +303,4 @@ def _publish(temporary: Path, path: Path) -> None:
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)

@@ -13,6 +13,7 @@ from dl2cli.dataset.discovery import ImageFolder
 from dl2cli.errors import DataError, UsageError
 from dl2cli.pcr import index, published
 from dl2cli.pcr.config import ConvertConfig
+from dl2cli.pcr.database import Database, open_database
 
 _OURS: Final = re.compile(r"PCR(_sources|_\d+)?\.db(\.tmp|-journal)?(-journal)?")
 _SHOWN: Final = 3  # names in a message
@@ -42,18 +43,18 @@ def prepare(config: ConvertConfig, folder: ImageFolder, properties: dict[str, An
         _remove(config.out, ours)
         index.create_working(working, properties, folder.classes)
         return False
-    with index.connect(working, write=True) as connection:
-        if not index.has_table(connection, "dataset"):
-            if not index.has_table(connection, published.TABLE):
+    with open_database(working, write=True) as database:
+        if not database.has_table("dataset"):
+            if not database.has_table(published.TABLE):
                 raise UsageError(f"{working} is no PCR index; --force replaces it.")
             raise UsageError(
                 f"{config.out} holds a PCR dataset of the published converter; "
                 "choose another folder."
             )
-        stored = index.read_properties(connection)
+        stored = index.read_properties(database)
         complete = stored.get("complete") is True
         _check_same(config, stored, properties, complete=complete)
-        lost = _lost_records(config.out, connection)
+        lost = _lost_records(config.out, database)
         if complete and lost:
             raise DataError(
                 f"{config.out} holds a finished conversion, but {lost[0].file} is missing or not "
@@ -66,7 +67,7 @@ def prepare(config: ConvertConfig, folder: ImageFolder, properties: dict[str, An
                 f"{config.out} holds an unfinished conversion; --resume goes on with it, "
                 "--force starts anew."
             )
-        _forget(connection, lost)
+        _forget(database.connection, lost)
     _remove(config.out, [name for name in ours if name.endswith(".tmp")])
     return False
 
@@ -109,7 +110,7 @@ def _check_same(
     raise UsageError(f"{config.out} holds {state} conversion {what}; --force starts anew.")
 
 
-def _lost_records(out: Path, connection: sqlite3.Connection) -> list[index.RecordInfo]:
+def _lost_records(out: Path, database: Database) -> list[index.RecordInfo]:
     """Return the records whose file is not there as the index says."""
 
     def is_there(record: index.RecordInfo) -> bool:
@@ -119,7 +120,7 @@ def _lost_records(out: Path, connection: sqlite3.Connection) -> list[index.Recor
             return False
         return stat.S_ISREG(status.st_mode) and status.st_size == sum(record.lengths)
 
-    return [record for record in index.read_records(connection) if not is_there(record)]
+    return [record for record in index.read_records(database) if not is_there(record)]
 
 
 def _forget(connection: sqlite3.Connection, records: list[index.RecordInfo]) -> None:

@@ -19,6 +19,7 @@ from dl2cli.dataset.discovery import ImageFile
 from dl2cli.errors import DataError, StorageError, UsageError, is_file_fault, system_failure
 from dl2cli.pcr import foreign, index
 from dl2cli.pcr.config import ConvertConfig, ConvertProgress
+from dl2cli.pcr.database import open_database
 from dl2cli_native import _core
 
 POLL_MS: Final = 100  # how often progress is told, and Ctrl-C is seen
@@ -62,10 +63,11 @@ class Pipeline:
         ahead = max(2, -(-IN_FLIGHT_IMAGES * config.workers // size))
         native = self._start()
         with (
-            index.connect(config.out / index.INDEX, write=True) as connection,
+            open_database(config.out / index.INDEX, write=True) as database,
             ThreadPoolExecutor(config.workers) as pool,
             foreign.pillow_limits(config.limits),
         ):
+            connection = database.connection
             try:
                 done = {row[0] for row in connection.execute("SELECT record FROM progress")}
                 self.resumed_records = len(done)

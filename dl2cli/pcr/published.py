@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import pickle
 import pickletools
-import sqlite3
 from collections.abc import Iterable
 from typing import Final
 
 from dl2cli.errors import DataError
+from dl2cli.pcr.database import Database
 
 TABLE: Final = "unnamed"  # SqliteDict's default
+MAX_RECORDS: Final = 1 << 20
 MAX_PICKLE_BYTES: Final = 64 << 10
 _NUMBERS: Final = frozenset({"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1"})
 _STRUCTURE: Final = frozenset(
@@ -43,14 +44,15 @@ def read_integers(pickled: bytes) -> list[int]:
     return values
 
 
-def read_index(connection: sqlite3.Connection) -> dict[str, list[int]]:
+def read_index(database: Database) -> dict[str, list[int]]:
     """Return file name -> lengths (metadata, then each group) for the records of an index.
 
     The published converter also stores numpy arrays under keys that begin with `m_`; they are
     never looked at.
     """
-    rows = connection.execute(
-        f"SELECT key, value FROM {TABLE} WHERE substr(key, 1, 2) != 'm_' ORDER BY rowid"
+    rows = database.rows(
+        f"SELECT key, value FROM {TABLE} WHERE substr(key, 1, 2) != 'm_' ORDER BY rowid",
+        most=MAX_RECORDS,
     )
     records = {}
     for key, value in rows:

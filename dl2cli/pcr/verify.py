@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dl2cli.errors import DataError, StorageError, UsageError, is_file_fault, system_failure
+from dl2cli.pcr import index
 from dl2cli.pcr.dataset import Dataset, Record
 from dl2cli.pcr.index import SourceInfo
 from dl2cli_native import _core
@@ -68,10 +69,11 @@ def verify(
         StorageError: the system failed to read a record or a source; that is no damage.
     """
     check = _Check(dataset, against)
+    sources = check.sources()
     with ThreadPoolExecutor(workers) as pool:
         try:
             for number in range(len(dataset.records)):
-                check.record(number, pool, workers * AHEAD)
+                check.record(number, next(sources), pool, workers * AHEAD)
                 if on_progress is not None:
                     on_progress(check.images, dataset.image_count)
         except BaseException:
@@ -104,11 +106,22 @@ class _Check:
                 "missing or empty), so it cannot be compared with them."
             )
 
-    def record(self, number: int, pool: ThreadPoolExecutor, ahead: int) -> None:
+    def sources(self) -> Iterator[dict[int, SourceInfo]]:
+        """Yield the sources of each record; damage of PCR_sources.db is a finding of its own."""
+        try:
+            yield from self.dataset.sources_by_record()
+        except DataError as error:
+            self.damage.append(Damage(index.SOURCES, None, None, str(error)))
+            self.against = None
+        while True:
+            yield {}
+
+    def record(
+        self, number: int, sources: dict[int, SourceInfo], pool: ThreadPoolExecutor, ahead: int
+    ) -> None:
         info = self.dataset.records[number]
         try:
             record = self.dataset.read(number)
-            sources = {source.slot: source for source in self.dataset.sources(info.id)}
             size = self.dataset.record_bytes(number)
         except (DataError, StorageError) as error:
             if isinstance(error, StorageError) and not _is_about_the_record(error):

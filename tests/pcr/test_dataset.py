@@ -8,7 +8,6 @@ from jpegs import contents
 
 from dl2cli import pcr
 from dl2cli.errors import DataError, StorageError, UsageError
-from dl2cli.pcr import index
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert
 
@@ -134,17 +133,3 @@ def test_a_dataset_may_be_moved_and_be_read_only(dataset: pcr.Dataset, tmp_path:
 def test_a_path_that_the_system_refuses_is_one_sentence() -> None:
     with pytest.raises(StorageError, match="File name too long"):
         pcr.open("a" * 300)
-
-
-def test_what_the_system_refuses_is_no_damage(dataset: pcr.Dataset) -> None:
-    writer = sqlite3.connect(dataset.path / "PCR.db", isolation_level=None)
-    writer.execute("BEGIN EXCLUSIVE")
-    try:
-        with (
-            pytest.raises(StorageError, match="locked"),
-            index.connect(dataset.path / "PCR.db") as connection,
-        ):
-            connection.execute("PRAGMA busy_timeout = 1")
-            index.read_records(connection)
-    finally:
-        writer.close()

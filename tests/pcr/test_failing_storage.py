@@ -122,3 +122,70 @@ def test_verify_stops_at_a_source_that_cannot_be_read(config: ConvertConfig) -> 
     assert run.returncode == 3
     assert "Permission denied" in run.stdout
     assert pcr.open(config.out).image_count == 21
+
+
+def test_an_index_that_cannot_be_read_is_no_damage(config: ConvertConfig) -> None:
+    convert(config)
+    run = run_dl2("inspect", config.out, rules=[fail("read", "/out/PCR.db", errno.EIO)])
+    assert run.returncode == 1
+    assert "PCR.db cannot be opened: disk I/O error" in run.stderr
+
+
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF)
+
+
+@pytest.mark.parametrize("code", NO_LOCKS)
+def test_a_file_system_without_locks_is_enough(config: ConvertConfig, code: int) -> None:
+    rules = [fail("flock", "/out", code), fail("lock", "/out", code)]
+    run = run_dl2("convert", config.source, config.out, "--json", rules=rules)
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["datasets"][0]["images"] == 21
+    assert "has no locks" in run.stderr
+    assert json.loads(run.stdout)["datasets"][0]["notes"]
+    for command in (("inspect", config.out, "--verify"), ("convert", config.source, config.out)):
+        run = run_dl2(*command, rules=rules)
+        assert run.returncode == 0, run.stderr
+
+
+def test_only_a_lock_that_is_held_means_another_conversion(config: ConvertConfig) -> None:
+    rules = [fail("flock", "/out", errno.EWOULDBLOCK)]
+    run = run_dl2("convert", config.source, config.out, rules=rules)
+    assert run.returncode == 2
+    assert "Another conversion is writing to" in run.stderr
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_folders_that_cannot_be_synced_are_no_error(config: ConvertConfig, code: int) -> None:
+    run = run_dl2("convert", config.source, config.out, rules=[fail("fsync_folder", "/out", code)])
+    assert run.returncode == 0, run.stderr
+    assert sorted(each.name for each in config.out.iterdir())[:2] == ["PCR.db", "PCR_0.db"]
+    assert not (config.out / "PCR.db-journal").exists()
+
+
+@pytest.mark.parametrize("call", ["fsync_folder", "fsync", "write"])
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+def test_what_cannot_be_made_durable_stops_and_resumes(
+    config: ConvertConfig, tmp_path: Path, call: str, code: int
+) -> None:
+    command = ("--images-per-record", 4, "-w", 1)
+    rules = [fail(call, "/out", code, after=3)]
+    run = run_dl2("convert", config.source, config.out, *command, rules=rules)
+    assert run.returncode == 1, run.stdout
+    assert "unexpected" not in run.stderr
+    assert "resumes" in run.stderr
+    again = run_dl2("convert", config.source, config.out, *command, "--json", rules=[])
+    assert json.loads(again.stdout)["datasets"][0]["images"] == 21
+    run_dl2("convert", config.source, tmp_path / "fresh", *command, rules=[])
+    assert contents(config.out) == contents(tmp_path / "fresh")
+
+
+def test_a_finished_dataset_opens_on_a_medium_that_nobody_may_write(config: ConvertConfig) -> None:
+    convert(config)
+    for path in config.out.iterdir():
+        path.chmod(0o444)
+    config.out.chmod(0o555)
+    try:
+        assert pcr.open(config.out).image_count == 21
+        assert convert(config).images == 21
+    finally:
+        config.out.chmod(0o755)

@@ -1,0 +1,46 @@
+"""Locks and durable names on all file systems, also on those that lack one or the other."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+from typing import Final
+
+# A folder that cannot be synced (CIFS, sshfs, some of FUSE) is no failure: there is nothing to do.
+_SYNC_FAILED: Final = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
+
+
+def try_lock(descriptor: int) -> bool:
+    """Lock an open file or folder for this process alone, until it is closed.
+
+    Returns:
+        False where the file system has no locks (Lustre without `flock`, sshfs, NFS for a folder):
+        the work can go on, and the user should be told to start it only once.
+
+    Raises:
+        BlockingIOError: another process holds the lock. No other error means that.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return False
+    return True
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable, where its file system can. Raises OSError."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except PermissionError:  # a folder that may be written, and not be listed
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno in _SYNC_FAILED:
+            raise
+    finally:
+        os.close(descriptor)
