@@ -16,6 +16,8 @@ from dl2cli.report.tables.table import duration, size
 MAX_SENTENCES = 6  # of one kind
 BOUND_BY_DATA = 0.3  # from this share of waiting on, a run is bound by its data path
 BOUND_BY_COMPUTE = 0.05
+NO_READS_BYTES = 2**20  # what any machine reads beside
+CACHED, NOT_CACHED = 0.05, 0.9  # reads of a later epoch over those of the first
 COLD = 1.25  # the first epoch's time over the mean of the others
 
 _KIND_WORDS = {
@@ -221,12 +223,27 @@ def _codecs(entries: Sequence[Entry]) -> Iterator[str]:
 
 def _disks(disks: Sequence[DiskStats]) -> Iterator[str]:
     for disk in disks:
+        if disk.missing:
+            yield (
+                f"{disk.name}: {disk.missing}, so nothing is said about disk reads and page cache."
+            )
+            continue
         first, later = disk.read_first_epoch_bytes, disk.read_epoch_bytes
         if first is None or later is None:
             continue
-        share = ratio(later, first) or 0.0
-        verdict = "the data fit the page cache" if share < 0.05 else "the page cache is too small"
+        if max(first, later) < NO_READS_BYTES:
+            yield (
+                f"{disk.name} reads {size(max(first, later))} an epoch from {disk.devices}: its "
+                "data were in the page cache before, or lie on another device."
+            )
+            continue
+        share = ratio(later, first)
+        verdict = "the page cache holds a part of the data"
+        if share is not None and share < CACHED:
+            verdict = "the data fit the page cache"
+        elif share is None or share > NOT_CACHED:
+            verdict = "the page cache is too small"
         yield (
-            f"{disk.name} reads {size(first)} from disk in its first epoch and {size(later)} in a "
-            f"later one: {verdict}."
+            f"{disk.name} reads {size(first)} from {disk.devices} in its first epoch and "
+            f"{size(later)} in a later one: {verdict}."
         )

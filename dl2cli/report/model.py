@@ -231,24 +231,34 @@ class BenchIoRun(Run):
 
 @dataclass(frozen=True, slots=True)
 class DiskSample:
-    """One interval of iostat, all devices together, and the CPU's share of waiting for I/O."""
+    """One interval of iostat, all disks together, and the CPU's share of waiting for I/O.
 
-    local_unix_s: float  # the local clock read as if it were UTC
-    read_kib: float
-    written_kib: float
-    interval_s: float
-    iowait_pct: float
+    None is what the trace does not say, or says in a unit that is not known.
+    """
+
+    clock_s: float | None  # the end of the interval, by the trace's clock
+    read_bytes: float | None
+    written_bytes: float | None
+    interval_s: float | None
+    iowait_pct: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class DiskTrace:
-    """An iostat.json."""
+    """An iostat.json.
+
+    `clock` tells what its times are: Unix seconds ("utc"), or the local clock read as if it were
+    UTC ("local"). `swapped_s` is what to add to them if day and month stand in the other order,
+    where that cannot be told.
+    """
 
     file: str
     directory: str
     devices: tuple[str, ...]
     samples: tuple[DiskSample, ...]
     notes: tuple[LogNote, ...]
+    clock: str | None = None
+    swapped_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

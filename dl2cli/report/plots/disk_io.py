@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from dl2cli.drawing import INK
 from dl2cli.report.io_stats import DiskStats
+from dl2cli.report.metrics import mean
 from dl2cli.report.model import DiskSample, DiskTrace
 from dl2cli.report.plots import palette
 from dl2cli.report.plots.canvas import Canvas, Plot, Tip, brief, chunks, slug
 
-GIB = 2**30
+MIB, GIB = 2**20, 2**30
 MAX_POINTS = 600
 MAX_BARS = 16
 MAX_TRACES = 8
@@ -28,7 +29,8 @@ def disk_plots(disks: Sequence[DiskStats], traces: Sequence[DiskTrace]) -> Itera
         yield Plot(slug(title), title, 1.7 + 0.4 * len(part), draw)
     names = {disk.file: disk.name for disk in disks}
     for trace in traces[:MAX_TRACES]:
-        if len(trace.samples) > 1 and trace.file in names:
+        readable = trace.clock is not None and any(s.read_bytes for s in trace.samples)
+        if readable and trace.file in names:
             name = names[trace.file]
 
             def draw_trace(canvas: Canvas, trace: DiskTrace = trace) -> None:
@@ -67,12 +69,12 @@ def _draw_cache(canvas: Canvas, disks: Sequence[DiskStats]) -> None:
 
 def _draw_trace(canvas: Canvas, trace: DiskTrace) -> None:
     above, below = canvas.figure.subplots(2, 1, sharex=True)
-    start = trace.samples[0].local_unix_s
+    start = trace.samples[0].clock_s or 0.0
     width = -(-len(trace.samples) // MAX_POINTS)
     bins = [trace.samples[i : i + width] for i in range(0, len(trace.samples), width)]
-    minutes = [(part[-1].local_unix_s - start) / 60 for part in bins]
+    minutes = [((part[-1].clock_s or 0.0) - start) / 60 for part in bins]
     speeds = [_speed(part) for part in bins]
-    waits = [sum(s.iowait_pct for s in part) / len(part) for part in bins]
+    waits = [mean(s.iowait_pct for s in part) or 0.0 for part in bins]
     above.plot(minutes, speeds, color=palette.RAW_COLOUR, linewidth=1)
     above.fill_between(minutes, speeds, color=palette.RAW_COLOUR, alpha=0.25)
     above.set_ylabel("disk reads (MiB/s)")
@@ -94,5 +96,5 @@ def _draw_trace(canvas: Canvas, trace: DiskTrace) -> None:
 
 
 def _speed(part: Sequence[DiskSample]) -> float:
-    seconds = sum(sample.interval_s for sample in part)
-    return sum(sample.read_kib for sample in part) / 1024 / seconds if seconds else 0.0
+    seconds = sum(sample.interval_s or 0.0 for sample in part)
+    return sum(sample.read_bytes or 0.0 for sample in part) / MIB / seconds if seconds else 0.0

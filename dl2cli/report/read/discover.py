@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from dl2cli.errors import DataError, UsageError
@@ -34,6 +34,7 @@ from dl2cli.report.read.naming import stem_of
 from dl2cli.report.read.runs import training_run
 from dl2cli.report.read.values import clean_text, natural_key, parse_json
 
+LEGACY_TEXT = "Its text is not UTF-8, and was read as Windows-1252."
 Content = Run | DiskTrace | MemInfo | QualityList | RegimenLog
 Progress = Callable[[str, int, int], None]
 
@@ -161,15 +162,21 @@ def _stamp(path: Path) -> tuple[int, int]:
 def _read_file(file: str, path: Path) -> FileResult:
     likely = path.suffix.lower() in _LOG_SUFFIXES
     try:
-        head = text_file.read_head(path)
+        head, encoding = text_file.read_head(path)
         if not head.strip():
             note = LogNote(Severity.ERROR, "empty", "The file is empty.", file)
             return FileResult((), (note,) if likely else (), known=likely)
-        return _read_by_content(file, path, head)
+        found = _read_by_content(file, path, head)
     except DataError as error:
         reason = clean_text(str(error))
         note = LogNote(Severity.ERROR, "unreadable", reason, file)
         return FileResult((), (note,) if likely else (), known=likely)
+    if found.known and encoding is not None:
+        text = f"Its text is encoded as {encoding}, and was read so."
+        if encoding == "mac":
+            text = "Its lines end with CR alone."
+        found = replace(found, notes=(*found.notes, LogNote(Severity.INFO, "text", text, file)))
+    return found
 
 
 def _read_by_content(file: str, path: Path, head: bytes) -> FileResult:
@@ -212,20 +219,24 @@ def _read_training_log(path: Path, source: RunSource) -> FileResult:
 
 
 def _read_json(path: Path, source: RunSource) -> FileResult:
-    data = text_file.read_document(path)
+    text, legacy = text_file.decoded(text_file.read_document(path))
     try:
-        document = parse_json(data)
+        document = parse_json(text)
     except ValueError as error:
-        salvaged = disk_statistics.salvage_iostat(data.decode(errors="replace"), source.file)
+        salvaged = disk_statistics.salvage_iostat(text, source.file)
         if salvaged is not None:
             return FileResult((salvaged,), salvaged.notes)
-        text = f"It is no valid JSON: {clean_text(str(error))}."
-        note = LogNote(Severity.ERROR, "damaged", text, source.file)
+        words = f"It is no valid JSON: {clean_text(str(error))}."
+        note = LogNote(Severity.ERROR, "damaged", words, source.file)
         likely = path.suffix.lower() in _LOG_SUFFIXES
         return FileResult((), (note,) if likely else (), known=likely)
     if not isinstance(document, dict):
         return FileResult(known=False)
-    return _read_document(document, source)
+    result = _read_document(document, source)
+    if legacy and result.known:
+        note = LogNote(Severity.WARNING, "text", LEGACY_TEXT, source.file)
+        result = replace(result, notes=(*result.notes, note))
+    return result
 
 
 def _read_document(document: dict[str, object], source: RunSource) -> FileResult:

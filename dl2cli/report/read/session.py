@@ -34,6 +34,7 @@ class Session:
     bad_lines: int = 0
     cut: bool = False
     crlf: bool = False
+    legacy_lines: int = 0  # of another encoding than UTF-8
     too_many: bool = False
     closed: bool = False
     backwards: bool = False
@@ -87,6 +88,9 @@ def notes_of(session: Session, file: str) -> Iterator[LogNote]:
         yield warn("clock", "Elapsed times run backwards.")
     if session.clock_changed:
         yield warn("clock", "The local clock changed against UTC (daylight saving?).")
+    if session.legacy_lines:
+        lines = session.legacy_lines
+        yield warn("text", f"Lines that are not UTF-8, and were read as Windows-1252: {lines}.")
     if session.crlf:
         yield LogNote(Severity.INFO, "crlf", "Lines end with CR LF.", file)
 

@@ -17,6 +17,7 @@ hand: each P starts a session, and each session is a run of its own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +25,7 @@ from typing import Any
 
 from dl2cli.errors import DataError
 from dl2cli.report.read.session import Session
-from dl2cli.report.read.text_file import iter_lines
+from dl2cli.report.read.text_file import decoded, iter_lines
 from dl2cli.report.read.values import (
     MAX_COUNT,
     clean_text,
@@ -35,6 +36,9 @@ from dl2cli.report.read.values import (
 )
 
 PREFIX = b"DLLL {"
+# What may be null or no finite number. A look at the bytes spares a look at each value of nearly
+# every record.
+_ODD = re.compile(rb"NaN|Infinity|null|\d[eE]\+?\d|: ?-?\d{16}")
 MAX_EPOCHS = 100_000
 MAX_STEPS = 300_000
 MAX_SESSIONS = 100
@@ -75,11 +79,12 @@ def _take_line(sessions: list[Session], line: bytes) -> None:
     session = sessions[-1]
     if session.closed:
         return
-    record, position = _parse_record(line)
+    record, position, legacy = _parse_record(line)
     if record is None:
         _take_other(session, line)
         return
     session.cut = False
+    session.legacy_lines += legacy
     if line.endswith(b"\r\n"):
         session.crlf = True
     if position > 0:
@@ -91,8 +96,7 @@ def _take_line(sessions: list[Session], line: bytes) -> None:
             return
         session = Session()
         sessions.append(session)
-    # A look at the bytes spares a look at each value of nearly every record.
-    odd = any(word in line for word in (b"NaN", b"Infinity", b"null", b"e+"))
+    odd = _ODD.search(line) is not None
     _take_record(session, record, step, odd)
 
 
@@ -107,8 +111,8 @@ def _take_other(session: Session, line: bytes) -> None:
         session.other_lines += 1
 
 
-def _parse_record(line: bytes) -> tuple[dict[str, Any] | None, int]:
-    """Return a line's record and where it begins.
+def _parse_record(line: bytes) -> tuple[dict[str, Any] | None, int, bool]:
+    """Return a line's record, where it begins, and whether its text is not UTF-8.
 
     Text may stand before it, also the torn beginning of another record.
     """
@@ -116,12 +120,13 @@ def _parse_record(line: bytes) -> tuple[dict[str, Any] | None, int]:
         if position < 0:
             break
         try:
-            record = parse_json(line[position + 5 :].decode())
+            text, legacy = decoded(line[position + 5 :])
+            record = parse_json(text)
         except ValueError:
             continue
         if isinstance(record, dict):
-            return record, position
-    return None, -1
+            return record, position, legacy
+    return None, -1, False
 
 
 def _take_record(session: Session, record: dict[str, Any], step: object, odd: bool) -> None:
@@ -138,13 +143,22 @@ def _take_record(session: Session, record: dict[str, Any], step: object, odd: bo
         return
     if step[0] == "N":
         return
-    for value in data.values() if odd else ():
+    for key, value in data.items() if odd else ():
         if value is None:
             session.nulls += 1
-        elif isinstance(value, float) and finite(value) is None:
+        elif _is_absurd(key, value):
             session.nonfinite += 1
     if not _take_step(session, step, data):
         session.malformed += 1
+
+
+def _is_absurd(key: str, value: object) -> bool:
+    """Tell whether a value is a number that can be no measurement: NaN, 1e999, 10**40."""
+    if isinstance(value, bool):
+        return False
+    if isinstance(value, str):
+        return key == "e.total_time" and seconds_of(value) is None
+    return isinstance(value, int | float) and finite(number(value)) is None
 
 
 def _take_step(session: Session, step: list[Any], data: dict[str, Any]) -> bool:

@@ -234,12 +234,14 @@ def disk_io(stats: Sequence[DiskStats]) -> Table:
         size("written_bytes", "Written", 2),
         size("read_first_epoch_bytes", "1st epoch", 0, "read from disk within it"),
         size("read_epoch_bytes", "Later epoch", 0, "mean of those that count"),
+        text("epochs_covered", "Epochs", lambda d: d.epochs_covered, 2, "that the trace covers"),
         size("read_mean_bytes_s", "Read/s", 1, "mean over the span"),
         size("read_max_bytes_s", "Peak/s", 1, "the best interval"),
         num("iowait_mean_pct", "iowait", lambda d: d.iowait_mean_pct, unit="%", digits=2),
         num("iowait_max_pct", "max", lambda d: d.iowait_max_pct, unit="%", digits=2, rank=2),
         size("page_cache_bytes", "Page cache", 0, "Cached, when meminfo was copied"),
         size("memory_bytes", "Memory", 2),
+        text("missing", "Missing", lambda d: d.missing, 2, "why there is no verdict"),
         text("file", "File", lambda d: d.file, 3),
     ]
     return build("disk_io", "Disk I/O and page cache", fields, stats)
