@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from dl2cli.cli.analyze_screen import render
-from dl2cli.cli.options import JsonOption, help_text
+from dl2cli.cli.command import Command
+from dl2cli.cli.options import Options, argument, option
 from dl2cli.cli.output import Output, printable
+from dl2cli.cli.shared import JSON, PREPARE, RESUME, SEED
 from dl2cli.cores import usable_cores
 from dl2cli.errors import ExitCode, UsageError
 
@@ -25,24 +27,17 @@ if TYPE_CHECKING:
 _FIDELITY_SAMPLES = 64
 _TARGET_MS_SSIM = 0.95
 
-_HELP = """\
-Show what a dataset is made of: JPEG qualities, sizes, colours, oddities, and fidelity per scan.
+_TEXT = """
+DATASET is an ImageFolder (one folder per class), with or without train/ and val/; a folder of
+images; or a PCR dataset. It is only read, never changed. Damaged files are listed with their reason
+and do not stop the run; the exit code is then 3.
 
-DATASET is an ImageFolder (one folder a class), with or without train/ and val/; a folder of images;
-or a PCR dataset. It is only ever read. Damaged files are listed with their reason and never stop
-the run; if there are any, the exit code is 3.
+The analyses are quality (the same as ImageMagick's %Q), size (bytes and pixels), stats (mean and
+deviation of the colours; decodes each image), jpeg (subsampling, scans, EXIF orientation, ICC
+profile, tables) and fidelity (MS-SSIM, SSIM and PSNR at each number of scan groups, for a sample).
 
-[bold]Analyses:[/bold] quality (as ImageMagick's %Q), size (bytes, pixels), stats (colour mean and
-deviation; decodes each image), jpeg (subsampling, scans, EXIF orientation, ICC profile, tables),
-and fidelity (MS-SSIM, SSIM and PSNR at each number of scan groups, for a sample). The default is
-all but fidelity.
-
-With -o, rows go to FILE.part as they come: an interrupted run goes on where it stopped when the
-same command is given again. FILE is written at the end, in one piece.
-
-Example: [bold]dl2 analyze-images training_set -o images.csv[/bold]
-
-Example: [bold]dl2 analyze-images training_set -a fidelity --plots plots/[/bold]
+With -o, rows go to FILE.part as they come: to continue an interrupted run, give the same command
+again. FILE is written at the end, in one piece.
 """
 
 
@@ -54,111 +49,132 @@ class AnalyzeReport:
     plots: tuple[Path, ...]
 
 
-def register(app: typer.Typer) -> None:
-    """Add `dl2 analyze-images` to the program."""
-    app.command("analyze-images", help=help_text(_HELP))(analyze_images)
+class _What(Options):
+    """What is analysed."""
+
+    panel = "What is analysed"
+
+    analyses: tuple[Literal["quality", "size", "stats", "jpeg", "fidelity", "all"], ...] = option(
+        "Choose the analyses.",
+        "--analyses",
+        "-a",
+        metavar="LIST",
+        default=(),
+        shown="all but fidelity",
+    )
+    sample: int | None = option("Analyse this many images, drawn at random.", least=1, shown="all")
+    scans: int | None = option(
+        "Analyse a PCR dataset at fidelity K.", metavar="K", least=1, shown="all scan groups"
+    )
+    engine: Literal["native", "magick"] = option(
+        "Estimate qualities with dl2's own code or with ImageMagick; the values are the same.",
+        default="native",
+    )
+    seed: int = SEED
 
 
-def analyze_images(
-    dataset: Annotated[Path, typer.Argument(help="The images to analyse.")],
-    analyses: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--analyses", "-a", metavar="LIST", show_default="all but fidelity",
-            help="quality, size, stats, jpeg, fidelity, or all; commas or repetition.",
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write a .csv, .jsonl or .parquet."),
-    ] = None,
-    plots: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Draw plots into this folder.")
-    ] = None,
-    plot_format: Annotated[
-        Literal["png", "svg"] | None, typer.Option(help="Of the plots.", show_default="png")
-    ] = None,
-    sample: Annotated[
-        int | None,
-        typer.Option(min=1, help="Analyse so many images, drawn at random.", show_default="all"),
-    ] = None,
-    fidelity_samples: Annotated[
-        int | None,
-        typer.Option(min=1, help="Measure the fidelity of so many images.", show_default="64"),
-    ] = None,
-    target_msssim: Annotated[
-        float | None,
-        typer.Option(
-            help="Recommend the smallest k that reaches this mean MS-SSIM.", show_default="0.95"
-        ),
-    ] = None,
-    compare: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FORMAT:Q,Q", show_default="jpeg:50,75,90",
-            help="Lossy formats beside the scan groups, as jpeg:50,75 and webp:80; or none.",
-        ),
-    ] = None,
-    scans: Annotated[
-        int | None,
-        typer.Option(min=1, help="Fidelity of a PCR dataset.", show_default="all scan groups"),
-    ] = None,
-    engine: Annotated[
-        Literal["native", "magick"],
-        typer.Option(help="Who estimates qualities: dl2 itself, or ImageMagick (the same values)."),
-    ] = "native",
-    seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", "-w", min=1, help="Processes.", show_default="all cores"),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option(help="Go on with an interrupted run, or begin afresh.")
-    ] = True,
-    json: JsonOption = False,
-) -> None:  # fmt: skip
-    """Show what a dataset is made of (the help text is `_HELP`)."""
+class _Fidelity(Options):
+    """What -a fidelity measures."""
+
+    panel = "Fidelity (with -a fidelity)"
+
+    fidelity_samples: int | None = option(
+        "Measure this many images.", least=1, shown=str(_FIDELITY_SAMPLES)
+    )
+    target_msssim: float | None = option(
+        "Recommend the smallest k that reaches this mean MS-SSIM.", shown=str(_TARGET_MS_SSIM)
+    )
+    compare: list[str] | None = option(
+        "Measure these lossy formats beside the scan groups, or none. Repeatable.",
+        metavar="FORMAT:Q,Q",
+        shown="jpeg:50,75,90",
+    )
+
+
+class _Output(Options):
+    """What is written."""
+
+    panel = "Output and run"
+
+    output: Path | None = option(
+        "Write a row for each image to a .csv, .jsonl or .parquet file.",
+        "--output",
+        "-o",
+        metavar="FILE",
+    )
+    plots: Path | None = option("Draw plots into this folder.", metavar="DIR")
+    plot_format: Literal["png", "svg"] | None = option("Draw plots in this format.", shown="png")
+    resume: bool = RESUME
+    workers: int | None = option(
+        "Use this many processes.", "--workers", "-w", least=1, shown="all cores"
+    )
+    json: bool = JSON
+
+
+class AnalyzeOptions(_What, _Fidelity, _Output):
+    """The options of `dl2 analyze-images`."""
+
+    dataset: Path = argument("DATASET", "The images to analyse.")
+
+
+def analyze_images(options: AnalyzeOptions) -> None:
+    """Analyse the images of a dataset, and write and show what was found."""
     from dl2cli.analysis.fidelity.images import DEFAULT_COMPARISONS, parse_comparisons
     from dl2cli.analysis.quality import Engine
     from dl2cli.analysis.rows import Analysis
     from dl2cli.analysis.run import AnalysisConfig, analyse_dataset
 
     config = AnalysisConfig(
-        root=dataset,
-        analyses=_analyses(analyses),
-        output=output,
-        engine=Engine(engine),
-        scans=scans,
-        sample=sample,
-        fidelity_samples=_FIDELITY_SAMPLES if fidelity_samples is None else fidelity_samples,
-        comparisons=parse_comparisons(compare or list(DEFAULT_COMPARISONS)),
-        target_ms_ssim=_TARGET_MS_SSIM if target_msssim is None else target_msssim,
-        seed=seed,
-        workers=workers or usable_cores(),
-        fresh=not resume,
+        root=options.dataset,
+        analyses=_analyses(options.analyses),
+        output=options.output,
+        engine=Engine(options.engine),
+        scans=options.scans,
+        sample=options.sample,
+        fidelity_samples=options.fidelity_samples or _FIDELITY_SAMPLES,
+        comparisons=parse_comparisons(options.compare or list(DEFAULT_COMPARISONS)),
+        target_ms_ssim=(
+            _TARGET_MS_SSIM if options.target_msssim is None else options.target_msssim
+        ),
+        seed=options.seed,
+        workers=options.workers or usable_cores(),
+        fresh=not options.resume,
     )
     if Analysis.FIDELITY not in config.analyses:
         _refuse("-a fidelity", {
-            "--fidelity-samples": fidelity_samples, "--target-msssim": target_msssim,
-            "--compare": compare,
+            "--fidelity-samples": options.fidelity_samples,
+            "--target-msssim": options.target_msssim,
+            "--compare": options.compare,
         })  # fmt: skip
-    sink = Output(json_mode=json)
-    kind = plot_format or "png"
-    if plots is None:
-        _refuse("--plots DIR", {"--plot-format": plot_format})
+    kind = options.plot_format or "png"
+    if options.plots is None:
+        _refuse("--plots DIR", {"--plot-format": options.plot_format})
     else:
         from dl2cli.analysis.plots import check_plots
 
-        check_plots(plots, kind)
-    with _progress(sink, f"Analysing {printable(dataset.name)}") as progress:
+        check_plots(options.plots, kind)
+    sink = Output(json_mode=options.json)
+    with _progress(sink, f"Analysing {options.dataset.name}") as progress:
         result = analyse_dataset(config, progress)
     drawn: tuple[Path, ...] = ()
     try:
-        drawn = _draw(result, plots, kind)
+        drawn = _draw(result, options.plots, kind)
     finally:  # a disk that is full must not cost what took minutes to find out
         sink.result(AnalyzeReport(result, drawn), *render(result, drawn))
     if result.summary.failures:
         raise typer.Exit(ExitCode.BAD_DATA)
+
+
+COMMAND = Command(
+    name="analyze-images",
+    options=AnalyzeOptions,
+    run=analyze_images,
+    about="Show what a dataset is made of: JPEG qualities, sizes, colours, oddities, and fidelity "
+    "per scan.",
+    text=_TEXT,
+    examples=("training_set -o images.csv", "out/train -a fidelity --plots plots/"),
+    group=PREPARE,
+)
 
 
 def _refuse(needed: str, options: dict[str, object]) -> None:
@@ -168,19 +184,12 @@ def _refuse(needed: str, options: dict[str, object]) -> None:
             raise UsageError(f"{name} does nothing without {needed}: give both or neither.")
 
 
-def _analyses(names: list[str] | None) -> frozenset[Analysis]:
+def _analyses(names: tuple[str, ...]) -> frozenset[Analysis]:
     from dl2cli.analysis.rows import CHEAP, Analysis
 
-    known = {analysis.value: analysis for analysis in Analysis}
-    found: set[Analysis] = set()
-    for name in (part.strip().lower() for text in names or () for part in text.split(",")):
-        if name == "all":
-            found |= set(Analysis)
-        elif name in known:
-            found.add(known[name])
-        else:
-            raise UsageError(f"{name!r} is no analysis: there are {', '.join(known)}, and all.")
-    return frozenset(found) or CHEAP
+    if "all" in names:
+        return frozenset(Analysis)
+    return frozenset(Analysis(name) for name in names) or CHEAP
 
 
 def _draw(result: AnalysisResult, folder: Path | None, kind: str) -> tuple[Path, ...]:
@@ -197,10 +206,10 @@ def _progress(output: Output, title: str) -> Iterator[Progress]:
     from dl2cli.analysis.run import Progress
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),  # leaves room for the ^C that a terminal prints
         MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         TimeRemainingColumn(),
     )
     with output.progress(*columns) as display:
@@ -214,7 +223,7 @@ def _progress(output: Output, title: str) -> Iterator[Progress]:
                 self.began_s = time.perf_counter()
                 display.update(task, total=total, completed=resumed)
                 if resumed:
-                    output.message(f"Going on after {resumed:,} of {total:,} images.")
+                    output.message(f"Continuing after {resumed:,} of {total:,} images.")
 
             def advance(self, row: ImageRow) -> None:
                 self.done += 1

@@ -10,8 +10,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dl2cli.cli.options import size
-from dl2cli.cli.output import printable
+from dl2cli.cli.shared import size
+from dl2cli.text import without_controls
 
 if TYPE_CHECKING:
     from dl2cli.analysis.distribution import Distribution
@@ -48,13 +48,13 @@ def render(result: AnalysisResult, plots: tuple[Path, ...]) -> list[RenderableTy
         parts.append(_failures(result))
     written = [*([result.output] if result.output else []), *plots]
     if written:
-        parts.append(Text("Written: " + ", ".join(printable(str(path)) for path in written)))
+        parts.append(Text("Written: " + ", ".join(map(str, written))))
     return parts
 
 
 def _overview(result: AnalysisResult) -> Table:
     summary = result.summary
-    table = Table(title=printable(str(result.root)), show_header=False)
+    table = Table(title=str(result.root), show_header=False)
     classes = f" in {result.classes:,} classes" if result.classes else ""
     splits = f" ({', '.join(result.splits)})" if result.splits else ""
     table.add_row("images", f"{result.images_found:,}{classes}{splits}, {result.kind}")
@@ -192,7 +192,7 @@ def _classes(report: FidelityReport) -> Table:
     for name, each in ranked[:_SHOWN_CLASSES]:
         spread = each.levels[place].ms_ssim
         table.add_row(
-            printable(name), f"{each.images:,}", f"{spread.mean:.4f}", f"{spread.p5:.4f}",
+            without_controls(name), f"{each.images:,}", f"{spread.mean:.4f}", f"{spread.p5:.4f}",
             str(each.recommended_k),
         )  # fmt: skip
     return table
@@ -204,7 +204,7 @@ def _oddities(summary: Summary) -> Table:
     table.add_column("what", overflow="fold")
     table.add_column("for example", overflow="fold")
     for oddity in summary.oddities:
-        table.add_row(f"{oddity.count:,}", oddity.text, printable(oddity.examples[0]))
+        table.add_row(f"{oddity.count:,}", oddity.text, without_controls(oddity.examples[0]))
     return table
 
 
@@ -214,10 +214,10 @@ def _failures(result: AnalysisResult) -> Table:
     where = f"column `error` of {result.output}" if result.output else "--json or -o list all"
     table = Table(
         title=f"Damaged files: {len(failures):,}",
-        caption=printable(f"and {left:,} more: {where}") if left > 0 else None,
+        caption=f"and {left:,} more: {where}" if left > 0 else None,
     )
     table.add_column("file", overflow="fold")
     table.add_column("reason", overflow="fold")
     for failure in failures[:_SHOWN_FAILURES]:
-        table.add_row(printable(failure.file), printable(failure.reason))
+        table.add_row(without_controls(failure.file), failure.reason)
     return table

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json as json_module
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import typer
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from dl2cli.cli.options import JsonOption, help_text
+from dl2cli.cli.command import Command
+from dl2cli.cli.options import Options, argument, flag, no, option
 from dl2cli.cli.output import SCHEMA_VERSION, Output, jsonable
+from dl2cli.cli.shared import JSON, SEED, TRAIN, arch_names, loader_names
 from dl2cli.errors import Interrupted, ThresholdMissed, UsageError
 
 if TYPE_CHECKING:
@@ -21,170 +21,212 @@ if TYPE_CHECKING:
     from dl2cli.bench.result import BenchResult
     from dl2cli.bench.run import BenchProgress
 
-_HELP = """\
-Find the bottleneck of loading a dataset: storage, decoding or compute, and say what to change.
+_TEXT = """
+DATASET is a PCR dataset or an ImageFolder; of a folder with splits, train is measured. It is only
+read, never changed. The loader and the training step run on data that costs nothing, on cached data
+and on data from storage; the differences are the prep stall and the fetch stall. --throttle slows
+reading down for real, so that you can try a slow disk or a network share on a fast one.
 
-DATASET is a PCR dataset or an ImageFolder; of one with splits, train. It is only ever read. Loader
-and training step run on data that costs nothing, on cached data and on data from storage; the
-differences are the prep stall and the fetch stall. --throttle makes storage really slow, so that a
-slow disk or a network share can be tried on a fast one.
+Compute is the real training step of --arch, or, with --compute-rate, a pause as long as the step of
+an accelerator that is not here.
 
-[bold]Compute[/bold] is the real training step of --arch (by default small_cnn on a CPU, resnet50 on
-a GPU), or, with --compute-rate, a sleep in the place of an accelerator that is elsewhere.
-
-[bold]Predictions[/bold] of other storage, cores, caches, accelerators and fidelities come from the
-measured rates, and are compared with throttled runs; their error is shown.
-
-Example: [bold]dl2 bench-io out/train --compute-rate 2500 --throttle 20MB/s[/bold]
-
-Example: [bold]dl2 bench-io out/train --what-if "storage=50MB/s cores=8"[/bold]
-
-Example: [bold]dl2 bench-io out/train --compare pcr:10 pcr:5[/bold]
+Other storage, cores, caches, accelerators and fidelities are predicted from the measured rates. The
+predictions are checked against throttled runs, and their error is shown.
 """
 
 
-def register(app: typer.Typer) -> None:
-    """Add `dl2 bench-io` to the program."""
-    app.command("bench-io", help=help_text(_HELP))(bench_io)
+class _Data(Options):
+    """What is loaded."""
+
+    panel = "Data"
+
+    loader: tuple[str, ...] = option(
+        "Measure these loaders; the bottleneck is that of the first.",
+        "--loader",
+        "-l",
+        metavar="LIST",
+        default=(),
+        shown="what fits the data",
+        choices=loader_names,
+    )
+    scans: tuple[int, ...] = option(
+        "Measure a PCR dataset at these fidelities; the bottleneck is that at the largest.",
+        metavar="LIST",
+        default=(),
+        shown="1,2, half and all",
+        least=1,
+    )
+    workers: tuple[int, ...] = option(
+        "Decode with this many threads or processes; the bottleneck is that with the most.",
+        "--workers",
+        "-w",
+        metavar="LIST",
+        default=(),
+        shown="1 and all cores",
+        least=1,
+        most=999_999,
+    )
+    batch_size: int | None = option(
+        "Load this many images per step.",
+        "--batch-size",
+        "-b",
+        least=1,
+        shown="64; 16 for a model on a CPU",
+    )
+    throttle: str | None = option(
+        "Read no faster than this, for real, as in 100MB/s,latency=10ms.", metavar="LIMITS"
+    )
+    seed: int = SEED
 
 
-def bench_io(
-    dataset: Annotated[
-        Path | None, typer.Argument(help="The images; --compare of two datasets needs none.")
-    ] = None,
-    loader: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--loader", "-l", metavar="LIST", show_default="what fits the data",
-            help="Loaders to measure, the first is the subject: commas or repetition.",
-        ),
-    ] = None,
-    scans: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="LIST", show_default="1,2, half and all",
-            help="Fidelities of a PCR dataset; the verdict is about the largest.",
-        ),
-    ] = None,
-    workers: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--workers", "-w", metavar="LIST", show_default="1 and all cores",
-            help="Threads or processes that decode; the verdict is about the largest.",
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            "--batch-size", "-b", min=1, help="Images a step.",
-            show_default="64; 16 for a model on a CPU",
-        ),
-    ] = None,
-    size: Annotated[int, typer.Option(min=8, help="Side of the images that are computed.")] = 224,
-    arch: Annotated[
-        str | None,
-        typer.Option("--arch", "-a", help="Model.", show_default="small_cnn; resnet50 on a GPU"),
-    ] = None,
-    compute_rate: Annotated[
-        str | None,
-        typer.Option(metavar="IMG/S", help="Images/s of an accelerator that is elsewhere."),
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu or cuda.", show_default="a GPU if there is one")
-    ] = None,
-    amp: Annotated[bool, typer.Option("--amp", help="Mixed precision.")] = False,
-    throttle: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LIMITS", help="Read no faster than this, for real: 100MB/s,latency=10ms.",
-            show_default=False,
-        ),
-    ] = None,
-    what_if: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="SETTINGS", show_default=False,
-            help="Predict this, too: storage=, latency=, cores=, cache=, accelerator=; repeatable.",
-        ),
-    ] = None,
-    checks: Annotated[
-        int, typer.Option(min=0, max=8, help="Throttled runs that check the predictions.")
-    ] = 4,
-    repeat: Annotated[int, typer.Option(min=1, help="How often each run is measured.")] = 3,
-    seconds: Annotated[float, typer.Option(help="About how long a run may last.")] = 3.0,
-    storage: Annotated[bool, typer.Option(help="Measure the files alone, too.")] = True,
-    sample: Annotated[
-        int,
-        typer.Option(
-            min=0, max=10_000,
-            help="Convert so many images in a temporary folder, to predict other formats.",
-        ),
-    ] = 200,
-    seed: Annotated[int, typer.Option(help="Of order and crops.")] = 0,
-    compare: Annotated[
-        tuple[str, str] | None,
-        typer.Option(
-            metavar="A B", show_default=False,
-            help="Only the ratio of two loaders or datasets, run in turn; :K sets a fidelity.",
-        ),
-    ] = None,
-    require_au: Annotated[
-        float | None,
-        typer.Option(
-            metavar="PERCENT", min=0, max=100, show_default=False,
-            help="Exit with 5 if accelerator utilisation is lower.",
-        ),
-    ] = None,
-    csv: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the runs as CSV.")
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw the predictions as .png or .svg.")
-    ] = None,
-    save_log: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write what --json prints, for dl2 report.")
-    ] = None,
-    json: JsonOption = False,
-) -> None:  # fmt: skip
-    """Find the bottleneck (the help text is `_HELP`)."""
+class _Compute(Options):
+    """What is trained."""
+
+    panel = "Compute"
+
+    arch: str | None = option(
+        "Train this model.",
+        "--arch",
+        "-a",
+        shown="small_cnn; resnet50 on a GPU",
+        completes=arch_names,
+    )
+    size: int = option("Training image size in pixels.", default=224, least=8)
+    compute_rate: str | None = option(
+        "Stand in for an accelerator that trains this many images/s, instead of --arch.",
+        metavar="IMG/S",
+    )
+    device: Literal["cpu", "cuda"] | None = option(
+        "Train on this device.", shown="a GPU if there is one"
+    )
+    amp: bool = flag("Use mixed precision.")
+
+
+class _Method(Options):
+    """How it is measured."""
+
+    panel = "Measurement"
+
+    seconds: float = option("Let a run last about this long.", default=3.0, metavar="SECONDS")
+    repeat: int = option("Measure each run this many times.", default=3, least=1)
+    storage: bool = no("Do not measure reading the files alone.")
+    sample: int = option(
+        "Convert this many images in a temporary folder, to predict other formats.",
+        default=200,
+        least=0,
+        most=10_000,
+    )
+    compare: tuple[str, str] | None = option(
+        "Measure only the ratio of two loaders or datasets, run in turn; :K sets a fidelity.",
+        metavar="A B",
+    )
+
+
+class _Prediction(Options):
+    """What is predicted from it."""
+
+    panel = "Prediction"
+
+    what_if: list[str] | None = option(
+        'Predict this, too, as in "storage=50MB/s cores=8"; also latency=, cache= and '
+        "accelerator=. Repeatable.",
+        metavar="SETTINGS",
+    )
+    checks: int = option(
+        "Check the predictions with this many throttled runs.", default=4, least=0, most=8
+    )
+
+
+class _Output(Options):
+    """What is written."""
+
+    panel = "Output"
+
+    require_au: float | None = option(
+        "Exit with code 5 if accelerator utilisation is lower.",
+        metavar="PERCENT",
+        least=0,
+        most=100,
+    )
+    csv: Path | None = option("Write the runs as CSV.", metavar="FILE")
+    plot: Path | None = option("Draw the predictions as .png or .svg.", metavar="FILE")
+    save_log: Path | None = option("Write the result as JSON, for dl2 report.", metavar="FILE")
+    json: bool = JSON
+
+
+class BenchOptions(_Data, _Compute, _Method, _Prediction, _Output):
+    """The options of `dl2 bench-io`."""
+
+    dataset: Path | None = argument(
+        "DATASET", "The images to load; --compare of two datasets needs none."
+    )
+
+
+def bench_io(options: BenchOptions) -> None:
+    """Measure loading and training, find the bottleneck, and predict what would change it."""
     from dl2cli.bench.config import BenchConfig, ComputeConfig
     from dl2cli.bench.model.scenario import quantity
 
+    dataset, compare = options.dataset, options.compare
     if dataset is None and compare is None:
         raise UsageError("Name a dataset: dl2 bench-io DATASET.")
-    rate = quantity(compute_rate, "img/s") if compute_rate is not None else None
-    if rate is not None and (arch is not None or device is not None or amp):
-        raise UsageError("--compute-rate stands for a model: leave out --arch, --device and --amp.")
+    rate = None
+    if options.compute_rate is not None:
+        rate = quantity(options.compute_rate, "img/s")
+        if options.arch is not None or options.device is not None or options.amp:
+            raise UsageError(
+                "--compute-rate takes the place of a model: leave out --arch, --device and --amp."
+            )
     config = BenchConfig(
         data=dataset if dataset is not None else Path(),
-        loaders=_words(loader),
-        scans=_numbers(scans, "--scans"),
-        workers=_numbers(workers, "--workers"),
-        batch_size=batch_size or 0,
-        image_size=size,
-        compute=ComputeConfig(arch, rate, device, amp),
-        throttle=throttle,
-        repeat=repeat,
-        run_s=seconds,
-        storage=storage,
-        sample_images=sample,
-        checks=checks,
-        scenarios=tuple(what_if or ()),
-        seed=seed,
+        loaders=options.loader,
+        scans=options.scans,
+        workers=options.workers,
+        batch_size=options.batch_size or 0,
+        image_size=options.size,
+        compute=ComputeConfig(options.arch, rate, options.device, options.amp),
+        throttle=options.throttle,
+        repeat=options.repeat,
+        run_s=options.seconds,
+        storage=options.storage,
+        sample_images=options.sample,
+        checks=options.checks,
+        scenarios=tuple(options.what_if or ()),
+        seed=options.seed,
     )
-    output = Output(json_mode=json)
+    output = Output(json_mode=options.json)
+    files = _Files(options.csv, options.plot, options.save_log)
     if compare is not None:
-        if csv or plot or save_log or what_if or require_au is not None:
-            raise UsageError("--compare gives a ratio alone: on the screen, or with --json.")
+        if files.any or options.what_if or options.require_au is not None:
+            raise UsageError(
+                "--compare only gives a ratio, on the screen or with --json: leave out --csv, "
+                "--plot, --save-log, --what-if and --require-au."
+            )
         if dataset is None:
             _check_datasets(compare)
-        _compare(config, compare, output, with_step=rate is not None or arch is not None)
+        with_step = rate is not None or options.arch is not None
+        _compare(config, compare, output, with_step=with_step)
         return
-    files = _Files(csv, plot, save_log)
     files.check()
     result = _bench(config, output, files)
-    if require_au is not None:
-        _require(result, require_au)
+    if options.require_au is not None:
+        _require(result, options.require_au)
+
+
+COMMAND = Command(
+    name="bench-io",
+    options=BenchOptions,
+    run=bench_io,
+    about="Find the bottleneck of loading a dataset: storage, decoding or compute, and say what to "
+    "change.",
+    text=_TEXT,
+    examples=(
+        "out/train --compute-rate 2500 --throttle 20MB/s",
+        'out/train --what-if "storage=50MB/s cores=8"',
+        "out/train --compare pcr:10 pcr:5",
+    ),
+    group=TRAIN,
+)
 
 
 def _check_datasets(names: tuple[str, str]) -> None:
@@ -199,24 +241,16 @@ def _check_datasets(names: tuple[str, str]) -> None:
             )
 
 
-def _words(values: list[str] | None) -> tuple[str, ...]:
-    words = [word.strip() for value in values or () for word in value.split(",")]
-    return tuple(dict.fromkeys(word for word in words if word))
-
-
-def _numbers(values: list[str] | None, option: str) -> tuple[int, ...]:
-    words = _words(values)
-    for word in words:
-        if not re.fullmatch(r"[1-9][0-9]{0,5}", word):
-            raise UsageError(f"{option} takes whole numbers, as in 1,2,5; {word!r} is none.")
-    return tuple(int(word) for word in words)
-
-
 class _Files:
     """What is written beside the screen."""
 
     def __init__(self, csv: Path | None, plot: Path | None, log: Path | None) -> None:
         self.csv, self.plot, self.log = csv, plot, log
+
+    @property
+    def any(self) -> bool:
+        """Whether one was asked for."""
+        return any(path is not None for path in (self.csv, self.plot, self.log))
 
     def check(self) -> None:
         """Refuse what cannot be written before minutes are spent on it. Raises UsageError."""
@@ -276,7 +310,11 @@ def _compare(
     from dl2cli.bench.compare import compare
     from dl2cli.cli.bench_screen import render_comparison
 
-    columns = (TextColumn("comparing"), BarColumn(bar_width=20), TimeRemainingColumn())
+    columns = (
+        TextColumn("comparing", markup=False),
+        BarColumn(bar_width=20),
+        TimeRemainingColumn(),
+    )
     try:
         with output.progress(*columns) as display:
             task = display.add_task("", total=None)
@@ -298,9 +336,9 @@ def _progress(output: Output) -> Iterator[Callable[[BenchProgress], None]]:
     columns: tuple[Any, ...] = (
         BarColumn(bar_width=16),  # leaves room for the ^C that a terminal prints
         TimeElapsedColumn(),
-        TextColumn("of about"),
-        TextColumn("{task.fields[total_text]}"),
-        TextColumn("{task.description}"),
+        TextColumn("of about", markup=False),
+        TextColumn("{task.fields[total_text]}", markup=False),
+        TextColumn("{task.description}", markup=False),
     )
     with output.progress(*columns) as display:
         task = display.add_task("starting", total=None, total_text="…")

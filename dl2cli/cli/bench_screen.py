@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from dl2cli.cli.bench_chart import Line, chart
-from dl2cli.cli.options import size
 from dl2cli.cli.output import printable
+from dl2cli.cli.shared import size
 
 if TYPE_CHECKING:
     from dl2cli.bench.compare import LoaderComparison

@@ -7,16 +7,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-import typer
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from dl2cli.cli.options import JsonOption, WorkersOption, help_text, size
-from dl2cli.cli.output import Output, printable
+from dl2cli.cli.command import Command
+from dl2cli.cli.options import Options, argument, flag, no, option
+from dl2cli.cli.output import Output
+from dl2cli.cli.shared import JSON, PREPARE, SEED, WORKERS, size
 from dl2cli.cores import usable_cores
+from dl2cli.text import without_controls
 
 if TYPE_CHECKING:
     from dl2cli.pcr.config import (
@@ -30,20 +31,17 @@ if TYPE_CHECKING:
 _SHOWN_REJECTS = 10
 _MOST_PIXELS = 1 << 40  # more than any image has
 
-_HELP = """\
-Convert an ImageFolder to a PCR dataset, without loss.
+_TEXT = """
+SOURCE holds one folder per class, or train/ and val/ folders of that form, which become OUT/train
+and OUT/val with the same labels. It is only read, never changed. Each JPEG is rearranged into
+progressive scans with identical pixels, and the scans are grouped, so that a reader can load only
+the first k groups. To continue an interrupted conversion, give the same command again.
 
-SOURCE holds one folder a class, or train/ and val/ folders of that form, which become OUT/train and
-OUT/val with the same labels. It is only ever read. Each JPEG is rearranged into progressive scans
-with identical pixels, and the scans are grouped, so that a reader takes only the first k groups.
-An interrupted conversion goes on where it stopped when the same command is given again.
-
-[bold]What counts as an image:[/bold] files ending in jpg, jpeg, jpe, jfif, png, webp, gif, bmp,
-dib, tif, tiff, ppm or pgm, anywhere below a class folder, also through links. Hidden files and all
-others are left out and counted. Content decides the format: what is no ordinary JPEG is encoded
-once at --quality. Bad files are listed with their reason, at the end and in PCR_sources.db.
-
-Example: [bold]dl2 convert training_set out/[/bold]
+Images are files ending in jpg, jpeg, jpe, jfif, png, webp, gif, bmp, dib, tif, tiff, ppm or pgm,
+anywhere below a class folder, also through links. Hidden files and all others are left out and
+counted. The format is told from a file's content: anything but an ordinary JPEG is encoded once at
+--quality. Files that cannot be converted are listed with their reason, at the end and in
+PCR_sources.db.
 """
 
 
@@ -54,93 +52,109 @@ class ConvertReport:
     datasets: tuple[ConvertResult, ...] | tuple[ConvertPlan, ...]
 
 
-def register(app: typer.Typer) -> None:
-    """Add `dl2 convert` to the program."""
-    app.command("convert", help=help_text(_HELP))(convert)
+class _Records(Options):
+    """How images are arranged."""
+
+    panel = "Records"
+
+    images_per_record: int = option(
+        "Put this many images into a record file.", default=1024, least=1
+    )
+    scan_script: str = option(
+        "Divide images into scan groups by: default, the ten scans of jpegtran; spectral, six "
+        "scans that decode faster; or a file in the syntax of jpegtran -scans.",
+        default="default",
+        metavar="SCRIPT",
+    )
+    seed: int = SEED
+    shuffle: bool = no("Keep images in the order of their paths.")
 
 
-def convert(
-    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The ImageFolder to convert.")],
-    out: Annotated[
-        Path, typer.Argument(metavar="OUT", help="The folder of the dataset; made if need be.")
-    ],
-    images_per_record: Annotated[
-        int, typer.Option(min=1, help="Images a record file holds.")
-    ] = 1024,
-    scan_script: Annotated[
-        str,
-        typer.Option(
-            metavar="default|spectral|FILE",
-            help="How images are divided into scan groups: jpegtran's ten scans; six scans that "
-            "decode faster; or a file in the syntax of jpegtran -scans.",
-        ),
-    ] = "default",
-    seed: Annotated[int, typer.Option(help="Of the order of images in the records.")] = 0,
-    shuffle: Annotated[bool, typer.Option(help="Shuffle, or keep the order of paths.")] = True,
-    workers: WorkersOption = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace the dataset at OUT, finished or not.")
-    ] = False,
-    resume: Annotated[
-        bool, typer.Option(help="Go on with an unfinished conversion, or refuse to.")
-    ] = True,
-    on_error: Annotated[
-        Literal["skip", "fail"],
-        typer.Option(help="Skip and list bad files, or fail at the first."),
-    ] = "skip",
-    keep_metadata: Annotated[
-        Literal["none", "icc", "exif", "all"],
-        typer.Option(help="JPEG markers to carry over beside the image."),
-    ] = "none",
-    keep_damaged: Annotated[
-        bool, typer.Option("--keep-damaged", help="Keep what a damaged JPEG still shows.")
-    ] = False,
-    quality: Annotated[
-        int, typer.Option(min=1, max=100, help="JPEG quality of what must be re-encoded.")
-    ] = 95,
-    max_pixels: Annotated[
-        int, typer.Option(min=1, help="Reject images of more pixels than this.")
-    ] = 100_000_000,
-    mssim_samples: Annotated[
-        int,
-        typer.Option(min=0, help="Measure MS-SSIM and PSNR at each fidelity on so many images."),
-    ] = 0,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")
-    ] = False,
-    json: JsonOption = False,
-) -> None:
-    """Convert an ImageFolder to a PCR dataset (the help text is `_HELP`)."""
+class _Images(Options):
+    """What becomes of images that are no ordinary JPEG."""
+
+    panel = "Images"
+
+    quality: int = option(
+        "Encode images that are not JPEG at this quality.", default=95, least=1, most=100
+    )
+    keep_metadata: Literal["none", "icc", "exif", "all"] = option(
+        "Carry these JPEG markers over.", default="none"
+    )
+    keep_damaged: bool = flag("Keep the part of a damaged JPEG that can be decoded.")
+    max_pixels: int = option(
+        "Reject images that have more pixels than this.", default=100_000_000, least=1
+    )
+    on_error: Literal["skip", "fail"] = option(
+        "Leave out a file that cannot be converted, or stop at the first one.", default="skip"
+    )
+
+
+class _Run(Options):
+    """How the conversion runs."""
+
+    panel = "Run"
+
+    force: bool = flag("Replace the dataset at OUT, finished or not.")
+    resume: bool = no("Refuse to continue an unfinished conversion.")
+    workers: int | None = WORKERS
+    mssim_samples: int = option(
+        "Measure MS-SSIM and PSNR at each fidelity on this many images.", default=0, least=0
+    )
+    dry_run: bool = flag("Say what would be done, and write nothing.")
+    json: bool = JSON
+
+
+class ConvertOptions(_Records, _Images, _Run):
+    """The options of `dl2 convert`."""
+
+    source: Path = argument("SOURCE", "The ImageFolder to convert.")
+    out: Path = argument("OUT", "The folder of the dataset; it is made if it does not exist.")
+
+
+def convert(options: ConvertOptions) -> None:
+    """Convert an ImageFolder, or each of its splits, to a PCR dataset."""
     from dl2cli.pcr.config import ConvertConfig
     from dl2cli.pcr.convert import convert as run
     from dl2cli.pcr.convert import plan, split_configs
     from dl2cli.pcr.scan_script import load
     from dl2cli_native._core import Limits
 
-    output = Output(json_mode=json)
+    output = Output(json_mode=options.json)
     config = ConvertConfig(
-        source=source,
-        out=out,
-        images_per_record=images_per_record,
-        script=load(scan_script),
-        seed=seed,
-        shuffle=shuffle,
-        workers=workers or usable_cores(),
-        force=force,
-        resume=resume,
-        on_error=on_error,
-        keep_metadata=keep_metadata,
-        keep_damaged=keep_damaged,
-        quality=quality,
-        limits=Limits(max_pixels=min(max_pixels, _MOST_PIXELS)),
-        measure_fidelity=_measure(mssim_samples) if mssim_samples else None,
+        source=options.source,
+        out=options.out,
+        images_per_record=options.images_per_record,
+        script=load(options.scan_script),
+        seed=options.seed,
+        shuffle=options.shuffle,
+        workers=options.workers or usable_cores(),
+        force=options.force,
+        resume=options.resume,
+        on_error=options.on_error,
+        keep_metadata=options.keep_metadata,
+        keep_damaged=options.keep_damaged,
+        quality=options.quality,
+        limits=Limits(max_pixels=min(options.max_pixels, _MOST_PIXELS)),
+        measure_fidelity=_measure(options.mssim_samples) if options.mssim_samples else None,
     )
-    if dry_run:
+    if options.dry_run:
         plans = tuple(plan(each) for each in split_configs(config))
         output.result(ConvertReport(plans), *map(_plan_table, plans))
         return
     results = tuple(_run(run, each, output) for each in split_configs(config))
     output.result(ConvertReport(results), *(part for r in results for part in _tables(r)))
+
+
+COMMAND = Command(
+    name="convert",
+    options=ConvertOptions,
+    run=convert,
+    about="Convert an ImageFolder to a PCR dataset, without loss.",
+    text=_TEXT,
+    examples=("training_set out/",),
+    group=PREPARE,
+)
 
 
 def _measure(samples: int) -> MeasureFidelity:
@@ -156,7 +170,7 @@ def _run(
     config: ConvertConfig,
     output: Output,
 ) -> ConvertResult:
-    with _progress(output, f"Converting {escape(printable(config.source.name))}") as tell:
+    with _progress(output, f"Converting {config.source.name}") as tell:
         return run(config, tell, output.message)
 
 
@@ -164,7 +178,7 @@ def _run(
 def _progress(output: Output, title: str) -> Iterator[Callable[[ConvertProgress], None]]:
     """Show images, images/s, MB/s, ETA and rejects on stderr."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rates]}"),
@@ -194,8 +208,8 @@ def _progress(output: Output, title: str) -> Iterator[Callable[[ConvertProgress]
 def _plan_table(plan: ConvertPlan) -> Table:
     table = Table(title="Nothing was written (--dry-run)", show_header=False)
     rows = [
-        ("source", escape(printable(str(plan.source)))),
-        ("out", escape(printable(str(plan.out)))),
+        ("source", str(plan.source)),
+        ("out", str(plan.out)),
         ("images", f"{plan.images:,}"),
         ("classes", f"{plan.classes:,}"),
         ("records", f"{plan.records:,}"),
@@ -222,7 +236,7 @@ def _tables(result: ConvertResult) -> list[Table]:
 def _summary(result: ConvertResult) -> Table:
     rate = result.converted_images / max(result.seconds, 1e-9)
     change = result.output_bytes / max(result.source_bytes, 1) - 1
-    table = Table(title=escape(printable(f"{result.source} → {result.out}")), show_header=False)
+    table = Table(title=f"{result.source} → {result.out}", show_header=False)
     rows = [
         ("images", f"{result.images:,} in {result.classes:,} classes"),
         ("records", f"{result.records:,} ({result.resumed_records:,} from an earlier run)"),
@@ -269,9 +283,9 @@ def _fidelities(result: ConvertResult) -> Table:
 def _rejects(result: ConvertResult) -> Table:
     left = len(result.rejected) - _SHOWN_REJECTS
     caption = f"and {left:,} more: table `rejected` of {result.out}/PCR_sources.db"
-    table = Table(title="Rejected files", caption=escape(printable(caption)) if left > 0 else None)
+    table = Table(title="Rejected files", caption=caption if left > 0 else None)
     table.add_column("file", overflow="fold")
     table.add_column("reason", overflow="fold")
     for each in result.rejected[:_SHOWN_REJECTS]:
-        table.add_row(escape(printable(each.path)), escape(printable(each.reason)))
+        table.add_row(without_controls(each.path), each.reason)
     return table

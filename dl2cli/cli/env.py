@@ -5,35 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import typer
-from rich.markup import escape
 from rich.table import Table
 
-from dl2cli.cli.options import JsonOption, help_text
-from dl2cli.cli.output import Output, printable
+from dl2cli.cli.command import Command
+from dl2cli.cli.options import Options
+from dl2cli.cli.output import Output
+from dl2cli.cli.shared import HELP, JSON
 
 if TYPE_CHECKING:
     from dl2cli.environment import Environment, Gpus, JpegLibrary
 
-_HELP = """\
-Show what dl2 runs on: what belongs in a bug report.
-
-Versions of everything that matters, features of the processor, whether libjpeg-turbo uses its
-vector code, and the GPUs.
-
-Example: [bold]dl2 env --json > env.json[/bold]
+_TEXT = """
+Shown are the versions of everything that matters, features of the processor, whether libjpeg-turbo
+uses its vector code, and the GPUs.
 """
 
 _ABSENT = "not installed"
 
 
-def register(app: typer.Typer) -> None:
-    """Add `dl2 env` to the program."""
-    app.command("env", help=help_text(_HELP))(env)
+class EnvOptions(Options):
+    """The options of `dl2 env`."""
+
+    json: bool = JSON
 
 
-def env(json: JsonOption = False) -> None:
-    """Show what dl2 runs on (the help text is `_HELP`)."""
+def env(options: EnvOptions) -> None:
+    """Show what dl2 runs on."""
     from dl2cli.environment import environment
 
     result = environment()
@@ -41,8 +38,19 @@ def env(json: JsonOption = False) -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in _rows(result):
-        table.add_row(name, escape(printable(value)))
-    Output(json_mode=json).result(result, table)
+        table.add_row(name, value)
+    Output(json_mode=options.json).result(result, table)
+
+
+COMMAND = Command(
+    name="env",
+    options=EnvOptions,
+    run=env,
+    about="Show what dl2 runs on, for a bug report.",
+    text=_TEXT,
+    examples=("--json > env.json",),
+    group=HELP,
+)
 
 
 def _rows(result: Environment) -> Iterator[tuple[str, str]]:

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
-from dl2cli.cli.options import (
-    JsonOption,
-    WorkersOption,
-    help_text,
-    image_progress,
-    size,
-)
-from dl2cli.cli.output import Output, printable
+from dl2cli.cli.command import Command
+from dl2cli.cli.options import Options, argument, flag, option
+from dl2cli.cli.output import Output
+from dl2cli.cli.shared import JSON, PREPARE, WORKERS, image_progress, size
 from dl2cli.cores import usable_cores
 from dl2cli.errors import ExitCode
+from dl2cli.text import without_controls
 
 if TYPE_CHECKING:
     from dl2cli.pcr.dataset import Dataset
@@ -27,14 +23,10 @@ if TYPE_CHECKING:
 
 _SHOWN_DAMAGE = 20
 
-_HELP = """\
-Show what is in a PCR dataset: images, classes, records, and the bytes at each fidelity.
-
---verify reads everything and checks structure, checksums, counts and that every image decodes;
---against SOURCE also proves that each image's DCT coefficients and pixels equal its source's.
-Damage is listed, and the exit code is 3.
-
-Example: [bold]dl2 inspect out/ --verify --against training_set[/bold]
+_TEXT = """
+With --verify, everything is read, and structure, checksums, counts and the decoding of every image
+are checked. With --against SOURCE, each image's DCT coefficients and pixels are also compared with
+those of its source. Damage is listed, and the exit code is then 3.
 """
 
 
@@ -63,35 +55,47 @@ class InspectReport:
     verification: VerifyResult | None
 
 
-def register(app: typer.Typer) -> None:
-    """Add `dl2 inspect` to the program."""
-    app.command("inspect", help=help_text(_HELP))(inspect)
+class InspectOptions(Options):
+    """The options of `dl2 inspect`."""
+
+    dataset: Path = argument("DATASET", "The folder of the PCR dataset.")
+    verify: bool = flag("Read and check everything.")
+    against: Path | None = option(
+        "Compare each image with its source in this ImageFolder; implies --verify.",
+        metavar="SOURCE",
+    )
+    workers: int | None = WORKERS
+    json: bool = JSON
 
 
-def inspect(
-    dataset: Annotated[Path, typer.Argument(metavar="OUT", help="The folder of the dataset.")],
-    verify: Annotated[bool, typer.Option("--verify", help="Read and check everything.")] = False,
-    against: Annotated[
-        Path | None,
-        typer.Option(metavar="SOURCE", help="Compare with the sources; implies --verify."),
-    ] = None,
-    workers: WorkersOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Show what is in a PCR dataset (the help text is `_HELP`)."""
+def inspect(options: InspectOptions) -> None:
+    """Show what is in a PCR dataset, and check it if that is asked for."""
     from dl2cli import pcr
     from dl2cli.pcr.verify import verify as run
 
-    output = Output(json_mode=json)
-    opened = pcr.open(dataset)
+    output = Output(json_mode=options.json)
+    opened = pcr.open(options.dataset)
     verification = None
-    if verify or against is not None:
-        with image_progress(output, f"Verifying {escape(printable(dataset.name))}") as tell:
-            verification = run(opened, against, workers or usable_cores(), tell)
+    if options.verify or options.against is not None:
+        workers = options.workers or usable_cores()
+        with image_progress(output, f"Verifying {options.dataset.name}") as tell:
+            verification = run(opened, options.against, workers, tell)
     report = _describe(opened, verification)
     output.result(report, *_tables(report))
     if verification is not None and verification.damage:
         raise typer.Exit(ExitCode.BAD_DATA)
+
+
+COMMAND = Command(
+    name="inspect",
+    options=InspectOptions,
+    run=inspect,
+    about="Show what is in a PCR dataset: images, classes, records, and the bytes at each "
+    "fidelity.",
+    text=_TEXT,
+    examples=("out/train --verify --against training_set/train",),
+    group=PREPARE,
+)
 
 
 def _describe(dataset: Dataset, verification: VerifyResult | None) -> InspectReport:
@@ -116,16 +120,16 @@ def _describe(dataset: Dataset, verification: VerifyResult | None) -> InspectRep
 
 def _tables(report: InspectReport) -> list[Table]:
     properties = report.properties
-    table = Table(title=escape(printable(str(report.path))), show_header=False)
+    table = Table(title=str(report.path), show_header=False)
     table.add_row("images", f"{report.images:,}")
     table.add_row("classes", f"{len(report.classes):,}")
     table.add_row("records", f"{report.records:,}")
     table.add_row("scan groups", str(report.groups))
     if report.published_format:
-        table.add_row("format", "of the published converter: no checksums, no class names")
+        table.add_row("format", "PCR_Release converter: no checksums, no class names")
     for key in ("scan_script_name", "images_per_record", "seed", "shuffle", "quality", "libjpeg"):
         if key in properties:
-            table.add_row(key.replace("_", " "), escape(printable(str(properties[key]))))
+            table.add_row(key.replace("_", " "), str(properties[key]))
     tables = [table, _fidelity_table(report)]
     if report.verification is not None:
         tables.append(_verification_table(report.verification))
@@ -161,6 +165,6 @@ def _verification_table(result: VerifyResult) -> Table:
     table.add_column("reason", overflow="fold")
     for each in result.damage[:_SHOWN_DAMAGE]:
         slot = "" if each.slot is None else str(each.slot)
-        texts = (each.record, slot, each.source or "", each.reason)
-        table.add_row(*(escape(printable(text)) for text in texts))
+        source = without_controls(each.source or "")
+        table.add_row(each.record, slot, source, each.reason)
     return table

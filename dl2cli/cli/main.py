@@ -1,16 +1,13 @@
-"""The `dl2` program: its subcommands, and the one table from exception to message and exit code."""
+"""The `dl2` program: its commands, and the one table from exception to message and exit code."""
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
-import dl2cli
 from dl2cli.cli import (
     analyze_images,
     bench_io,
@@ -22,84 +19,74 @@ from dl2cli.cli import (
     sample,
     train,
 )
-from dl2cli.errors import Dl2Error, ExitCode, Interrupted
+from dl2cli.cli.command import Command
+from dl2cli.cli.output import Output, give_up_stdout, prepare_streams
+from dl2cli.cli.program import HELP_NAMES, Program, version_flag
+from dl2cli.errors import Dl2Error, ExitCode
 
+COMMANDS: Final[tuple[Command, ...]] = (
+    convert.COMMAND,
+    inspect.COMMAND,
+    extract.COMMAND,
+    analyze_images.COMMAND,
+    train.COMMAND,
+    bench_io.COMMAND,
+    report.COMMAND,
+    sample.COMMAND,
+    env.COMMAND,
+)
 
-class _Program(TyperGroup):
-    """Keeps two exceptions from Typer, which would end the program without a word."""
-
-    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - a context of the click inside Typer
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as error:
-            raise Interrupted("interrupted.") from error
-        except BrokenPipeError:
-            # The reader of our stdout (head, less) has left: not an error of ours.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(128 + signal.SIGPIPE) from None
-
+Program.commands_by_name.update({command.name: command for command in COMMANDS})
 
 app = typer.Typer(
     name="dl2",
-    cls=_Program,
-    no_args_is_help=True,
-    rich_markup_mode="rich",
+    cls=Program,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Find out what your data path costs, and train with as few bytes as you can.\n\n"
-    "Example: [bold]dl2 convert training_set out/[/bold]",
+    context_settings={"help_option_names": HELP_NAMES},
 )
-
-
-def _print_version(value: bool) -> None:
-    if value:
-        typer.echo(f"dl2 {dl2cli.__version__}")
-        raise typer.Exit
 
 
 @app.callback()
 def _root(
     version: Annotated[
-        bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+        bool, typer.Option("--version", "-V", callback=version_flag, is_eager=True)
     ] = False,
 ) -> None:
     pass
 
 
-convert.register(app)
-inspect.register(app)
-extract.register(app)
-analyze_images.register(app)
-train.register(app)
-bench_io.register(app)
-report.register(app)
-sample.register(app)
-env.register(app)
-
-
 def main() -> NoReturn:
     """Run the program, and turn each kind of error into one sentence and an exit code."""
+    prepare_streams()
+    code: int | str | None = ExitCode.DONE
     try:
-        app()
-    except Dl2Error as error:
-        _fail(error, error.exit_code)
+        try:
+            app()
+        except SystemExit as end:
+            code = end.code
+        sys.stdout.flush()  # here, where it is known what to do if that fails
+    except BrokenPipeError:
+        give_up_stdout()
+        code = ExitCode.DONE
     except Exception as error:
-        _fail(error, ExitCode.UNEXPECTED)
-    sys.exit(ExitCode.DONE)
+        code = _fail(error)
+    sys.exit(code)
 
 
-def _fail(error: BaseException, code: ExitCode) -> NoReturn:
-    from dl2cli.cli.output import Output
-
+def _fail(error: Exception) -> ExitCode:
+    """Say what went wrong in a sentence, and return the exit code."""
     if os.environ.get("DL2_DEBUG") == "1":
         raise error
+    try:
+        sys.stdout.flush()
+    except OSError:
+        give_up_stdout()
     output = Output()
     if isinstance(error, Dl2Error):
         output.message(f"dl2: {error}")
-    else:
-        output.message(
-            f"dl2: unexpected {type(error).__name__}: {error}. "
-            "Set DL2_DEBUG=1 for the traceback, and please report it with the output of `dl2 env`."
-        )
-    sys.exit(code)
+        return error.exit_code
+    output.message(
+        f"dl2: unexpected {type(error).__name__}: {error}. "
+        "Set DL2_DEBUG=1 for the traceback, and please report it with the output of `dl2 env`."
+    )
+    return ExitCode.UNEXPECTED

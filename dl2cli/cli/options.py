@@ -1,48 +1,283 @@
-"""What several subcommands share: default workers, sizes as text, a progress display of images."""
+"""How every command declares its options: each once, as an attribute of a class.
+
+    class ExtractOptions(Options):
+        dataset: Path = argument("DATASET", "The folder of the PCR dataset.")
+        scans: int | None = option("Write the first K scan groups.", metavar="K", least=1)
+        json: bool = JSON
+
+Typer takes the command line apart. Values are converted and checked here, so that every command
+refuses a wrong one in the same words, and the help has its width for words. What the type says:
+
+    bool                        a flag, declared with `flag` (or `no`, for what is on by default)
+    int, float, str, Path       one value; with `| None`, None stands for "not given"
+    Literal["a", "b"]           one of these words, which the shell can complete
+    tuple[X, ...]               values between commas, or by repetition; duplicates count once
+    list[X]                     one value for each repetition (values may hold commas)
+    tuple[str, str]             two values
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Annotated
+import functools
+import inspect
+import re
+import types
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
-from rich.filesize import decimal
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from dl2cli.cli.output import Output
+from dl2cli.errors import UsageError
+from dl2cli.text import suggestion
 
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print the result as one JSON document on stdout.")
-]
+Shape = Literal["one", "commas", "repeated", "pair"]
 
 
-WorkersOption = Annotated[
-    int | None,
-    typer.Option("--workers", "-w", min=1, help="Number of threads.", show_default="all cores"),
-]
+@dataclass(frozen=True)
+class Declared:
+    """What is said of an option where it is declared; see `option`."""
+
+    text: str
+    names: tuple[str, ...] = ()
+    default: Any = None
+    shown: str | None = None
+    metavar: str | None = None
+    least: float | None = None
+    most: float | None = None
+    choices: Callable[[], Iterable[str]] | None = None
+    completes: Callable[[], Iterable[str]] | None = None
+    aliases: tuple[str, ...] = ()
+    is_argument: bool = False
 
 
-def help_text(text: str) -> str:
-    """Join the lines of each paragraph, so that the help fills the terminal's width."""
-    return "\n\n".join(" ".join(part.split()) for part in text.strip().split("\n\n"))
+def option(
+    text: str,
+    *names: str,
+    default: Any = None,  # noqa: ANN401 - the type is the attribute's
+    shown: str | None = None,
+    metavar: str | None = None,
+    least: float | None = None,
+    most: float | None = None,
+    choices: Callable[[], Iterable[str]] | None = None,
+    completes: Callable[[], Iterable[str]] | None = None,
+    aliases: tuple[str, ...] = (),
+) -> Any:  # noqa: ANN401
+    """Declare an option that takes a value.
+
+    Args:
+        text: the help: a full sentence, verb first.
+        names: such as "--loader", "-l"; without any, the attribute's name.
+        default: the value where the option is not given.
+        shown: the default in words, where the value does not say it ("all cores"); "" hides it.
+        metavar: what stands for the value in the help; by default, what suits the type.
+        least: the smallest number that is taken.
+        most: the largest.
+        choices: returns the only words that are taken, also for completion; called when needed.
+        completes: returns words for completion where others are taken, too.
+        aliases: further names, which the help does not list.
+    """
+    return Declared(text, names, default, shown, metavar, least, most, choices, completes, aliases)
 
 
-def size(count: float) -> str:
-    """Return a number of bytes in decimal units ("1.2 MB")."""
-    return decimal(int(count))
+def flag(text: str, *names: str, aliases: tuple[str, ...] = ()) -> Any:  # noqa: ANN401
+    """Declare a flag that is off unless given."""
+    return Declared(text, names, default=False, aliases=aliases)
 
 
-@contextmanager
-def image_progress(output: Output, title: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar of images on stderr; yields the function that moves it to (done, of)."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("images"),
-        TimeRemainingColumn(),
-    )
-    with output.progress(*columns) as progress:
-        task = progress.add_task(title, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+def no(text: str, *, aliases: tuple[str, ...] = ()) -> Any:  # noqa: ANN401
+    """Declare a flag that is on; the help shows how to turn it off (--no-NAME), --NAME works too.
+
+    `aliases` are further names that turn it off.
+    """
+    return Declared(text, default=True, aliases=aliases)
+
+
+def argument(metavar: str, text: str) -> Any:  # noqa: ANN401
+    """Declare an argument; it may be left out if the attribute's type has `| None`."""
+    return Declared(text, metavar=metavar, is_argument=True)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """An option or argument of a command, ready to be shown, given to Typer, and converted.
+
+    Attributes:
+        attribute: where the options object holds the value.
+        panel: its group in the help.
+        declared: what was said of it.
+        base: the type of one value: bool, int, float, str or Path.
+        shape: how many values it takes.
+        words: of a Literal, its words.
+        optional: whether its type has `| None`.
+    """
+
+    attribute: str
+    panel: str
+    declared: Declared
+    base: type
+    shape: Shape
+    words: tuple[str, ...]
+    optional: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that the help shows, the long one first; an argument's stands for its value."""
+        if self.declared.is_argument:
+            return (self.declared.metavar or self.attribute.upper(),)
+        long = f"--{self.attribute.replace('_', '-')}"
+        if self.is_negative:
+            return (f"--no-{long[2:]}",)
+        return self.declared.names or (long,)
+
+    @property
+    def is_negative(self) -> bool:
+        """Whether this is a flag that is on and can be turned off."""
+        return self.base is bool and self.declared.default is True
+
+    @property
+    def metavar(self) -> str:
+        """What stands for the value in the help; nothing for flags and arguments."""
+        if self.base is bool or self.declared.is_argument:
+            return ""
+        if self.declared.metavar is not None:
+            return self.declared.metavar
+        name = {int: "N", float: "X", Path: "PATH"}.get(self.base, "NAME")
+        return f"{name},..." if self.shape == "commas" else name
+
+    @property
+    def default_text(self) -> str:
+        """The default as the help shows it; nothing where there is none to speak of."""
+        default = self.declared.default
+        if self.declared.shown is not None:
+            return self.declared.shown
+        if self.base is bool or default is None or default in ((), ""):
+            return ""
+        return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+
+    def for_typer(self) -> inspect.Parameter:
+        """Return this as a parameter of a function whose options Typer reads."""
+        kind: Any = {"one": str, "pair": tuple[str, str]}.get(self.shape, list[str])
+        info: Any
+        declared = self.declared
+        completion = self.complete if self.words or declared.choices or declared.completes else None
+        if declared.is_argument:
+            info = typer.Argument(metavar=self.names[0])
+        elif self.base is bool:
+            kind, names = bool, (*self.names, *declared.aliases)
+            if self.is_negative:
+                names = (f"--{self.attribute.replace('_', '-')}/{names[0]}", *(
+                    f" /{alias}" for alias in declared.aliases
+                ))  # fmt: skip
+            info = typer.Option(*names)
+        else:
+            info = typer.Option(*self.names, *declared.aliases, autocompletion=completion)
+        default = declared.default if kind is bool else None
+        return inspect.Parameter(
+            self.attribute,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=default,
+            annotation=Annotated[kind if kind is bool else kind | None, info],
+        )
+
+    def complete(self, incomplete: str) -> list[str]:
+        """Return the words that begin like this, behind the last comma of a list."""
+        before, comma, word = incomplete.rpartition(",") if self.shape == "commas" else ("", "", "")
+        word = word if comma else incomplete
+        known = self._known() or (self.declared.completes or tuple)()
+        return [before + comma + each for each in known if each.startswith(word)]
+
+    def _known(self) -> tuple[str, ...]:
+        return self.words or tuple(self.declared.choices() if self.declared.choices else ())
+
+    def value(self, given: Any) -> Any:  # noqa: ANN401
+        """Return the value that the command works with. Raises UsageError."""
+        if given is None or (given == [] and self.shape != "one"):
+            if self.declared.is_argument and not self.optional and self.declared.default is None:
+                raise UsageError(f"{self.names[0]} is missing.")
+            return self.declared.default
+        if self.base is bool:
+            return given
+        if self.shape == "one":
+            return self._one(given)
+        if self.shape == "commas":
+            words = (word.strip() for text in given for word in text.split(","))
+            return tuple(dict.fromkeys(self._one(word) for word in words if word))
+        return type(given)(self._one(text) for text in given)
+
+    def _one(self, text: str) -> Any:  # noqa: ANN401
+        name = self.names[0]
+        known = self._known()
+        text = {each.casefold(): each for each in known}.get(text.casefold(), text)
+        if known and text not in known:
+            words = f"{', '.join(known[:-1])} or {known[-1]}" if len(known) > 1 else known[0]
+            raise UsageError(f"{name} must be {words}, not {text!r}.{suggestion(text, known)}")
+        if self.base is int and not re.fullmatch(r"[+-]?[0-9]{1,100}", text):
+            raise UsageError(f"{name} must be a whole number, not {text!r}.")
+        try:
+            value = self.base(text)
+        except ValueError:
+            raise UsageError(f"{name} must be a number, not {text!r}.") from None
+        least, most = self.declared.least, self.declared.most
+        if least is not None and not value >= least:  # a NaN, too
+            raise UsageError(f"{name} must be at least {least:g}, not {value}.")
+        if most is not None and not value <= most:
+            raise UsageError(f"{name} must be at most {most:g}, not {value}.")
+        return value
+
+
+class Options:
+    """The options of a command as they were given, with their defaults where they were not.
+
+    A subclass declares them. One with a `panel` groups its own in the help; a command with several
+    panels inherits from several such classes. This is no dataclass because making one of so many
+    fields costs more time than all of `dl2 --help` may take.
+    """
+
+    panel: ClassVar[str] = "Options"
+
+    def __init__(self, **given: Any) -> None:  # noqa: ANN401
+        for parameter in self.parameters():
+            value = parameter.value(given.pop(parameter.attribute, None))
+            setattr(self, parameter.attribute, value)
+        if given:
+            raise TypeError(f"There are no options {', '.join(given)}.")
+
+    @classmethod
+    @functools.cache
+    def parameters(cls) -> tuple[Parameter, ...]:
+        """Return the parameters in the order in which the help shows them."""
+        return tuple(
+            parameter
+            for each in cls.__mro__
+            if issubclass(each, Options)
+            for parameter in _own_parameters(each)
+        )
+
+
+def _own_parameters(cls: type[Options]) -> Iterator[Parameter]:
+    declared = {name: each for name, each in vars(cls).items() if isinstance(each, Declared)}
+    kinds = get_type_hints(cls) if declared else {}
+    for name, each in declared.items():
+        base, shape, words, optional = _parse(kinds[name])
+        panel = "Arguments" if each.is_argument else cls.panel
+        yield Parameter(name, panel, each, base, shape, words, optional)
+
+
+def _parse(kind: Any) -> tuple[type, Shape, tuple[str, ...], bool]:  # noqa: ANN401
+    """Return of an attribute's type: one value's type, its shape, its words, and if None fits."""
+    optional = False
+    if get_origin(kind) in (types.UnionType, Union):
+        kind = next(each for each in get_args(kind) if each is not types.NoneType)
+        optional = True
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return str, "one", inner, optional
+    if origin is list:
+        base, _, words, _ = _parse(inner[0])
+        return base, "repeated", words, optional
+    if origin is tuple:
+        base, _, words, _ = _parse(inner[0])
+        return base, "commas" if inner[-1] is ... else "pair", words, optional
+    return kind, "one", (), optional

@@ -1,18 +1,30 @@
-"""The one output sink: results on stdout, progress and messages on stderr."""
+"""The one output sink: results on stdout, progress and messages on stderr.
+
+Text from outside (names of files, contents of logs) passes `dl2cli.text` here, on its way to the
+terminal, so that no command has to think of it: no control characters, no markup, no emoji codes,
+and nothing that the terminal's encoding cannot hold.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 import json
 import math
+import os
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import Progress, ProgressColumn
+from rich.segment import Segment
 from rich.text import Text
+
+from dl2cli.errors import StorageError
+from dl2cli.text import encodable, without_controls
 
 SCHEMA_VERSION = 1
 
@@ -40,42 +52,131 @@ def jsonable(value: Any) -> Any:  # noqa: ANN401 - JSON is untyped
 
 
 def printable(text: str) -> str:
-    """Escape what is no valid UTF-8 (names of files are bytes), so that it can be printed."""
+    """Escape what is no valid UTF-8 (names of files are bytes), so that it can be written."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+class Screen(Console):
+    """A console on which every string is text: no markup, no emoji codes, no control characters.
+
+    A `Text` gives a string a style. Line breaks stay; a name that may hold one goes through
+    `dl2cli.text.clean_text` first.
+    """
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - rich's
+        super().__init__(markup=False, emoji=False, highlight=False, **settings)
+
+    def render_str(self, text: str, **settings: Any) -> Text:  # noqa: ANN401 - rich's
+        """Make a string safe before rich measures it."""
+        return super().render_str(self.safe(text), **{**settings, "emoji": False, "markup": False})
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Make safe what comes as a `Text`, or is drawn."""
+        for segment in super().render(renderable, options):
+            if segment.control or (segment.text.isascii() and segment.text.isprintable()):
+                yield segment
+            else:
+                yield Segment(self.safe(segment.text), segment.style)
+
+    def safe(self, text: str) -> str:
+        """Return a text that this console can show."""
+        return encodable(without_controls(text, keep=" \n\t\u00a0\u3000"), self.encoding)
 
 
 class Output:
     """Prints a command's result as rich tables, or as one JSON document on stdout.
 
-    Rich honours NO_COLOR by itself. There is no bar when stderr is no terminal.
+    Rich honours NO_COLOR by itself. There is no bar when stderr is no terminal. Errors are text on
+    stderr also in JSON mode: what is on stdout is a whole document or nothing.
     """
 
     def __init__(self, *, json_mode: bool = False) -> None:
         self.json_mode = json_mode
-        self.out = Console()
-        self.err = Console(stderr=True)
+        self.out = Screen()
+        self.err = Screen(stderr=True)
 
     def message(self, text: str) -> None:
-        """Print a line for the user on stderr."""
-        self.err.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+        """Print a line for the user on stderr; one that cannot be written is lost."""
+        with contextlib.suppress(OSError):
+            self.err.print(text, soft_wrap=True)
 
     def result(self, result: object, *renderables: RenderableType) -> None:
-        """Print a result: as JSON with `--json`, else the renderables that show it."""
+        """Print a result: as JSON with `--json`, else the renderables that show it.
+
+        Raises:
+            StorageError: stdout is on a full disk, or cannot be written for another reason.
+            BrokenPipeError: its reader has left.
+        """
         if self.json_mode:
             document = {"schema_version": SCHEMA_VERSION, **jsonable(result)}
-            json.dump(document, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
-            sys.stdout.write("\n")
-            sys.stdout.flush()
+            ascii_only = not self.out.encoding.startswith("utf")
+            text = json.dumps(document, indent=2, ensure_ascii=ascii_only, allow_nan=False)
+            self.write(text + "\n")
             return
-        for renderable in renderables:
-            # A command to copy is one line, however long; rich forgets that a Text wants it so.
-            whole = isinstance(renderable, Text) and bool(renderable.no_wrap)
-            self.out.print(
-                renderable, crop=not whole, no_wrap=whole, overflow="ignore" if whole else None
-            )
+        with self.writing():
+            for renderable in renderables:
+                # A command to copy is one line, however long; rich forgets that a Text wants it so.
+                whole = isinstance(renderable, Text) and bool(renderable.no_wrap)
+                self.out.print(
+                    renderable, crop=not whole, no_wrap=whole, overflow="ignore" if whole else None
+                )
+
+    def write(self, text: str) -> None:
+        """Write a text to stdout as it is (JSON, CSV, a path). Raises as `result`."""
+        with self.writing():
+            sys.stdout.write(text)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Flush what is printed to stdout within, and word what stands against it.
+
+        Raises as `result`.
+        """
+        try:
+            yield
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise StorageError(f"Standard output cannot be written: {error.strerror}.") from None
 
     def progress(self, *columns: ProgressColumn) -> Progress:
         """Return a progress display on stderr, disabled where stderr is no terminal."""
         return Progress(
             *columns, console=self.err, transient=True, disable=not self.err.is_terminal
         )
+
+
+def prepare_streams() -> None:
+    """Make stdout and stderr fit to be written to, whatever they are.
+
+    One that the shell closed (`>&-`) is opened again, on nothing: else the next file that is opened
+    would take its place. A character that the encoding of one lacks becomes an escape.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        _escape_what_is_lacking(stream)
+
+
+def _escape_what_is_lacking(stream: IO[str]) -> None:
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="backslashreplace")
+
+
+def give_up_stdout() -> None:
+    """Let nothing more be written to stdout, so that Python does not fail over it when it ends."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(nothing, sys.stdout.fileno())
+    os.close(nothing)

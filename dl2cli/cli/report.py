@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import enum
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Literal
 
-import typer
-
-from dl2cli.cli.options import help_text
+from dl2cli.cli.command import Command
+from dl2cli.cli.options import Options, argument, flag, option
 from dl2cli.cli.output import Output
+from dl2cli.cli.shared import JSON, TRAIN
 from dl2cli.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -19,220 +17,138 @@ if TYPE_CHECKING:
     from dl2cli.report.report import Report
 
 
-class Format(enum.StrEnum):
-    """How tables are written to stdout."""
+_TEXT = """
+The logs of dl2 train and dl2 bench-io and all published logs of the (DL)2 program are found under
+the folders by their content: trainings, loader runs, codecs, regimens, iostat and meminfo.
 
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
-    MARKDOWN = "markdown"
-    LATEX = "latex"
-
-
-class PlotFormat(enum.StrEnum):
-    """How plots are written."""
-
-    SVG = "svg"
-    PNG = "png"
-    PDF = "pdf"
-
-
-_HELP = """\
-Compare runs: tables, plots and one HTML page from run logs.
-
-Finds, by content, the logs of `dl2 train` and `dl2 bench-io` and all published (DL)2 logs under the
-folders: trainings, loader runs, codecs, regimens, iostat and meminfo.
-
-Exit code 0: done, also after Ctrl-C in --watch. 3: done, but a file is damaged, cut or unreadable;
-what could be read is shown, with a status and a warning. A log without a summary (a training that
-goes on) is no damage.
-
-Example: [bold]dl2 report logs/ --baseline raw --html report.html[/bold]
+Exit code 0: done, also after Ctrl-C in --watch. 3: done, but a file is damaged, cut off or
+unreadable; what could be read is shown, with a status and a warning. A log without a summary (of a
+training that is still running) is not damage.
 """
 
-_WHAT, _OUT, _HOW = "What is compared", "What is written", "How it is computed"
+
+def _table_names() -> tuple[str, ...]:
+    from dl2cli.report.report import TABLE_NAMES
+
+    return TABLE_NAMES
 
 
-def register(app: typer.Typer) -> None:
-    """Add `dl2 report` to the program."""
-    app.command("report", help=help_text(_HELP))(report)
+class _What(Options):
+    """What is compared."""
+
+    panel = "What is compared"
+
+    select: list[str] | None = option(
+        "Show only runs whose name matches, or FIELD=GLOB such as arch=resnet50. Repeatable: "
+        "patterns for one field are alternatives.",
+        metavar="GLOB",
+    )
+    baseline: str = option(
+        "Compare runs with a variant (raw) or a storage (hdd), all else equal, or with the runs "
+        "whose name matches a glob.",
+        default="raw",
+        metavar="NAME",
+    )
+    group_by: list[str] | None = option(
+        "Add a table that joins runs by these fields, as in storage,workers. Repeatable.",
+        metavar="FIELD",
+    )
+    sort: str = option(
+        "Sort tables by a column of the CSV; -COLUMN sorts in descending order.",
+        default="",
+        metavar="COLUMN",
+    )
 
 
-def report(
-    logdir: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="LOGDIR", help="Folders (or files) with run logs.", show_default=False
-        ),
-    ],
-    *,
-    select: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="GLOB",
-            help="Only runs whose name matches, or FIELD=GLOB such as "
-            "arch=resnet50. Repeatable: one field's patterns are alternatives.",
-            rich_help_panel=_WHAT,
-        ),
-    ] = None,
-    baseline: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="What runs are compared with: a variant (raw), a "
-            "storage (hdd), both with all else equal, or a glob over run names.",
-            rich_help_panel=_WHAT,
-        ),
-    ] = "raw",
-    group_by: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FIELD",
-            help="Add a table that joins runs by fields, such as storage,workers. Repeatable.",
-            rich_help_panel=_WHAT,
-        ),
-    ] = None,
-    sort: Annotated[
-        str,
-        typer.Option(
-            metavar="COLUMN",
-            help="Sort tables by a column of the CSV; -COLUMN is descending.",
-            rich_help_panel=_WHAT,
-        ),
-    ] = "",
-    drop_first: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            help="Epochs at the start of each log that means leave out (cold caches).",
-            rich_help_panel=_HOW,
-        ),
-    ] = 1,
-    images_per_epoch: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="[PATTERN=]TRAIN[+VAL]",
-            help="Images an epoch, which logs do not "
-            "tell; PATTERN is a run or a data set. Repeatable.",
-            rich_help_panel=_HOW,
-        ),
-    ] = None,
-    target: Annotated[
-        list[float] | None,
-        typer.Option(
-            metavar="PERCENT", help="Show the time to this top-1. Repeatable.", rich_help_panel=_HOW
-        ),
-    ] = None,
-    budget: Annotated[
-        list[float] | None,
-        typer.Option(
-            metavar="HOURS",
-            help="Show the best accuracy within this time. Repeatable.",
-            rich_help_panel=_HOW,
-        ),
-    ] = None,
-    epoch_time: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="[PATTERN=]SECONDS|RUN",
-            help="For times to an accuracy and budgets, "
-            "an epoch lasts so long, or as long as another run's mean; else each run's own clock "
-            "counts. Repeatable, the first match counts.",
-            rich_help_panel=_HOW,
-        ),
-    ] = None,
-    format_: Annotated[
-        Format,
-        typer.Option("--format", "-f", help="Of the tables on stdout.", rich_help_panel=_OUT),
-    ] = Format.TABLE,
-    json_: Annotated[
-        bool, typer.Option("--json", help="The same as --format json.", rich_help_panel=_OUT)
-    ] = False,
-    table: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Only these tables: overview, throughput, groups, "
-            "accuracy, budget, regimens, codecs, disk_io, parameters, warnings. Repeatable.",
-            rich_help_panel=_OUT,
-        ),
-    ] = None,
-    plots: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Write the plots there.", rich_help_panel=_OUT),
-    ] = None,
-    plot_format: Annotated[
-        PlotFormat | None,
-        typer.Option(help="Of the plots.", show_default="svg", rich_help_panel=_OUT),
-    ] = None,
-    html: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Write everything as one page without external resources.",
-            rich_help_panel=_OUT,
-        ),
-    ] = None,
-    watch: Annotated[
-        bool,
-        typer.Option(
-            "--watch",
-            help="Follow the logs and write again whenever they change, until Ctrl-C.",
-            rich_help_panel=_OUT,
-        ),
-    ] = False,
-    interval: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SECONDS",
-            min=0.2,
-            help="How often --watch looks.",
-            show_default="2",
-            rich_help_panel=_OUT,
-        ),
-    ] = None,
-) -> None:
+class _How(Options):
+    """How it is computed."""
+
+    panel = "How it is computed"
+
+    drop_first: int = option(
+        "Leave the first N epochs of each log out of means: caches are cold then.", default=1
+    )
+    images_per_epoch: list[str] | None = option(
+        "Say how many images an epoch has where logs do not tell; PATTERN is a run or a dataset. "
+        "Repeatable.",
+        metavar="[PATTERN=]TRAIN[+VAL]",
+    )
+    target: list[float] | None = option(
+        "Show the time to this top-1 accuracy. Repeatable.", metavar="PERCENT"
+    )
+    budget: list[float] | None = option(
+        "Show the best accuracy within this time. Repeatable.", metavar="HOURS"
+    )
+    epoch_time: list[str] | None = option(
+        "Take an epoch to last this long, or as long as the mean of another run, in times to an "
+        "accuracy and budgets; by default, each run's own clock counts. Repeatable, the first "
+        "match counts.",
+        metavar="[PATTERN=]SECONDS|RUN",
+    )
+
+
+class _Out(Options):
+    """What is written."""
+
+    panel = "What is written"
+
+    format: Literal["table", "csv", "json", "markdown", "latex"] = option(
+        "Write the tables to stdout in this format.", "--format", "-f", default="table"
+    )
+    json: bool = JSON
+    table: list[str] | None = option(
+        "Show only this table: overview, throughput, groups, accuracy, budget, regimens, codecs, "
+        "disk_io, parameters or warnings. Repeatable.",
+        choices=_table_names,
+    )
+    plots: Path | None = option("Write the plots into this folder.", metavar="DIR")
+    plot_format: Literal["svg", "png", "pdf"] | None = option(
+        "Draw plots in this format.", shown="svg"
+    )
+    html: Path | None = option(
+        "Write everything as one page without external resources.", metavar="FILE"
+    )
+    watch: bool = flag("Follow the logs and write again whenever they change, until Ctrl-C.")
+    interval: float | None = option(
+        "With --watch, look at the logs this often.", metavar="SECONDS", least=0.2, shown="2"
+    )
+
+
+class ReportOptions(_What, _How, _Out):
+    """The options of `dl2 report`."""
+
+    logdir: list[Path] = argument("LOGDIR", "Folders (or files) with run logs.")
+
+
+def report(options: ReportOptions) -> None:
     """Turn the options into a configuration, and write the report where they say."""
+    tables = options.table or []
     needs = {
-        "--table budget": ("budget" in (table or []), budget, "--budget HOURS"),
-        "--table groups": ("groups" in (table or []), group_by, "--group-by FIELD"),
-        "--plot-format": (plot_format is not None, plots, "--plots DIR"),
-        "--interval": (interval is not None, watch, "--watch"),
+        "--table budget": ("budget" in tables, options.budget, "--budget HOURS"),
+        "--table groups": ("groups" in tables, options.group_by, "--group-by FIELD"),
+        "--plot-format": (options.plot_format is not None, options.plots, "--plots DIR"),
+        "--interval": (options.interval is not None, options.watch, "--watch"),
     }
-    for option, (is_given, other, name) in needs.items():
+    for name, (is_given, other, needed) in needs.items():
         if is_given and not other:
-            raise UsageError(f"{option} does nothing without {name}: give both or neither.")
-    if json_ and format_ not in (Format.TABLE, Format.JSON):
-        raise UsageError(f"--json and --format {format_.value}: choose one.")
-    from dl2cli.report.config import EpochImages, EpochTime, ReportConfig, Selection
+            raise UsageError(f"{name} does nothing without {needed}: give both or neither.")
+    if options.json and options.format not in ("table", "json"):
+        raise UsageError(f"--json and --format {options.format}: choose one.")
     from dl2cli.report.read.discover import Finder
 
-    config = ReportConfig(
-        drop_first=drop_first,
-        baseline=baseline,
-        select=tuple(Selection.parse(text) for text in select or ()),
-        group_by=tuple(
-            dict.fromkeys(name.strip() for text in group_by or () for name in text.split(","))
-        ),
-        sort=sort,
-        images=tuple(EpochImages.parse(text) for text in images_per_epoch or ()),
-        targets_pct=tuple(target or ()),
-        budgets_h=tuple(budget or ()),
-        epoch_times=tuple(EpochTime.parse(text) for text in epoch_time or ()),
-    )
-    writer = _Writer(
-        Format.JSON if json_ else format_, table or [], plots, plot_format or PlotFormat.SVG, html
-    )
-    finder = Finder(logdir, skip=[path for path in (html, plots) if path is not None])
-    if watch:
-        _watch(finder, config, writer, interval or 2.0)
+    config = _config(options)
+    writer = _Writer(options)
+    written = [path for path in (options.html, options.plots) if path is not None]
+    finder = Finder(options.logdir, skip=written)
+    if options.watch:
+        _watch(finder, config, writer, options.interval or 2.0)
         return
     result = writer.load(finder, config)
     writer.write(result)
     if not result.entries and not result.disks and not result.qualities:
         raise DataError(
-            f"No run log was found under {', '.join(str(d) for d in logdir)}"
-            f"{' that matches --select' if select else ''}."
+            f"No run log was found under {', '.join(str(d) for d in options.logdir)}"
+            f"{' that matches --select' if options.select else ''}."
         )
     if result.damaged:
         files = sorted({note.file for note in result.notes if note.severity == "error"})
@@ -240,29 +156,33 @@ def report(
         raise DataError(f"{count} cannot be read in full (see the warnings), first {files[0]}.")
 
 
+def _config(options: ReportOptions) -> ReportConfig:
+    from dl2cli.report.config import EpochImages, EpochTime, ReportConfig, Selection
+
+    fields = (name.strip() for text in options.group_by or () for name in text.split(","))
+    return ReportConfig(
+        drop_first=options.drop_first,
+        baseline=options.baseline,
+        select=tuple(Selection.parse(text) for text in options.select or ()),
+        group_by=tuple(dict.fromkeys(fields)),
+        sort=options.sort,
+        images=tuple(EpochImages.parse(text) for text in options.images_per_epoch or ()),
+        targets_pct=tuple(options.target or ()),
+        budgets_h=tuple(options.budget or ()),
+        epoch_times=tuple(EpochTime.parse(text) for text in options.epoch_time or ()),
+    )
+
+
 class _Writer:
     """Writes a report where the options say."""
 
-    def __init__(
-        self,
-        format_: Format,
-        names: list[str],
-        plots: Path | None,
-        plot_format: PlotFormat,
-        html: Path | None,
-    ) -> None:
-        from dl2cli.report.report import TABLE_NAMES
-
-        if unknown := [name for name in names if name not in TABLE_NAMES]:
-            raise UsageError(
-                f"--table: there is no {unknown[0]!r}; there are {', '.join(TABLE_NAMES)}."
-            )
-        self.format = format_
-        self.names = names
-        self.plots = plots
-        self.plot_format = plot_format
-        self.html = html
-        self.output = Output(json_mode=format_ is Format.JSON)
+    def __init__(self, options: ReportOptions) -> None:
+        self.format = "json" if options.json else options.format
+        self.names = options.table or []
+        self.plots = options.plots
+        self.plot_format = options.plot_format or "svg"
+        self.html = options.html
+        self.output = Output(json_mode=self.format == "json")
         self.refresh_s: float | None = None
 
     def load(self, finder: Finder, config: ReportConfig) -> Report:
@@ -279,12 +199,17 @@ class _Writer:
         return build_report(corpus, config)
 
     def write(self, result: Report) -> None:
-        """Write stdout, then plots, then the page."""
-        self._write_tables(result)
+        """Write plots and page, then stdout, also where those cannot be written."""
+        try:
+            self._write_files(result)
+        finally:
+            self._write_tables(result)
+
+    def _write_files(self, result: Report) -> None:
         if self.plots is not None:
             from dl2cli.report.plots.figures import write_plots
 
-            written = write_plots(result, self.plots, self.plot_format.value)
+            written = write_plots(result, self.plots, self.plot_format)
             self.output.message(f"{len(written)} plots written to {self.plots}.")
         if self.html is not None:
             from dl2cli.report.page.html import write_html
@@ -300,7 +225,7 @@ class _Writer:
             if result.table(name) is None:
                 self.output.message(f"Nothing to show in the table {name}.")
         match self.format:
-            case Format.JSON:
+            case "json":
                 self.output.result(
                     {
                         "tables": {t.name: t.records() for t in tables},
@@ -309,17 +234,17 @@ class _Writer:
                         "files_ignored": result.corpus.files_ignored,
                     }
                 )
-            case Format.CSV:
-                sys.stdout.write(render.to_csv(tables))
-            case Format.MARKDOWN:
-                sys.stdout.write(render.to_markdown(tables))
-            case Format.LATEX:
-                sys.stdout.write(render.to_latex(tables))
-            case Format.TABLE:
+            case "csv":
+                self.output.write(render.to_csv(tables))
+            case "markdown":
+                self.output.write(render.to_markdown(tables))
+            case "latex":
+                self.output.write(render.to_latex(tables))
+            case _:
                 from dl2cli.cli.report_screen import print_report
 
-                print_report(self.output.out, result, tables, findings=not self.names)
-        sys.stdout.flush()
+                with self.output.writing():
+                    print_report(self.output.out, result, tables, findings=not self.names)
 
 
 def _watch(finder: Finder, config: ReportConfig, writer: _Writer, interval: float) -> None:
@@ -328,10 +253,21 @@ def _watch(finder: Finder, config: ReportConfig, writer: _Writer, interval: floa
     writer.refresh_s = interval
     try:
         for _ in changes(finder, interval):
-            if writer.output.out.is_terminal and writer.format is Format.TABLE:
+            if writer.output.out.is_terminal and writer.format == "table":
                 writer.output.out.clear()
             result = writer.load(finder, config)
             writer.write(result)
             writer.output.message("Watching; Ctrl-C ends.")
     except KeyboardInterrupt:
         writer.output.message("Stopped watching.")
+
+
+COMMAND = Command(
+    name="report",
+    options=ReportOptions,
+    run=report,
+    about="Compare runs: tables, plots and one HTML page from run logs.",
+    text=_TEXT,
+    examples=("logs/ --baseline raw --html report.html",),
+    group=TRAIN,
+)

@@ -5,19 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import typer
-
-from dl2cli.cli.options import JsonOption, help_text, image_progress
+from dl2cli.cli.command import Command
+from dl2cli.cli.options import Options
 from dl2cli.cli.output import Output, printable
+from dl2cli.cli.shared import HELP, JSON, image_progress
 
-_HELP = """\
-Make the built-in sample set, if it is not there yet, and print its folder.
-
+_TEXT = """
 It is an ImageFolder in train/ and val/ of 360 generated pictures in 6 classes (20 MB), which a
-small network tells apart by structure and colour together. It is kept under DL2_HOME, or in the
-user's cache folder, and made once.
-
-Example: [bold]dl2 convert $(dl2 sample) out/[/bold]
+small network can only tell apart by structure and colour together. It is made once, and kept under
+$DL2_HOME or in your cache folder.
 """
 
 
@@ -28,19 +24,31 @@ class SampleReport:
     path: Path
 
 
-def register(app: typer.Typer) -> None:
-    """Add `dl2 sample` to the program."""
-    app.command("sample", help=help_text(_HELP))(sample)
+class SampleOptions(Options):
+    """The options of `dl2 sample`."""
+
+    json: bool = JSON
 
 
-def sample(json: JsonOption = False) -> None:
-    """Make the sample set and print its folder (the help text is `_HELP`)."""
+def sample(options: SampleOptions) -> None:
+    """Make the sample set and print its folder."""
     from dl2cli.dataset.sample import ensure_sample_set
 
-    output = Output(json_mode=json)
+    output = Output(json_mode=options.json)
     with image_progress(output, "Making the sample set") as tell:
         path = ensure_sample_set(on_image=tell)
-    if json:
+    if options.json:
         output.result(SampleReport(path))
     else:
-        typer.echo(printable(str(path)))  # as it is, without the line breaks of a table
+        output.write(f"{printable(str(path))}\n")  # whole, without the line breaks of a table
+
+
+COMMAND = Command(
+    name="sample",
+    options=SampleOptions,
+    run=sample,
+    about="Make the built-in sample set if it is not there yet, and print its folder.",
+    text=_TEXT,
+    examples=("",),
+    group=HELP,
+)

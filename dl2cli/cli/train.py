@@ -16,9 +16,10 @@ import typer
 
 from dl2cli.cli import train_folder
 from dl2cli.cli import train_settings as settings
-from dl2cli.cli.options import help_text, image_progress
-from dl2cli.cli.output import Output, printable
-from dl2cli.cli.train_options import ALIASES, TrainOptions, command
+from dl2cli.cli.command import Command
+from dl2cli.cli.output import Output
+from dl2cli.cli.shared import TRAIN, image_progress
+from dl2cli.cli.train_options import TrainOptions
 from dl2cli.errors import Dl2Error, MissingDependency, UsageError
 
 if TYPE_CHECKING:
@@ -27,32 +28,22 @@ if TYPE_CHECKING:
     from dl2cli.training.log.events import Observer, TrainResult
     from dl2cli.training.regimen import Stage
 
-_HELP = """\
-Train a model, and know what every step waited for.
+_TEXT = """
+Without --data, $DL2_HOME/data or ./data is used where it exists, else the built-in sample set. The
+run's folder gets its log in the format of the (DL)2 program (experiment_report.json), a
+train_data_RANK.csv for each rank, and checkpoints. Ctrl-C or SIGTERM ends the step, saves a
+checkpoint, and says how to continue.
 
-Without --data, it takes $DL2_HOME/data or ./data where that exists, else the built-in sample set.
-The run's folder gets its log in the published format (experiment_report.json), each rank's
-train_data_RANK.csv, and checkpoints. Ctrl-C and SIGTERM end the step, save, and say how to resume.
+Start it with torchrun on several GPUs or machines: torchrun --nproc-per-node 4 -m dl2cli train ...
+
 Exit codes: 0 done, 2 usage, 3 bad data, 4 a missing part, 130 and 143 stopped by a signal.
-
-On several GPUs or machines, torchrun starts it: torchrun --nproc-per-node 4 -m dl2cli train ...
-
-Example: [bold]dl2 train --loader pcr --scans 10[/bold]
 """
 
 _OTHER_RANKS_WAIT_S = 5.0
 
 
-def register(app: typer.Typer) -> None:
-    """Add `dl2 train` to the program."""
-    entry = command(train, settings.shown_defaults())
-    # Other names of the same options; in the help, they would crowd out its words.
-    context = {"token_normalize_func": lambda name: ALIASES.get(name, name)}
-    app.command("train", help=help_text(_HELP), context_settings=context)(entry)
-
-
 def train(options: TrainOptions) -> None:
-    """Find the data, train, and show the result (the help text is `_HELP`)."""
+    """Find the data, train, and show the result."""
     # Threads of torch that wait would spin, on cores that the loader needs: 5 times slower where
     # two cores are busy. This must be said before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -167,7 +158,7 @@ def _say(output: Output, text: str | None) -> None:
     """Print a sentence for the user, broken between words where there is a terminal."""
     if text:
         terminal = output.err.is_terminal
-        output.err.print(printable(text), markup=False, highlight=False, soft_wrap=not terminal)
+        output.err.print(text, soft_wrap=not terminal)
 
 
 def _is_first() -> bool:
@@ -203,3 +194,14 @@ def _end(result: TrainResult, output: Output) -> None:
             output.message(train_folder.resume_command(sys.argv[1:], result.checkpoint))
     if stopped_by.startswith("SIG"):
         raise typer.Exit(128 + signal.Signals[stopped_by])
+
+
+COMMAND = Command(
+    name="train",
+    options=TrainOptions,
+    run=train,
+    about="Train a model, and know what every step waited for.",
+    text=_TEXT,
+    examples=("--data out/ --loader pcr --scans 5",),
+    group=TRAIN,
+)

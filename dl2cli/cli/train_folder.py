@@ -11,8 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from dl2cli.cli.train_options import TrainOptions
-from dl2cli.cli.train_settings import Basics
+from dl2cli.cli.train_options import Basics, TrainOptions
 from dl2cli.errors import UsageError
 
 if TYPE_CHECKING:

@@ -1,373 +1,305 @@
 """The options of `dl2 train`: name, default and help of each, by panels of the help.
 
-The names and defaults are those of the published program, but where its logs show that every run
-set an option: there, the defaults are those of the program that it grew from. What is ours has no
-counterpart there. An option that is None takes its value from `train_settings`.
+The names and defaults are those of the (DL)2 program, but where its logs show that every run set an
+option: there, the defaults are those of the program that it grew from. What is ours has no
+counterpart there.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal, get_args, get_type_hints
+from typing import Final, Literal
 
-import typer
+from dl2cli.cli.options import Options, flag, no, option
+from dl2cli.cli.shared import JSON, arch_names, loader_names
 
-from dl2cli.errors import UsageError
-
-MEAN = "122.655,116.535,104.04"
-STD = "59.415,58.395,58.65"
-
-# Other names of options: those of the published program that have two.
-ALIASES: Final = {
-    "data-loader": "loader",
-    "experiment-name": "name",
-    "momentum": "mom",
-    "weight-decay": "wd",
-    "no-checkpoints": "no-save-checkpoints",
-}
+MEAN: Final = "122.655,116.535,104.04"
+STD: Final = "59.415,58.395,58.65"
 
 
 @dataclass(frozen=True)
-class Declared:
-    """An option: what Typer is told of it, its default and its bounds.
+class Basics:
+    """The options whose default depends on the data."""
 
-    The bounds are ours to check: Typer would print each of them in the help, where they take the
-    place of words.
-    """
-
-    info: Any
-    default: Any
-    least: float | None
-    most: float | None
-
-    def check(self, name: str, value: Any) -> None:  # noqa: ANN401
-        """Refuse a number out of bounds. Raises UsageError."""
-        if value is None:
-            return
-        if self.least is not None and not value >= self.least:  # a NaN, too
-            raise UsageError(f"{name} must be at least {self.least:g}, not {value}.")
-        if self.most is not None and value > self.most:
-            raise UsageError(f"{name} must be at most {self.most:g}, not {value}.")
+    arch: str
+    image_size: int
+    batch_size: int
+    epochs: int
+    lr: float
+    lr_policy: Literal["step", "linear", "cosine", "exponential"]
+    print_freq: int
 
 
-def option(
-    text: str,
-    *names: str,
-    default: Any = None,  # noqa: ANN401 - the type is the field's
-    shown: str | bool = True,
-    metavar: str | None = None,
-    least: float | None = None,
-    most: float | None = None,
-    hidden: bool = False,
-) -> Any:  # noqa: ANN401
-    """Declare an option: its help, names (else the attribute's), default and bounds."""
-    info = typer.Option(*names, help=text, show_default=shown, metavar=metavar, hidden=hidden)
-    return Declared(info, default, least, most)
+USUAL: Final = Basics("resnet50", 224, 256, 90, 0.1, "step", 100)
+# What the sample set is learned with in about a minute on two cores.
+SAMPLE: Final = Basics("small_cnn", 64, 8, 30, 0.03, "cosine", 20)
 
 
-class DataOptions:
+def _both(name: str) -> str:
+    return f"{getattr(USUAL, name)}; sample set: {getattr(SAMPLE, name)}"
+
+
+class DataOptions(Options):
     """Which images, and how they are loaded."""
 
-    panel: ClassVar[str] = "Data"
+    panel = "Data"
 
     data: Path | None = option(
-        "An ImageFolder, a PCR dataset, or a folder with train/ and val/ of either kind.",
+        "Train on an ImageFolder, a PCR dataset, or a folder with train/ and val/ of either kind.",
         "--data", "-d", shown="$DL2_HOME/data or ./data, else the sample set",
     )  # fmt: skip
     val_data: Path | None = option(
-        "Validation images that lie elsewhere.", shown="val/ beside train/"
+        "Validate on images that are elsewhere.", shown="val/ beside train/"
     )
     loader: str | None = option(
-        "Of PCR datasets: pcr, pcr-dali, pcr-dali-gpu; of ImageFolders: dali-cpu, dali-gpu, "
-        "pytorch; of nothing: synthetic. (Also --data-loader.)",
-        "--loader", "-l", shown="what fits the data",
+        "Load with: pcr, pcr-dali or pcr-dali-gpu (PCR datasets); dali-cpu, dali-gpu or pytorch "
+        "(ImageFolders); synthetic (no data). Also --data-loader.",
+        "--loader", "-l", shown="what fits the data", choices=loader_names,
+        aliases=("--data-loader",),
     )  # fmt: skip
-    batch_size: int | None = option("Images a step on each rank.", "--batch-size", "-b", least=1)
+    batch_size: int | None = option(
+        "Load this many images per step on each rank.",
+        "--batch-size", "-b", least=1, shown=_both("batch_size"),
+    )  # fmt: skip
     workers: int | None = option(
-        "Threads or processes that decode, on each rank.",
+        "Decode with this many threads or processes on each rank.",
         "--workers", "-w", least=1, shown="all cores",
     )  # fmt: skip
-    image_size: int | None = option("Width and height that the model sees.", least=1)
-    skip_validation: bool = option("Only train.", "--skip-validation", default=False)
-    augmentation: Literal["null", "none", "autoaugment"] = option(
-        "Beside crop and flip: null, or autoaugment (pytorch loader).", default="null"
+    image_size: int | None = option(
+        "Training image size in pixels.", least=1, shown=_both("image_size")
     )
-    interpolation: str = option("Of resizing: bilinear, with antialiasing.", default="bilinear")
+    skip_validation: bool = flag("Only train.")
+    augmentation: Literal["null", "none", "autoaugment"] = option(
+        "Augment images beyond crop and flip. autoaugment needs the pytorch loader.",
+        default="null",
+    )
+    interpolation: str = option(
+        "Resize images with this filter: only bilinear, with antialiasing.", default="bilinear"
+    )
     data_mean: str = option(
-        "Of the channels, in 0..255 or in 0..1; dl2 analyze-images prints yours.",
+        "Mean of each colour channel, in 0..255 or 0..1; dl2 analyze-images prints yours.",
         default=MEAN, metavar="R,G,B",
     )  # fmt: skip
-    data_std: str = option("Likewise, the standard deviations.", default=STD, metavar="R,G,B")
+    data_std: str = option(
+        "Standard deviation of each colour channel, in the same unit.",
+        default=STD, metavar="R,G,B",
+    )  # fmt: skip
     dataset_class: Literal["ImageFolder", "MinIOFolder"] = option(
-        "Of the pytorch loader: ImageFolder, or MinIOFolder, which keeps files in memory that all "
-        "workers share.",
+        "Read files with this class of the pytorch loader. MinIOFolder keeps files in memory that "
+        "all workers share.",
         default="ImageFolder",
     )
     cache_size: int = option(
-        "Bytes of that memory.", default=1_073_742_000, metavar="BYTES", least=0
-    )
-    persistent_workers: bool = option(
-        "The pytorch loader keeps its workers from epoch to epoch.",
-        "--persistent-workers", default=False,
+        "Size of the memory that MinIOFolder keeps files in.",
+        default=1_073_742_000, metavar="BYTES", least=0,
     )  # fmt: skip
-    prefetch: int = option("Batches that are prepared ahead.", default=3, least=1)
+    persistent_workers: bool = flag("Keep the workers of the pytorch loader from epoch to epoch.")
+    prefetch: int = option("Prepare this many batches ahead.", default=3, least=1)
     shuffle_window: int = option(
-        "Records whose images are mixed, of a PCR dataset.", default=2, least=1
+        "Mix the images of this many records of a PCR dataset.", default=2, least=1
     )
     lanes: int | None = option(
-        "Parts of a PCR dataset that each step takes images from; for runs that shall have the "
-        "same steps on other numbers of ranks.",
+        "Set this to resume on a different number of ranks: each step takes images from this many "
+        "parts of a PCR dataset, so the number of ranks must divide it.",
         least=1, shown="the number of ranks",
     )  # fmt: skip
     tail: Literal["drop", "pad"] = option(
-        "Images that fill no batch: drop them (others each epoch), or pad to a smaller batch.",
+        "Drop the images that fill no batch (other ones in each epoch), or load them as a smaller "
+        "batch.",
         default="drop",
     )
     on_damage: Literal["fail", "degrade", "skip"] = option(
-        "At a damaged image: fail; degrade, to its intact scans; or skip it.", default="fail"
+        "At a damaged image, stop, use the intact scans, or leave the image out.", default="fail"
     )
-    smoothing: bool = option(
-        "libjpeg's smoothing of blocks at few scans.", "--smoothing", default=False
-    )
+    smoothing: bool = flag("Smooth blocks at few scans, as libjpeg can.")
     synth_train_samples: int = option(
-        "Images an epoch of the synthetic loader without a dataset; -1 takes the dataset's number.",
+        "Make up this many images per epoch with the synthetic loader; -1 takes the dataset's "
+        "number.",
         default=-1,
-    )  # fmt: skip
-    synth_val_samples: int = option("Likewise of validation.", default=-1)
+    )
+    synth_val_samples: int = option(
+        "Make up this many validation images per epoch with the synthetic loader; -1 takes the "
+        "dataset's number.",
+        default=-1,
+    )
 
 
-class FidelityOptions:
+class FidelityOptions(Options):
     """How much of each image is loaded."""
 
-    panel: ClassVar[str] = "Fidelity (PCR datasets)"
+    panel = "Fidelity (PCR datasets)"
 
     scans: int | None = option(
         "Load the first K scan groups of each image.", metavar="K", least=1, shown="all"
     )
     scan_schedule: str | None = option(
-        "Scans from epoch on: 2@0,5@45,10@80.", metavar="K@EPOCH,...", shown=False
+        "Change the fidelity from epoch to epoch, as in 2@0,5@45,10@80.", metavar="K@EPOCH,..."
     )
-    autotune_scans: bool = option(
-        "Take the fewest scans whose gradient points where that of full fidelity does.",
-        "--autotune-scans", default=False,
-    )  # fmt: skip
-    autotune_every: int = option("Epochs between two such choices.", default=5, least=1)
-    autotune_batches: int = option("Batches compared for one.", default=4, least=1)
+    autotune_scans: bool = flag("Choose the smallest k whose gradient agrees with full fidelity.")
+    autotune_every: int = option("Choose k anew after this many epochs.", default=5, least=1)
+    autotune_batches: int = option(
+        "Compare the gradients of this many batches.", default=4, least=1
+    )
     autotune_threshold: float = option(
-        "Cosine similarity that is enough.", default=0.9, least=-1, most=1
+        "Cosine similarity from which gradients count as agreeing.", default=0.9, least=-1, most=1
     )
-    val_scans: int | None = option("Scans of validation images.", metavar="K", least=1, shown="all")
+    val_scans: int | None = option(
+        "Load the first K scan groups of validation images.", metavar="K", least=1, shown="all"
+    )
     stage: list[str] | None = option(
-        "Train on the dataset PATH from EPOCH on; repeat it: a regimen over variants of a dataset, "
-        "as in --stage jpeg-10@0 --stage raw@45.",
-        metavar="PATH@EPOCH", shown=False,
-    )  # fmt: skip
+        "Train on the dataset PATH from EPOCH on. Repeat it to train on one variant of a dataset "
+        "after another, as in --stage jpeg-10@0 --stage raw@45.",
+        metavar="PATH@EPOCH",
+    )
 
 
-class ModelOptions:
+class ModelOptions(Options):
     """Which network, and what it minimises."""
 
-    panel: ClassVar[str] = "Model and loss"
+    panel = "Model and loss"
 
     arch: str | None = option(
-        "alexnet, resnet18, 34, 50, 101 or 152, resnext101_32x4d, se_resnext101_32x4d, "
-        "shufflenet_v2_x1_0, mobilenet_v3_small or _large, small_cnn; or torchvision:NAME.",
-        "--arch", "-a",
+        "Train this model: alexnet, resnet18, 34, 50, 101 or 152, resnext101_32x4d, "
+        "se_resnext101_32x4d, shufflenet_v2_x1_0, mobilenet_v3_small or _large, small_cnn; or "
+        "torchvision:NAME.",
+        "--arch", "-a", shown=_both("arch"), completes=arch_names,
     )  # fmt: skip
     num_classes: int | None = option(
-        "Outputs of the network.", least=1, shown="the dataset's classes"
+        "Number of outputs of the model.", least=1, shown="the dataset's classes"
     )
-    pretrained_weights: Path | None = option("A file of weights to begin with.", shown=False)
-    freeze_inner_layers: bool = option(
-        "Train only the last layer.", "--freeze-inner-layers", default=False
-    )
-    model_config: str = option("How weights are initialised.", default="classic")
+    pretrained_weights: Path | None = option("Start from a file of weights.")
+    freeze_inner_layers: bool = flag("Only train the last layer.")
+    model_config: str = option("Initialise weights in this way.", default="classic")
     label_smoothing: float = option(
-        "Share of probability spread over all classes.", default=0.0, least=0, most=1
+        "Share of the probability that is spread over all classes.", default=0.0, least=0, most=1
     )
-    mixup: float = option("Alpha of mixup; 0 is off.", default=0.0, least=0)
+    mixup: float = option("Alpha of mixup; 0 turns it off.", default=0.0, least=0)
 
 
-class LearningOptions:
+class LearningOptions(Options):
     """How parameters follow their gradients."""
 
-    panel: ClassVar[str] = "Optimiser"
+    panel = "Optimiser"
 
-    epochs: int | None = option("Of the whole training.", "--epochs", "-e", least=1)
-    lr: float | None = option("Learning rate after warm-up.", least=0)
+    epochs: int | None = option(
+        "Length of the whole training.", "--epochs", "-e", least=1, shown=_both("epochs")
+    )
+    lr: float | None = option("Learning rate after warm-up.", least=0, shown=_both("lr"))
     lr_policy: Literal["step", "linear", "cosine", "exponential"] | None = option(
-        "Its decay: step, linear, cosine or exponential."
+        "Let the learning rate decay in this way.", shown=_both("lr_policy")
     )
     end_lr: float = option("Learning rate at the end.", default=0.0, least=0)
-    warmup: int = option("Epochs in which it grows.", default=0, least=0)
-    optimizer: Literal["sgd", "rmsprop"] = option("sgd or rmsprop.", default="sgd")
-    momentum: float = option("Of either. (Also --momentum.)", "--mom", default=0.9, least=0)
-    nesterov: bool = option("Nesterov's momentum.", "--nesterov", default=False)
-    weight_decay: float = option(
-        "Weight decay. (Also --weight-decay.)", "--wd", default=1e-4, least=0
+    warmup: int = option(
+        "Let the learning rate rise during the first N epochs.", default=0, least=0
     )
-    bn_weight_decay: bool = option("Also of batch norm.", "--bn-weight-decay", default=False)
-    rmsprop_alpha: float = option("Smoothing of RMSprop.", default=0.9)
+    optimizer: Literal["sgd", "rmsprop"] = option("Optimiser.", default="sgd")
+    momentum: float = option(
+        "Momentum, for SGD and RMSprop. Also --momentum.",
+        "--mom", default=0.9, least=0, aliases=("--momentum",),
+    )  # fmt: skip
+    nesterov: bool = flag("Use Nesterov momentum.")
+    weight_decay: float = option(
+        "Weight decay. Also --weight-decay.",
+        "--wd", default=1e-4, least=0, aliases=("--weight-decay",),
+    )  # fmt: skip
+    bn_weight_decay: bool = flag("Apply weight decay to batch norm too.")
+    rmsprop_alpha: float = option("Smoothing constant of RMSprop.", default=0.9)
     rmsprop_eps: float = option("Epsilon of RMSprop.", default=1e-3)
     optimizer_batch_size: int = option(
-        "Images a step of the optimiser on all ranks, for which gradients of several batches are "
-        "gathered; -1 is one batch a rank.",
+        "Images per optimiser step on all ranks together; gradients of several batches are "
+        "accumulated for it. -1 is one batch per rank.",
         default=-1,
-    )  # fmt: skip
+    )
 
 
-class DeviceOptions:
-    """Where and in which numbers is computed."""
+class DeviceOptions(Options):
+    """Where, and in which numbers, is computed."""
 
-    panel: ClassVar[str] = "Device and numbers"
+    panel = "Device and precision"
 
-    device: Literal["cpu", "cuda"] | None = option("cpu or cuda.", shown="a GPU if there is")
-    amp: bool = option("Mixed precision.", "--amp", default=False)
+    device: Literal["cpu", "cuda"] | None = option(
+        "Train on this device.", shown="a GPU if there is one"
+    )
+    amp: bool = flag("Use mixed precision.")
     amp_dtype: Literal["float16", "bfloat16"] = option(
-        "Of mixed precision: float16 or bfloat16.", default="float16"
+        "Data type of mixed precision.", default="float16"
     )
-    static_loss_scale: float = option("The loss is multiplied by it.", default=1.0)
-    dynamic_loss_scale: bool = option(
-        "A scale that follows overflows.", "--dynamic-loss-scale", default=False
-    )
+    static_loss_scale: float = option("Multiply the loss by this.", default=1.0)
+    dynamic_loss_scale: bool = flag("Adjust the loss scale when gradients overflow.")
     memory_format: Literal["nchw", "nhwc"] = option(
-        "Of images and weights: nchw or nhwc.", default="nchw"
+        "Memory format of images and weights.", default="nchw"
     )
-    compile: bool = option("Use torch.compile.", "--compile", default=False)
-    seed: int | None = option("Of everything random.", shown="drawn, and logged")
+    compile: bool = flag("Use torch.compile.")
+    seed: int | None = option("Random seed.", shown="drawn, and logged")
 
 
-class RunOptions:
+class RunOptions(Options):
     """The run: its folder, how long it goes, how it goes on."""
 
-    panel: ClassVar[str] = "Run and checkpoints"
+    panel = "Run and checkpoints"
 
     name: str | None = option(
-        "The run, and its folder in the workspace. (Also --experiment-name.)",
+        "Name of the run, and of its folder in the workspace. Also --experiment-name.",
         "--name", "-n", shown="model, data, loader, scans and time",
+        aliases=("--experiment-name",),
     )  # fmt: skip
     workspace: Path | None = option(
-        "Where runs have their folders.", metavar="DIR", shown="$DL2_HOME/logs, else ./logs"
+        "Keep the folders of runs here.", metavar="DIR", shown="$DL2_HOME/logs, else ./logs"
     )
-    overwrite: bool = option("Replace an earlier run of this name.", "--overwrite", default=False)
+    overwrite: bool = flag("Replace an earlier run of this name.")
     resume: str | None = option(
-        "Go on from a checkpoint, or from the last one of a run's folder, with the other options "
-        "that it had; exactly, also in the middle of an epoch.",
-        metavar="PATH", shown=False,
-    )  # fmt: skip
-    run_epochs: int = option(
-        "End after so many epochs in this process; -1 goes on to --epochs.",
-        default=-1,
-    )  # fmt: skip
-    time_budget: str | None = option(
-        "Stop after 2h, 90m or 1h30m, with a checkpoint.", metavar="TIME", shown=False
+        "Continue from a checkpoint, or from the last one in a run's folder, even in the middle of "
+        "an epoch. Give the other options as before.",
+        metavar="PATH",
     )
-    no_save_checkpoints: bool = option(
-        "Do not save after each epoch, nor the best; a stopped run saves all the same. (Saving, "
-        "the published --save-checkpoints, is the default here.)",
-        "--no-save-checkpoints", default=False,
-    )  # fmt: skip
-    save_checkpoints: bool = option(
-        "The default.", "--save-checkpoints", default=False, hidden=True
+    run_epochs: int = option(
+        "Stop after this many epochs in this process; -1 continues to --epochs.", default=-1
+    )
+    time_budget: str | None = option(
+        "Stop after 2h, 90m or 1h30m, with a checkpoint.", metavar="TIME"
+    )
+    save_checkpoints: bool = no(
+        "Do not save after each epoch, nor the best one. A run that is stopped saves all the same. "
+        "(--save-checkpoints of the (DL)2 program is the default here.)",
+        aliases=("--no-checkpoints",),
     )
     checkpoint_every: int = option(
-        "Also after so many steps of an epoch; 0 does not.", default=0, least=0, metavar="STEPS"
+        "Also save after this many steps of an epoch; 0 does not.",
+        default=0, least=0, metavar="STEPS",
+    )  # fmt: skip
+    checkpoint_filename: str = option(
+        "Name of the checkpoint in the run's folder.", default="checkpoint.pth.tar"
     )
-    checkpoint_filename: str = option("In the run's folder.", default="checkpoint.pth.tar")
-    backup_checkpoints: bool = option(
-        "Keep that of each epoch.", "--backup-checkpoints", default=False
-    )
-    skip_training: bool = option("Only validate.", "--skip-training", default=False)
+    backup_checkpoints: bool = flag("Keep one checkpoint per epoch.")
+    skip_training: bool = flag("Only validate.")
 
 
-class LogOptions:
+class LogOptions(Options):
     """What is written about the run."""
 
-    panel: ClassVar[str] = "Logs"
+    panel = "Logs"
 
     print_freq: int | None = option(
-        "Iterations between two lines of the log.", "--print-freq", "-p", least=1
+        "Write a line to the log after this many iterations.",
+        "--print-freq", "-p", least=1, shown=_both("print_freq"),
+    )  # fmt: skip
+    report_file: str = option(
+        "Name of the run log in the run's folder.", default="experiment_report.json"
     )
-    report_file: str = option("The run log, in the run's folder.", default="experiment_report.json")
     track: list[str] | None = option(
-        "Log to tensorboard, wandb or mlflow, too; repeatable.", shown=False
+        "Also log to tensorboard, wandb or mlflow. Repeatable.",
+        completes=lambda: ("tensorboard", "wandb", "mlflow"),
     )
-    sync_every_step: bool = option(
-        "Wait for the GPU in every step, as the published program does.",
-        "--sync-every-step", default=False,
-    )  # fmt: skip
+    sync_every_step: bool = flag("Wait for the GPU in every step, as the (DL)2 program does.")
     profile_n: int = option(
-        "Write a torch.profiler trace of the first N steps; -1 does not.",
-        default=-1, least=-1,
-    )  # fmt: skip
-    json: bool = option("Print the result as one JSON document on stdout.", "--json", default=False)
-
-
-PANELS = (
-    DataOptions, FidelityOptions, ModelOptions, LearningOptions, DeviceOptions, RunOptions,
-    LogOptions,
-)  # fmt: skip
+        "Write a torch.profiler trace of the first N steps; -1 does not.", default=-1, least=-1
+    )
+    json: bool = JSON
 
 
 class TrainOptions(
     DataOptions, FidelityOptions, ModelOptions, LearningOptions, DeviceOptions, RunOptions,
     LogOptions,
 ):  # fmt: skip
-    """All options, as they were given, with their defaults where they were not.
-
-    This is no dataclass because making one of so many fields costs more time than all of
-    `dl2 --help` may take.
-    """
-
-    def __init__(self, **given: Any) -> None:  # noqa: ANN401
-        for panel in PANELS:
-            for name, declared in _declared(panel):
-                value = given.pop(name, declared.default)
-                declared.check(f"--{name.replace('_', '-')}", value)
-                setattr(self, name, value)
-        assert not given, f"no options: {', '.join(given)}"
-
-
-def _declared(panel: type) -> list[tuple[str, Declared]]:
-    return [(name, value) for name, value in vars(panel).items() if isinstance(value, Declared)]
-
-
-def command(run: Callable[[TrainOptions], None], defaults: dict[str, str]) -> Callable[..., None]:
-    """Return a function for Typer, with a parameter for each option, that calls `run`.
-
-    Args:
-        run: gets the options.
-        defaults: text for the help, by option, of values that are decided later.
-    """
-
-    def entry(**given: Any) -> None:  # noqa: ANN401
-        run(TrainOptions(**given))
-
-    entry.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [parameter for panel in PANELS for parameter in _parameters(panel, defaults)]
-    )
-    return entry
-
-
-def _parameters(panel: Any, defaults: dict[str, str]) -> Iterator[inspect.Parameter]:  # noqa: ANN401
-    types = get_type_hints(panel)
-    for name, declared in _declared(panel):
-        declared.info.rich_help_panel = panel.panel
-        declared.info.metavar = declared.info.metavar or _metavar(types[name])
-        if name in defaults:
-            declared.info.show_default = defaults[name]
-        yield inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=declared.default,
-            annotation=Annotated[types[name], declared.info],
-        )
-
-
-def _metavar(kind: Any) -> str | None:  # noqa: ANN401
-    """Return what stands for a value in the help; a flag has none."""
-    kinds = [each for each in get_args(kind) if each is not type(None)] or [kind]
-    return {bool: " ", int: "N", float: "X", Path: "PATH"}.get(kinds[0], "NAME")
+    """All options of `dl2 train`."""

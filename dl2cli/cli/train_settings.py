@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
-from dl2cli.cli.train_options import TrainOptions
+from dl2cli.cli.train_options import SAMPLE, USUAL, Basics, TrainOptions
 from dl2cli.cores import usable_cores
 from dl2cli.errors import UsageError
 
@@ -20,31 +20,6 @@ if TYPE_CHECKING:
     from dl2cli.training.fidelity.scan_schedule import ScanSchedule
 
 _SECONDS: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
-
-
-@dataclass(frozen=True)
-class Basics:
-    """The options whose default depends on the data."""
-
-    arch: str
-    image_size: int
-    batch_size: int
-    epochs: int
-    lr: float
-    lr_policy: Literal["step", "linear", "cosine", "exponential"]
-    print_freq: int
-
-
-USUAL: Final = Basics("resnet50", 224, 256, 90, 0.1, "step", 100)
-# What the sample set is learned with in about a minute on two cores.
-SAMPLE: Final = Basics("small_cnn", 64, 8, 30, 0.03, "cosine", 20)
-
-
-def shown_defaults() -> dict[str, str]:
-    """Return how the help shows these defaults."""
-    names = [field.name for field in fields(Basics)]
-    pairs = {name: (getattr(USUAL, name), getattr(SAMPLE, name)) for name in names}
-    return {name: f"{usual}; sample set: {sample}" for name, (usual, sample) in pairs.items()}
 
 
 def choose_basics(options: TrainOptions, *, sample: bool) -> tuple[Basics, str | None]:
@@ -111,7 +86,7 @@ def train_config(
         skip_training=options.skip_training,
         profile_steps=max(options.profile_n, 0),
         checkpoint=CheckpointConfig(
-            save=not options.no_save_checkpoints,
+            save=options.save_checkpoints,
             filename=file_name(options.checkpoint_filename, "--checkpoint-filename"),
             every_steps=options.checkpoint_every,
             backups=options.backup_checkpoints,
@@ -283,7 +258,7 @@ def seconds(text: str) -> float:
     else:
         total = 0.0
     if total <= 0:
-        raise UsageError(f"--time-budget: {text!r} is no time; 2h, 90m or 1h30m are.")
+        raise UsageError(f"--time-budget: {text!r} is not a duration; use 2h, 90m or 1h30m.")
     return total
 
 

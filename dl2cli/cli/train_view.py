@@ -12,10 +12,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from dl2cli.cli.options import size
-from dl2cli.cli.output import printable
+from dl2cli.cli.shared import size
 from dl2cli.cli.train_shares import ShareBar, Shares, progress_bar, share_bar
-from dl2cli.report.read.values import clean_text
+from dl2cli.text import clean_text
 from dl2cli.training.log.events import (
     EpochReport,
     Notice,
@@ -124,7 +123,7 @@ class TrainView(Observer):
 
     def noticed(self, notice: Notice) -> None:
         """Print a notice above the view."""
-        text = clean_text(printable(notice.text), _MAX_NOTICE)
+        text = clean_text(notice.text, _MAX_NOTICE)
         self._print(Text(text, _NOTICE_STYLES[notice.kind]))
 
     def close(self) -> None:
@@ -285,12 +284,12 @@ def result_tables(result: TrainResult) -> list[RenderableType]:
     """Return the table that stands at the end."""
     phases = [epoch.train for epoch in result.history if epoch.train is not None]
     shares = Shares.of(phases)
-    table = Table(title=printable(str(result.folder)), show_header=False)
+    table = Table(title=str(result.folder), show_header=False)
     for name, value in _rows(result, phases):
         table.add_row(name, value)
     if shares.parts():
         table.add_row("where time went", Group(ShareBar(shares, 40), shares.text()))
-    table.add_row("log", Text(printable(str(result.log)), overflow="fold"))
+    table.add_row("log", Text(str(result.log), overflow="fold"))
     return [table]
 
 
@@ -314,7 +313,7 @@ def _rows(result: TrainResult, phases: Sequence[PhaseReport]) -> list[tuple[str,
     start = _duration(result.startup_s)
     rows.append(("wall time", f"{_duration(result.wall_s)}, after a start of {start}"))
     if result.checkpoint is not None:
-        rows.append(("checkpoint", printable(str(result.checkpoint))))
+        rows.append(("checkpoint", str(result.checkpoint)))
     return rows
 
 

@@ -92,7 +92,7 @@ def test_analyses_are_chosen_by_commas_and_repetition(sample_set, tmp_path, engi
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-a", "colour"], "'colour' is no analysis: there are quality, size, stats"),
+        (["-a", "colour"], "must be quality, size, stats, jpeg, fidelity or all, not 'colour'"),
         (["--compare", "png:3"], "'png:3' is no comparison"),
         (["-o", "result.txt"], "must end with one of .csv, .jsonl, .parquet"),
         (["--scans", "3"], "--scans is for PCR datasets"),
@@ -149,7 +149,7 @@ def test_ctrl_c_says_how_to_go_on_and_going_on_works(tmp_path):
     assert "Traceback" not in err
     assert [path.name for path in tmp_path.iterdir() if path != folder] == ["i.csv.part"]
     again = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "Going on after " in again.stderr
+    assert "Continuing after " in again.stderr
     assert len(output.read_text().splitlines()) == 161
     assert not part.exists()
 

@@ -36,7 +36,7 @@ def help_of(*command: str) -> str:
 
 
 def commands() -> set[str]:
-    return {str(c.name) for c in app.registered_commands}
+    return {command.name for command in main.COMMANDS}
 
 
 def test_all_five_subcommands_are_registered() -> None:
@@ -66,7 +66,7 @@ def test_help_lists_the_commands_that_work_each_with_an_example() -> None:
     listed = set(re.findall(r"^│ ([a-z][a-z-]+) ", overview, re.MULTILINE))
     assert listed == commands()
     for name in listed:
-        assert re.search(rf"Example: .*dl2 {name}", help_of(name))
+        assert f"Example: dl2 {name}" in help_of(name)
 
 
 def test_version() -> None:
@@ -207,7 +207,7 @@ def test_a_reader_that_leaves_is_no_error() -> None:
         check=False,
     )
     os.close(write)
-    assert run.returncode == 128 + signal.SIGPIPE
+    assert run.returncode == 0
     assert run.stderr == ""
 
 

@@ -180,7 +180,7 @@ def test_times(text: str, seconds: float) -> None:
         ("-a resnet5", "resnet50"),
         ("--data-mean 1,2", "--data-mean: '1,2' is not three numbers"),
         ("--data-std 0,1,1", "more than 0"),
-        ("--time-budget soon", "'soon' is no time; 2h, 90m"),
+        ("--time-budget soon", "'soon' is not a duration; use 2h, 90m"),
         ("--interpolation bicubic", "there is no 'bicubic'"),
         ("--num-classes 3", "fewer than the 6 classes"),
         ("-b 0", "--batch-size must be at least 1, not 0"),
@@ -201,7 +201,7 @@ def test_times(text: str, seconds: float) -> None:
         ("--profile-n -2", "--profile-n must be at least -1"),
         ("--stage jpeg10", "is not PATH@EPOCH"),
         ("--stage a@0", "leave out --data"),
-        ("-l nothing", "There is no loader 'nothing'; there are pcr"),
+        ("-l prc", "not 'prc'. Did you mean pcr?"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(pcr_set: Path, arguments: str, sentence: str) -> None:

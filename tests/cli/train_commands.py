@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-import typer
 from typer.testing import CliRunner
 
 from dl2cli.cli import train as train_command
 from dl2cli.cli.main import app
 from dl2cli.cli.output import Output
-from dl2cli.cli.train_options import ALIASES, TrainOptions, command
-from dl2cli.errors import UsageError
+from dl2cli.cli.program import build
+from dl2cli.cli.train_options import TrainOptions
 from dl2cli.training.config import TrainConfig
 from dl2cli.training.distributed import Group, world_from_environment
 from dl2cli.training.log.parameters import parameters
@@ -24,13 +24,8 @@ QUICK = ("-a", "small_cnn", "--image-size", "32", "-b", "4", "-w", "1", "--devic
 
 def parse(*arguments: object) -> TrainOptions:
     seen: list[TrainOptions] = []
-    program = typer.Typer()
-    names = {"token_normalize_func": lambda name: ALIASES.get(name, name)}
-    program.command(context_settings=names)(command(seen.append, {}))
-    run = CliRunner().invoke(program, [str(argument) for argument in arguments])
-    if isinstance(run.exception, UsageError):
-        raise run.exception
-    assert run.exit_code == 0, run.output
+    command = replace(train_command.COMMAND, run=seen.append)
+    build(command).main([str(argument) for argument in arguments], standalone_mode=False)
     return seen[0]
 
 

@@ -4,34 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-MAX_TEXT = 400
+from dl2cli.text import clean_text as clean_text
+
 # A count above this is no count of epochs, workers or images: it only serves to exhaust memory.
 MAX_COUNT = 10**15
 # A time, rate or accuracy beyond this is no measurement, and its square or sum would overflow.
 MAX_MEASURE = 1e30
-
-
-def clean_text(text: str, limit: int = MAX_TEXT) -> str:
-    r"""Return text in which no character can move a cursor, turn the reading direction or hide.
-
-    Control, format, surrogate and private characters become escapes such as ``\x1b``; long text
-    is cut with an ellipsis.
-    """
-    if len(text) > limit:
-        text = text[: limit - 1] + "…"
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(
-        char.encode("unicode_escape").decode("ascii")
-        if unicodedata.category(char)[0] in "CZ" and char != " "
-        else char
-        for char in text
-    )
 
 
 def text_of(data: Mapping[str, Any], key: str) -> str | None:

@@ -1,0 +1,57 @@
+"""What several commands share: options that are declared once, sizes as text, bars of images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from rich.filesize import decimal
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+from dl2cli.cli.options import flag, no, option
+from dl2cli.cli.output import Output
+
+# The groups of `dl2 --help`.
+PREPARE: Final = "Prepare and look at data"
+TRAIN: Final = "Train and measure"
+HELP: Final = "Start and report problems"
+
+JSON: Final = flag("Print the result as one JSON document on stdout.", "--json")
+WORKERS: Final = option("Use this many threads.", "--workers", "-w", least=1, shown="all cores")
+SEED: Final = option("Random seed.", default=0)
+RESUME: Final = no("Start over instead of continuing an interrupted run.")
+
+
+def loader_names() -> tuple[str, ...]:
+    """Return the names of all loaders."""
+    from dl2cli.loaders.registry import LOADERS
+
+    return tuple(LOADERS)
+
+
+def arch_names() -> tuple[str, ...]:
+    """Return the names of the models, for completion: there are further forms of them."""
+    from dl2cli.training.models import ARCHITECTURES
+
+    return ARCHITECTURES
+
+
+def size(count: float) -> str:
+    """Return a number of bytes in decimal units ("1.2 MB")."""
+    return decimal(int(count))
+
+
+@contextmanager
+def image_progress(output: Output, title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar of images on stderr; yields the function that moves it to (done, of)."""
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("images", markup=False),
+        TimeRemainingColumn(),
+    )
+    with output.progress(*columns) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
