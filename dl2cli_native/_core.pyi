@@ -55,6 +55,28 @@ class JpegHeader:
     def orientation(self) -> int: ...
     @property
     def sampling(self) -> list[tuple[int, int]]: ...
+    @property
+    def quant_tables(self) -> dict[int, tuple[int, ...]]:
+        """The tables in front of the first scan by their index: 64 steps each, row by row."""
+
+    @property
+    def icc(self) -> bool: ...
+    @property
+    def exif_span(self) -> tuple[int, int]:
+        """Where the first EXIF payload begins and ends; (0, 0) if there is none."""
+
+class JpegScans:
+    """What follows a JPEG's header."""
+
+    @property
+    def count(self) -> int: ...
+    @property
+    def ended(self) -> bool:
+        """Whether there is an end marker."""
+
+    @property
+    def trailing_bytes(self) -> int:
+        """Bytes behind the end marker."""
 
 class Transcoded:
     """A progressive JPEG in fragments; image k is fragments[:k] and FF D9."""
@@ -85,6 +107,18 @@ def crc32c(data: Buffer, crc: int = 0) -> int: ...
 def libjpeg_version() -> str: ...
 def read_jpeg_header(jpeg: Buffer, limits: Limits = ...) -> JpegHeader:
     """Raises DataError."""
+
+def peek_jpeg_header(beginning: Buffer) -> JpegHeader | None:
+    """As above, from the beginning of a file and without limits; None if more bytes are needed.
+
+    Raises DataError.
+    """
+
+def read_icc_profile(jpeg: Buffer) -> bytes:
+    """Return the colour profile; empty if there is none, or if pieces are missing."""
+
+def survey_scans(jpeg: Buffer) -> JpegScans:
+    """Count the scans of a whole file; damage only ends the count early."""
 
 def find_scans(jpeg: Buffer, max_scans: int = ...) -> list[int]:
     """Return the offset of each scan and of what follows the last. Raises DataError."""

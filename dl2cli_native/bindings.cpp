@@ -136,13 +136,34 @@ void bind_jpeg(py::module_& m) {
         .def_readonly("precision", &dl2::JpegHeader::precision)
         .def_readonly("frame", &dl2::JpegHeader::frame)
         .def_readonly("orientation", &dl2::JpegHeader::orientation)
-        .def_property_readonly("sampling", [](const dl2::JpegHeader& header) {
-            std::vector<std::pair<int, int>> sampling;
-            for (std::size_t i = 0; i < header.component_count; ++i) {
-                sampling.emplace_back(header.components[i].h, header.components[i].v);
-            }
-            return sampling;
+        .def_property_readonly("sampling",
+                               [](const dl2::JpegHeader& header) {
+                                   std::vector<std::pair<int, int>> sampling;
+                                   for (std::size_t i = 0; i < header.component_count; ++i) {
+                                       sampling.emplace_back(header.components[i].h,
+                                                             header.components[i].v);
+                                   }
+                                   return sampling;
+                               })
+        .def_property_readonly("quant_tables",
+                               [](const dl2::JpegHeader& header) {
+                                   py::dict tables;
+                                   for (std::size_t i = 0; i < header.quant_tables.size(); ++i) {
+                                       const dl2::QuantTable& table = header.quant_tables[i];
+                                       if (table.defined)
+                                           tables[py::int_(i)] = py::tuple(py::cast(table.steps));
+                                   }
+                                   return tables;
+                               })
+        .def_readonly("icc", &dl2::JpegHeader::icc)
+        .def_property_readonly("exif_span", [](const dl2::JpegHeader& header) {
+            return std::make_pair(header.exif_begin, header.exif_end);
         });
+
+    py::class_<dl2::JpegScans>(m, "JpegScans")
+        .def_readonly("count", &dl2::JpegScans::count)
+        .def_readonly("ended", &dl2::JpegScans::ended)
+        .def_readonly("trailing_bytes", &dl2::JpegScans::trailing_bytes);
 
     py::class_<dl2::Transcoded>(m, "Transcoded")
         .def_readonly("width", &dl2::Transcoded::width)
@@ -180,6 +201,26 @@ void bind_jpeg(py::module_& m) {
             return dl2::read_jpeg_header(InputBytes(jpeg).view(), limits);
         },
         "jpeg"_a, "limits"_a = dl2::Limits{});
+    m.def(
+        "peek_jpeg_header",
+        [](const py::buffer& beginning) {
+            return dl2::peek_jpeg_header(InputBytes(beginning).view());
+        },
+        "beginning"_a);
+    m.def(
+        "read_icc_profile",
+        [](const py::buffer& jpeg) {
+            return to_bytes(dl2::read_icc_profile(InputBytes(jpeg).view()));
+        },
+        "jpeg"_a);
+    m.def(
+        "survey_scans",
+        [](const py::buffer& jpeg) {
+            const InputBytes input(jpeg);
+            const py::gil_scoped_release release;
+            return dl2::survey_scans(input.view());
+        },
+        "jpeg"_a);
     m.def(
         "find_scans",
         [](const py::buffer& jpeg, std::uint32_t max_scans) {

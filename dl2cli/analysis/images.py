@@ -184,7 +184,7 @@ class _Examination:
         from dl2cli.analysis.fidelity.transcoding import decode
 
         try:
-            pixels = decode(data)
+            pixels = decode(data, whole_file=True)
         except DataError as error:
             raise DataError(f"does not decode: {error}") from error
         if pixels.shape[2] == 4:

@@ -53,7 +53,7 @@ def reencode(path: str, quality: int, limits: _core.Limits, *, keep_exif: bool) 
     # Read whole, so that whatever fails later is about the content and not about the disk.
     content = _core.read_file(os.fsencode(path), limits.max_bytes)
     if content.startswith(_JPEG_START):
-        return _reencode_rare_jpeg(content, quality, limits)
+        return _reencode_rare_jpeg(content, quality, limits, keep_exif=keep_exif)
     with read_image(content, limits) as image:
         _check_side(image.size)
         exif, remark = _encoded_exif(image, keep_exif=keep_exif)
@@ -126,7 +126,9 @@ def _fits(icc_profile: bytes, mode: str) -> bool:
     return not known or icc_profile[16:20] == _PROFILE_SPACES[mode]
 
 
-def _reencode_rare_jpeg(jpeg: bytes, quality: int, limits: _core.Limits) -> Reencoded:
+def _reencode_rare_jpeg(
+    jpeg: bytes, quality: int, limits: _core.Limits, *, keep_exif: bool
+) -> Reencoded:
     """Decode a 12-bit or lossless JPEG through imagecodecs."""
     try:
         header = _core.read_jpeg_header(jpeg, limits)
@@ -148,8 +150,10 @@ def _reencode_rare_jpeg(jpeg: bytes, quality: int, limits: _core.Limits) -> Reen
     if samples.shape not in {(header.height, header.width), (header.height, header.width, 3)}:
         raise DataError(f"{kind}: neither gray nor colour, an array of shape {samples.shape}")
     pixels = Image.fromarray(scale_to_eight_bits(samples, bits=header.precision))
-    exif = _orientation_alone(header.orientation)
-    return Reencoded(_encode(pixels, quality, exif, None), kind, "")
+    begin, end = header.exif_span
+    exif = jpeg[begin:end] if keep_exif else _orientation_alone(header.orientation)
+    profile = _core.read_icc_profile(jpeg) or None
+    return Reencoded(_encode(pixels, quality, exif, profile), kind, "")
 
 
 def name_of_frame(frame: int) -> str:

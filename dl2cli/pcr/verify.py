@@ -217,8 +217,7 @@ def _compare(
         difference = _core.compare_coefficients(original, jpeg, limits)
         if difference:
             return f"not lossless: {difference}"
-        # A sequential file may lack its end marker and nothing else.
-        reference = np.asarray(_core.decode([original], whole_file=False, limits=limits))
+        reference = np.asarray(_core.decode([original], whole_file=True, limits=limits))
         if not np.array_equal(reference, pixels):
             return "not lossless: the decoded pixels differ"
     except _core.DataError as error:

@@ -19,6 +19,7 @@ struct JpegRecipe {
     int chroma = 2;  // luma sampling factor, 1 is 4:4:4, 2 is 4:2:0, 4 is 4:1:0
     bool progressive = false;
     bool arithmetic = false;
+    bool separate_scans = false;  // a sequential scan for each component
     int restart_interval = 0;
     int quality = 85;
     unsigned seed = 1;
@@ -63,6 +64,12 @@ inline std::vector<std::uint8_t> make_jpeg(const JpegRecipe& recipe = {}) {
         cinfo.comp_info[0].v_samp_factor = recipe.chroma > 2 ? 2 : recipe.chroma;
     }
     if (recipe.progressive) jpeg_simple_progression(&cinfo);
+    jpeg_scan_info scans[4] = {};
+    if (recipe.separate_scans) {
+        for (int i = 0; i < cinfo.num_components; ++i) scans[i] = {1, {i}, 0, 63, 0, 0};
+        cinfo.scan_info = scans;
+        cinfo.num_scans = cinfo.num_components;
+    }
     jpeg_start_compress(&cinfo, TRUE);
     std::vector<std::uint8_t> pixels = make_pixels(recipe, channels);
     while (cinfo.next_scanline < cinfo.image_height) {

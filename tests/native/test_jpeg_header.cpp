@@ -102,3 +102,74 @@ TEST_CASE("what a header promises is checked before memory is taken") {
     promise(97, 61);
     CHECK_THROWS_AS(dl2::read_jpeg_header(jpeg, {}), Error);
 }
+
+TEST_CASE("the beginning of a file is enough, or nothing is said") {
+    const auto jpeg = with_orientation(make_jpeg(), 6);
+    const auto whole = dl2::read_jpeg_header(jpeg, {});
+    for (std::size_t size = 3; size < jpeg.size(); ++size) {
+        const auto header = dl2::peek_jpeg_header(Bytes(jpeg.data(), size));
+        // A scan header has 12 bytes behind its marker's length for three components.
+        CHECK(header.has_value() == (size >= whole.first_scan + 14));
+        if (header) CHECK(header->orientation == 6);
+    }
+    CHECK_THROWS_AS(dl2::peek_jpeg_header(Bytes(jpeg.data() + 1, 100)), Error);
+}
+
+TEST_CASE("quantisation tables are those of the encoder, row by row") {
+    JpegRecipe recipe;
+    recipe.quality = 50;
+    const auto header = dl2::read_jpeg_header(make_jpeg(recipe), {});
+    const auto& luma = header.quant_tables[0];
+    REQUIRE(luma.defined);
+    CHECK(luma.steps[0] == 16);  // T.81, table K.1
+    CHECK(luma.steps[1] == 11);
+    CHECK(luma.steps[8] == 12);
+    CHECK(luma.steps[63] == 99);
+    CHECK(header.quant_tables[1].steps[0] == 17);
+    CHECK_FALSE(header.quant_tables[2].defined);
+}
+
+TEST_CASE("a height that a DNL marker would give is told apart from an empty image") {
+    auto jpeg = make_jpeg();
+    std::size_t frame = 0;
+    while (jpeg[frame] != 0xFF || jpeg[frame + 1] != 0xC0) ++frame;
+    jpeg[frame + 5] = jpeg[frame + 6] = 0;
+    CHECK_THROWS_WITH_AS(dl2::read_jpeg_header(jpeg, {}), doctest::Contains("DNL"), Error);
+    jpeg[frame + 6] = 61;
+    jpeg[frame + 7] = jpeg[frame + 8] = 0;
+    CHECK_THROWS_WITH_AS(dl2::read_jpeg_header(jpeg, {}), doctest::Contains("0 pixels wide"),
+                         Error);
+}
+
+TEST_CASE("scans are counted also in a file that is cut, or goes on behind its end") {
+    JpegRecipe recipe;
+    recipe.progressive = true;
+    auto jpeg = make_jpeg(recipe);
+    jpeg.insert(jpeg.end(), {1, 2, 3});
+    const auto whole = dl2::survey_scans(jpeg);
+    CHECK(whole.count == 10);
+    CHECK(whole.ended);
+    CHECK(whole.trailing_bytes == 3);
+    const auto cut = dl2::survey_scans(Bytes(jpeg.data(), jpeg.size() - 5));
+    CHECK(cut.count == 10);
+    CHECK_FALSE(cut.ended);
+    for (std::size_t size = 0; size < jpeg.size(); ++size) {
+        CHECK(dl2::survey_scans(Bytes(jpeg.data(), size)).count <= 10);
+    }
+}
+
+TEST_CASE("a colour profile is put together from its pieces, in any order") {
+    auto jpeg = make_jpeg();
+    auto piece = [](std::uint8_t number, std::uint8_t value) {
+        return std::vector<std::uint8_t>{0xFF, 0xE2, 0,   18,  'I', 'C', 'C',    '_', 'P',   'R',
+                                         'O',  'F',  'I', 'L', 'E', 0,   number, 2,   value, value};
+    };
+    const auto second = piece(2, 8);
+    jpeg.insert(jpeg.begin() + 2, second.begin(), second.end());
+    CHECK(dl2::read_icc_profile(jpeg).empty());  // a piece is missing
+    jpeg.insert(jpeg.begin() + 2 + 20, {0xFF, 0xFE, 0, 2});
+    const auto first = piece(1, 7);
+    jpeg.insert(jpeg.begin() + 2 + 20 + 4, first.begin(), first.end());
+    CHECK(dl2::read_icc_profile(jpeg) == std::vector<std::uint8_t>{7, 7, 8, 8});
+    CHECK(dl2::read_jpeg_header(jpeg, {}).icc);
+}

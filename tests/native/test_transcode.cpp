@@ -1,6 +1,9 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <random>
+#include <string>
 
 #include "dl2/error.hpp"
 #include "dl2/jpeg/codec.hpp"
@@ -98,20 +101,22 @@ TEST_CASE("scan groups mean the same for every image") {
     CHECK(groups(JCS_CMYK, JCS_YCCK) == all);
 }
 
-TEST_CASE("a truncated image is rejected, or kept on request; only its end marker may miss") {
+TEST_CASE("a file that lacks nothing but its end marker is sound; one that ends in a scan is not") {
     for (const bool progressive : {false, true}) {
         JpegRecipe recipe;
         recipe.progressive = progressive;
         auto jpeg = make_jpeg(recipe);
+        const auto complete = jpeg;
         jpeg.resize(jpeg.size() - 2);
         dl2::Transcoder strict(options());
-        if (progressive) {
-            CHECK_THROWS_AS(strict.transcode(jpeg), Error);
-        } else {
-            CHECK(strict.transcode(jpeg).damage == "");
-        }
+        CHECK(strict.transcode(jpeg).bytes == strict.transcode(complete).bytes);
+        dl2::DecodeOptions file;
+        file.whole_file = true;
+        CHECK(dl2::decode({Bytes(jpeg)}, file).samples ==
+              dl2::decode({Bytes(complete)}, file).samples);
         jpeg.resize(jpeg.size() - 40);  // inside the last scan
         CHECK_THROWS_AS(strict.transcode(jpeg), Error);
+        CHECK_THROWS_AS(dl2::decode({Bytes(jpeg)}, file), Error);
         dl2::TranscodeOptions lenient_options = options();
         lenient_options.keep_damaged = true;
         dl2::Transcoder lenient(lenient_options);
@@ -119,6 +124,147 @@ TEST_CASE("a truncated image is rejected, or kept on request; only its end marke
         CHECK(image.damage != "");
         CHECK_NOTHROW(dl2::decode(fragments(image, 10), {}));
     }
+}
+
+TEST_CASE("a progressive file that ends between two scans is damaged: coefficients are missing") {
+    JpegRecipe recipe;
+    recipe.progressive = true;
+    const auto jpeg = make_jpeg(recipe);
+    const auto scans = dl2::find_scans(jpeg, 100);
+    dl2::DecodeOptions file;
+    file.whole_file = true;
+    for (std::size_t i = 1; i + 1 < scans.size(); ++i) {
+        const Bytes part(jpeg.data(), scans[i]);
+        CHECK_THROWS_WITH_AS(dl2::Transcoder(options()).transcode(part), "the file ends early",
+                             Error);
+        CHECK_THROWS_WITH_AS(dl2::decode({part}, file), "the file ends early", Error);
+        CHECK_NOTHROW(dl2::decode({part}, {}));  // the first scans of an image are no damage
+    }
+}
+
+TEST_CASE("an arithmetic file without its end marker is damaged: a cut scan looks the same") {
+    JpegRecipe recipe;
+    recipe.arithmetic = true;
+    auto jpeg = make_jpeg(recipe);
+    jpeg.resize(jpeg.size() - 2);
+    CHECK_THROWS_AS(dl2::Transcoder(options()).transcode(jpeg), Error);
+}
+
+namespace {
+
+// Takes the segments of a marker (DHT, DQT) out of the header of a JPEG.
+std::vector<std::uint8_t> without(std::vector<std::uint8_t> jpeg, std::uint8_t marker) {
+    std::size_t at = 2;
+    while (jpeg[at + 1] != 0xDA) {
+        const std::size_t end = at + 2 + (jpeg[at + 2] << 8 | jpeg[at + 3]);
+        if (jpeg[at + 1] == marker) {
+            jpeg.erase(jpeg.begin() + static_cast<std::ptrdiff_t>(at),
+                       jpeg.begin() + static_cast<std::ptrdiff_t>(end));
+        } else {
+            at = end;
+        }
+    }
+    return jpeg;
+}
+
+// Images of which some lack what their neighbours define.
+std::vector<std::vector<std::uint8_t>> dependent_images() {
+    std::vector<std::vector<std::uint8_t>> images;
+    for (unsigned seed = 1; seed <= 4; ++seed) {
+        JpegRecipe recipe;
+        recipe.seed = seed;
+        recipe.quality = 20 * static_cast<int>(seed);
+        recipe.restart_interval = seed == 3 ? 4 : 0;
+        images.push_back(make_jpeg(recipe));
+        images.push_back(without(images.back(), 0xC4));
+        images.push_back(without(images[images.size() - 2], 0xDB));
+        recipe.progressive = true;
+        images.push_back(make_jpeg(recipe));
+        images.push_back(without(images.back(), 0xC4));
+        recipe.progressive = false;
+        recipe.arithmetic = true;
+        images.push_back(make_jpeg(recipe));
+        recipe.arithmetic = false;
+        recipe.stored = seed % 2 == 0 ? JCS_RGB : JCS_YCbCr;
+        images.push_back(make_jpeg(recipe));
+        recipe.input = recipe.stored = JCS_GRAYSCALE;
+        images.push_back(make_jpeg(recipe));
+        images.push_back(without(images.back(), 0xC4));
+        images.emplace_back(images.back().begin(), images.back().end() - 30);
+    }
+    return images;
+}
+
+// What a transcoder makes of an image: its bytes, or the reason why it makes none.
+std::vector<std::uint8_t> outcome(dl2::Transcoder& transcoder, const Bytes& jpeg) {
+    try {
+        return transcoder.transcode(jpeg).bytes;
+    } catch (const Error& error) {
+        const std::string reason = error.what();
+        return {reason.begin(), reason.end()};
+    }
+}
+
+}  // namespace
+
+TEST_CASE("what becomes of an image does not depend on the images before it") {
+    const auto images = dependent_images();
+    std::vector<std::vector<std::uint8_t>> alone;
+    for (const auto& image : images) {
+        dl2::Transcoder fresh(options());
+        alone.push_back(outcome(fresh, image));
+    }
+    std::vector<std::size_t> order(images.size());
+    for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+    std::mt19937 random(7);
+    dl2::Transcoder used(options());
+    for (int round = 0; round < 20; ++round) {
+        std::shuffle(order.begin(), order.end(), random);
+        for (const std::size_t i : order) CHECK(outcome(used, images[i]) == alone[i]);
+    }
+}
+
+TEST_CASE("a frame without Huffman tables has those of the standard") {
+    const auto jpeg = make_jpeg();  // libjpeg writes the standard's
+    dl2::Transcoder transcoder(options());
+    CHECK(transcoder.transcode(without(jpeg, 0xC4)).bytes == transcoder.transcode(jpeg).bytes);
+    CHECK(dl2::decode({Bytes(without(jpeg, 0xC4))}, {}).samples ==
+          dl2::decode({Bytes(jpeg)}, {}).samples);
+    CHECK_THROWS_AS(transcoder.transcode(without(jpeg, 0xDB)), Error);
+    JpegRecipe recipe;
+    recipe.progressive = true;
+    CHECK_THROWS_AS(transcoder.transcode(without(make_jpeg(recipe), 0xC4)), Error);
+}
+
+TEST_CASE("a sequential scan holds all coefficients, whatever its header says of the last one") {
+    auto jpeg = make_jpeg();
+    const auto complete = dl2::Transcoder(options()).transcode(jpeg).bytes;
+    std::size_t scan = 0;
+    while (jpeg[scan] != 0xFF || jpeg[scan + 1] != 0xDA) ++scan;
+    std::uint8_t* const last = jpeg.data() + scan + 12;
+    REQUIRE(*last == 63);
+    for (const std::uint8_t value : {0, 5, 62, 200}) {
+        *last = value;
+        CHECK(dl2::Transcoder(options()).transcode(jpeg).bytes == complete);
+        CHECK_NOTHROW(dl2::decode({Bytes(jpeg)}, {}));
+    }
+    last[1] = 0x10;  // a refinement: of a progressive image, perhaps
+    CHECK_THROWS_AS(dl2::Transcoder(options()).transcode(jpeg), Error);
+}
+
+TEST_CASE("a quantisation table that is defined anew between scans counts for those that follow") {
+    JpegRecipe recipe;
+    recipe.chroma = 1;
+    recipe.separate_scans = true;
+    auto jpeg = make_jpeg(recipe);
+    const auto scan = static_cast<std::ptrdiff_t>(dl2::find_scans(jpeg, 100)[2]);
+    std::vector<std::uint8_t> table(69, 2);
+    const std::uint8_t head[] = {0xFF, 0xDB, 0, 67, 1};
+    std::copy(std::begin(head), std::end(head), table.begin());
+    jpeg.insert(jpeg.begin() + scan, table.begin(), table.end());
+    const auto image = dl2::Transcoder(options()).transcode(jpeg);
+    CHECK(dl2::compare_coefficients(jpeg, whole(image), {}) == "");
+    CHECK(dl2::decode({Bytes(jpeg)}, {}).samples == dl2::decode({Bytes(whole(image))}, {}).samples);
 }
 
 TEST_CASE("a marker that runs over the end of a complete file is read alike, kept or skipped") {
@@ -219,6 +365,8 @@ TEST_CASE("metadata is kept as asked") {
     auto jpeg = make_jpeg();
     const std::vector<std::uint8_t> icc = {0xFF, 0xE2, 0,   18,  'I', 'C', 'C', '_', 'P', 'R',
                                            'O',  'F',  'I', 'L', 'E', 0,   1,   1,   7,   7};
+    const std::vector<std::uint8_t> index = {0xFF, 0xE2, 0, 8, 'M', 'P', 'F', 0, 1, 2};
+    jpeg.insert(jpeg.begin() + 2, index.begin(), index.end());  // its images are not kept
     const std::vector<std::uint8_t> comment = {0xFF, 0xFE, 0, 5, 'a', 'b', 'c'};
     jpeg.insert(jpeg.begin() + 2, icc.begin(), icc.end());
     jpeg.insert(jpeg.begin() + 2, comment.begin(), comment.end());

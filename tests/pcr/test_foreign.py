@@ -134,16 +134,29 @@ def test_rare_jpegs_of_one_row_or_column_keep_their_shape(
     assert np.abs(pixels - samples).max() <= 4
 
 
-def test_the_orientation_of_a_rare_jpeg_is_recorded(tmp_path: Path) -> None:
-    (tmp_path / "in" / "a").mkdir(parents=True)
+@pytest.mark.parametrize("make", [lossless_jpeg, twelve_bit])
+def test_a_rare_jpeg_keeps_its_orientation_and_metadata(
+    tmp_path: Path, make: Callable[[], bytes]
+) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    payload = exif.tobytes()
-    segment = b"\xff\xe1" + struct.pack(">H", len(payload) + 2) + payload
-    jpeg = lossless_jpeg()
-    (tmp_path / "in" / "a" / "x.jpg").write_bytes(jpeg[:2] + segment + jpeg[2:])
-    convert(ConvertConfig(tmp_path / "in", tmp_path / "out"))
-    assert pcr.open(tmp_path / "out").read(0).orientations.tolist() == [6]
+    exif[0x010F] = "camera"
+    jpeg = make()
+    profile = profile_of(b"RGB ")
+    segments = b""
+    for marker, payload in (
+        (0xE1, exif.tobytes()),
+        (0xE2, b"ICC_PROFILE\0\2\2" + profile[100:]),
+        (0xE2, b"ICC_PROFILE\0\1\2" + profile[:100]),
+    ):
+        segments += struct.pack(">BBH", 0xFF, marker, len(payload) + 2) + payload
+    files = {"x.jpg": jpeg[:2] + segments + jpeg[2:]}
+    for keep, camera, icc in (("none", None, None), ("all", "camera", profile)):
+        record = converted(tmp_path / keep, files, keep_metadata=keep).read(0)
+        assert record.orientations.tolist() == [6]
+        with Image.open(io.BytesIO(record.image(0))) as image:
+            assert image.getexif().get(0x010F) == camera
+            assert image.info.get("icc_profile") == icc
 
 
 def converted(folder: Path, files: dict[str, bytes], **options: object) -> pcr.Dataset:

@@ -29,11 +29,14 @@ def measure_dataset(dataset: Dataset, samples: int) -> tuple[ScanFidelity, ...]:
     ms_ssims: list[list[float]] = [[] for _ in range(dataset.groups)]
     psnrs: list[list[float]] = [[] for _ in range(dataset.groups)]
     for record, slots in _choose(dataset, samples).items():
-        references = {slot: _decode(jpeg) for slot, jpeg in _read(dataset, record, None, slots)}
+        references = {
+            slot: _decode(jpeg, dataset.limits)
+            for slot, jpeg in _read(dataset, record, None, slots)
+        }
         kept = [slot for slot, pixels in references.items() if _is_measurable(pixels)]
         for scans in range(1, dataset.groups + 1):
             for slot, jpeg in _read(dataset, record, scans, kept):
-                pixels = _decode(jpeg)
+                pixels = _decode(jpeg, dataset.limits)
                 if np.array_equal(pixels, references[slot]):
                     ms_ssims[scans - 1].append(1.0)
                     continue
@@ -70,8 +73,8 @@ def _read(
     return [(slot, images.image(slot)) for slot in slots]
 
 
-def _decode(jpeg: memoryview) -> NDArray[np.uint8]:
-    return np.asarray(_core.decode([jpeg], whole_file=True))
+def _decode(jpeg: memoryview, limits: _core.Limits) -> NDArray[np.uint8]:
+    return np.asarray(_core.decode([jpeg], limits=limits))
 
 
 def _is_measurable(pixels: NDArray[np.uint8]) -> bool:

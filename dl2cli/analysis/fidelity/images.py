@@ -67,7 +67,7 @@ def measure(
     from dl2cli.analysis.fidelity.transcoding import decode
 
     prefixes = reader.prefixes(item)
-    reference = decode(prefixes[-1])
+    reference = decode(prefixes[-1], whole_file=False)
     if reference.shape[2] == 4:
         return (), (Note.NO_FIDELITY,)
     points: list[Point] = []
@@ -76,7 +76,7 @@ def measure(
             last = points[-1]
             points.append(Point(f"k{k}", len(prefix), last.psnr_db, last.ssim, last.ms_ssim))
         else:
-            points.append(_point(f"k{k}", len(prefix), decode(prefix), reference))
+            points.append(_point(f"k{k}", len(prefix), decode(prefix, whole_file=False), reference))
     for comparison in comparisons:
         lossy = _encode(reference, comparison)
         with Image.open(io.BytesIO(lossy)) as image:

@@ -26,13 +26,18 @@ def prefixes_of_jpeg(jpeg: bytes) -> list[bytes]:
     return [b"".join(fragments[:k]) + _END for k in range(1, len(fragments) + 1)]
 
 
-def decode(jpeg: bytes) -> Pixels:
+def decode(jpeg: bytes, *, whole_file: bool) -> Pixels:
     """Return the pixels as the PCR loader sees them (no block smoothing): uint8 (H, W, C).
+
+    Args:
+        jpeg: The image.
+        whole_file: It is a source file, of which nothing may be missing, and not the first scan
+            groups of an image.
 
     Raises:
         DataError: The JPEG is damaged.
     """
     try:
-        return np.asarray(_core.decode([jpeg], whole_file=True))
+        return np.asarray(_core.decode([jpeg], whole_file=whole_file))
     except _core.DataError as error:
         raise DataError(str(error)) from error

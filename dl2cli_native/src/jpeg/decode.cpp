@@ -76,7 +76,8 @@ Pixels decode(const std::vector<Bytes>& fragments, const DecodeOptions& options)
             JSAMPROW row = pixels.samples.data() + stride * reader.in.output_scanline;
             jpeg_read_scanlines(&reader.in, &row, 1);
         }
-        jpeg_finish_decompress(&reader.in);
+        // Up to the end marker, but not with jpeg_finish_decompress, which forgets what was read.
+        while (jpeg_input_complete(&reader.in) == FALSE) jpeg_consume_input(&reader.in);
     };
     reader.run(read_rows);
     reader.check_damage();

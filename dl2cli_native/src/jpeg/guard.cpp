@@ -4,6 +4,8 @@
 
 #include <cstring>
 
+#include "jpeg/verdict.hpp"
+
 namespace dl2 {
 namespace {
 
@@ -13,6 +15,7 @@ JpegErrors& errors_of(j_common_ptr cinfo) {
 
 [[noreturn]] void on_fatal(j_common_ptr cinfo) {
     JpegErrors& errors = errors_of(cinfo);
+    errors.out_of_memory = cinfo->err->msg_code == JERR_OUT_OF_MEMORY;
     (*cinfo->err->format_message)(cinfo, errors.fatal);
     std::longjmp(errors.escape, 1);
 }
@@ -28,19 +31,16 @@ bool was_cut(j_common_ptr cinfo) {
 void on_message(j_common_ptr cinfo, int level) {
     if (level >= 0 || was_cut(cinfo)) return;  // a trace message, or a scan that ends where we said
     JpegErrors& errors = errors_of(cinfo);
-    switch (cinfo->err->msg_code) {
-        case JWRN_EXTRANEOUS_DATA:  // bytes that belong to nothing: every decoder skips them alike
-        case JWRN_ADOBE_XFORM:
-        case JWRN_JFIF_MAJOR:
-        case JWRN_BOGUS_ICC:
+    switch (doubt_of(cinfo)) {
+        case Doubt::none:
             return;
-        case JWRN_JPEG_EOF:
+        case Doubt::early_end:
             errors.premature_eof = true;
             return;
-        default:
-            break;
+        case Doubt::pixels:
+            if (errors.warning[0] == 0) (*cinfo->err->format_message)(cinfo, errors.warning);
+            return;
     }
-    if (errors.warning[0] == 0) (*cinfo->err->format_message)(cinfo, errors.warning);
 }
 
 void on_output(j_common_ptr) {}  // nothing prints
@@ -124,14 +124,11 @@ jpeg_error_mgr* install(JpegErrors& errors) {
     errors.manager.error_exit = on_fatal;
     errors.manager.emit_message = on_message;
     errors.manager.output_message = on_output;
-    reset(errors);
-    return &errors.manager;
-}
-
-void reset(JpegErrors& errors) {
     errors.fatal[0] = 0;
     errors.warning[0] = 0;
     errors.premature_eof = false;
+    errors.out_of_memory = false;
+    return &errors.manager;
 }
 
 jpeg_progress_mgr* install(JpegMonitor& monitor, const Limits& limits,
@@ -155,6 +152,7 @@ bool run_guarded(JpegErrors& errors, GuardedBody body, void* context) {
 void give_up(j_common_ptr cinfo, const char* reason) {
     JpegErrors& errors = errors_of(cinfo);
     std::snprintf(errors.fatal, sizeof errors.fatal, "%s", reason);
+    errors.manager.msg_code = 0;  // none of libjpeg's
     std::longjmp(errors.escape, 1);
 }
 

@@ -22,13 +22,11 @@ struct JpegErrors {
     char fatal[JMSG_LENGTH_MAX];
     char warning[JMSG_LENGTH_MAX];  // the first that means damage; empty if none
     bool premature_eof;  // the file ends early; harmless if only the end marker is missing
+    bool out_of_memory;  // the system failed, which says nothing about the image
 };
 
 // Fills in the callbacks; returns what goes into cinfo.err.
 jpeg_error_mgr* install(JpegErrors& errors);
-
-// Forgets what the last image reported.
-void reset(JpegErrors& errors);
 
 struct FragmentSource;
 

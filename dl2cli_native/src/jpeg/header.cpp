@@ -1,123 +1,21 @@
 #include "dl2/jpeg/header.hpp"
 
 #include <algorithm>
-#include <cstring>
+#include <map>
 #include <string>
 
+#include "codec/coefficients.hpp"
 #include "dl2/error.hpp"
+#include "jpeg/exif.hpp"
+#include "jpeg/marker_walk.hpp"
 
 namespace dl2 {
 namespace {
 
-constexpr std::uint8_t kSoi = 0xD8;
-constexpr std::uint8_t kEoi = 0xD9;
-constexpr std::uint8_t kSos = 0xDA;
-constexpr std::uint8_t kApp1 = 0xE1;
-constexpr std::uint8_t kTem = 0x01;
-constexpr std::uint32_t kTiffLong = 4;
+constexpr std::size_t kIccPrefixSize = 14;  // the name, the number of the piece, and of how many
 
-[[noreturn]] void damaged(const std::string& reason) {
-    throw Error(ErrorKind::data, reason);
-}
-
-std::uint16_t big16(const std::uint8_t* at) {
-    return static_cast<std::uint16_t>((at[0] << 8) | at[1]);
-}
-
-bool is_restart(std::uint8_t marker) {
-    return marker >= 0xD0 && marker <= 0xD7;
-}
-
-bool is_frame(std::uint8_t marker) {
-    // 0xC4 (DHT), 0xC8 (JPG) and 0xCC (DAC) lie in the range of the SOF markers.
-    return marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
-}
-
-struct Segment {
-    std::uint8_t marker = 0;
-    std::size_t begin = 0;    // offset of the 0xFF of the marker
-    std::size_t payload = 0;  // offset behind the length field
-    std::size_t end = 0;      // offset of what follows
-};
-
-// Walks the marker segments of a JPEG; the caller skips entropy-coded data itself.
-class MarkerWalk {
-  public:
-    MarkerWalk(Bytes jpeg, std::size_t at) : jpeg_(jpeg), at_(at) {}
-
-    Segment next() {
-        Segment segment;
-        // libjpeg skips bytes that are no marker, too; so do all decoders that people use.
-        while (at_ < jpeg_.size && jpeg_[at_] != 0xFF) ++at_;
-        segment.begin = at_;
-        while (at_ < jpeg_.size && jpeg_[at_] == 0xFF) ++at_;
-        if (at_ >= jpeg_.size) damaged("the file ends before the image does");
-        segment.marker = jpeg_[at_++];
-        segment.payload = segment.end = at_;
-        if (segment.marker == 0 || segment.marker == kTem || segment.marker == kSoi ||
-            segment.marker == kEoi || is_restart(segment.marker)) {
-            return segment;
-        }
-        if (jpeg_.size - at_ < 2) damaged("the file ends inside a marker");
-        const std::size_t length = big16(jpeg_.data + at_);
-        if (length < 2 || length > jpeg_.size - at_) {
-            damaged("a marker promises " + std::to_string(length) + " bytes, more than there are");
-        }
-        segment.payload = at_ + 2;
-        segment.end = at_ += length;
-        return segment;
-    }
-
-    // Moves behind the entropy-coded data, to the marker that ends it.
-    void skip_entropy_coded() {
-        while (at_ < jpeg_.size) {
-            const void* hit = std::memchr(jpeg_.data + at_, 0xFF, jpeg_.size - at_);
-            if (hit == nullptr) break;
-            at_ = static_cast<std::size_t>(static_cast<const std::uint8_t*>(hit) - jpeg_.data);
-            if (at_ + 1 >= jpeg_.size) break;
-            const std::uint8_t next = jpeg_[at_ + 1];
-            if (next == 0xFF) {
-                ++at_;  // a fill byte
-            } else if (next == 0 || is_restart(next)) {
-                at_ += 2;
-            } else {
-                return;
-            }
-        }
-        damaged("the file ends inside a scan");
-    }
-
-    std::size_t position() const { return at_; }
-
-  private:
-    Bytes jpeg_;
-    std::size_t at_;
-};
-
-// The orientation in an APP1 EXIF payload, or 0 if there is none. Lies about offsets give 0.
-std::uint8_t exif_orientation(Bytes app1) {
-    if (app1.size < 14 || std::memcmp(app1.data, "Exif\0\0", 6) != 0) return 0;
-    const Bytes tiff = app1.slice(6, app1.size);
-    const bool little = tiff[0] == 'I';
-    auto u16 = [&](std::size_t at) -> std::uint32_t {
-        return little ? tiff[at] | (tiff[at + 1] << 8) : big16(tiff.data + at);
-    };
-    auto u32 = [&](std::size_t at) -> std::uint64_t {
-        return little ? u16(at) | (static_cast<std::uint64_t>(u16(at + 2)) << 16)
-                      : (static_cast<std::uint64_t>(u16(at)) << 16) | u16(at + 2);
-    };
-    const std::uint64_t directory = u32(4);
-    if (directory + 2 > tiff.size) return 0;
-    const std::uint32_t entries = u16(directory);
-    for (std::uint32_t entry = 0; entry < entries; ++entry) {
-        const std::uint64_t at = directory + 2 + 12ull * entry;
-        if (at + 12 > tiff.size) return 0;
-        if (u16(at) != 0x0112) continue;
-        // A SHORT by the standard; some files hold a LONG.
-        const std::uint64_t value = u16(at + 2) == kTiffLong ? u32(at + 8) : u16(at + 8);
-        return value >= 1 && value <= 8 ? static_cast<std::uint8_t>(value) : 0;
-    }
-    return 0;
+bool is_icc(Bytes app2) {
+    return app2.size >= kIccPrefixSize && std::memcmp(app2.data, "ICC_PROFILE\0", 12) == 0;
 }
 
 void read_frame(Bytes payload, JpegHeader& header) {
@@ -130,6 +28,12 @@ void read_frame(Bytes payload, JpegHeader& header) {
         damaged(std::to_string(header.component_count) + " colour components");
     }
     if (payload.size < 6u + 3u * header.component_count) damaged("the frame header is too short");
+    if (header.width == 0) damaged("an empty image, 0 pixels wide");
+    if (header.height == 0) {  // T.81, B.2.5
+        damaged(
+            "a height of 0, left to a DNL marker behind the first scan, which libjpeg does not "
+            "read");
+    }
     for (std::size_t i = 0; i < header.component_count; ++i) {
         JpegComponent& component = header.components[i];
         component.id = payload[6 + 3 * i];
@@ -144,7 +48,6 @@ void read_frame(Bytes payload, JpegHeader& header) {
 
 void check_limits(const JpegHeader& header, Bytes jpeg, const Limits& limits) {
     const std::string size = std::to_string(header.width) + " x " + std::to_string(header.height);
-    if (header.width == 0 || header.height == 0) damaged("an empty image (" + size + ")");
     const std::uint64_t pixels = std::uint64_t{header.width} * header.height;
     if (pixels > limits.max_pixels) {
         damaged(size + " pixels, more than the limit of " + std::to_string(limits.max_pixels));
@@ -166,6 +69,60 @@ void check_limits(const JpegHeader& header, Bytes jpeg, const Limits& limits) {
     }
 }
 
+void read_quant_tables(Bytes payload, JpegHeader& header) {
+    std::size_t at = 0;
+    while (at < payload.size) {
+        const bool wide = payload[at] >> 4 != 0;
+        const std::size_t index = payload[at] & 15u;
+        const std::size_t end = at + 1 + (wide ? 2 : 1) * codec::kBlockSize;
+        if (index >= header.quant_tables.size() || end > payload.size) {
+            damaged("a damaged quantisation table");
+        }
+        QuantTable& table = header.quant_tables[index];
+        table.defined = true;
+        const std::uint8_t* steps = payload.data + at + 1;
+        for (std::size_t i = 0; i < codec::kBlockSize; ++i) {
+            table.steps[codec::kNaturalOrder[i]] = wide ? big16(steps + 2 * i) : steps[i];
+        }
+        at = end;
+    }
+}
+
+// Takes what counts of a segment in front of the first scan.
+void read_segment(const Segment& segment, Bytes payload, JpegHeader& header) {
+    if (segment.marker == kDqt) read_quant_tables(payload, header);
+    if (segment.marker == kApp1 && is_exif(payload)) {
+        if (header.exif_end == 0) {
+            header.exif_begin = segment.payload;
+            header.exif_end = segment.end;
+        }
+        const std::uint8_t orientation = exif_orientation(payload);
+        if (orientation != 0 && header.orientation == 1) header.orientation = orientation;
+    }
+    if (segment.marker == kApp2 && is_icc(payload)) header.icc = true;
+    if (is_frame(segment.marker) && header.component_count == 0) {
+        header.frame = segment.marker & 15;
+        read_frame(payload, header);
+    }
+}
+
+// Reads up to the first scan. Throws EndOfBytes if it does not come.
+JpegHeader read_markers(Bytes jpeg) {
+    if (!looks_like_jpeg(jpeg)) damaged("not a JPEG file");
+    JpegHeader header;
+    MarkerWalk walk(jpeg, 2);
+    while (true) {
+        const Segment segment = walk.next();
+        if (segment.marker == kEoi) damaged("no image data before the end marker");
+        if (segment.marker == kSos) {
+            if (header.component_count == 0) damaged("a scan before the frame header");
+            header.first_scan = segment.begin;
+            return header;
+        }
+        read_segment(segment, jpeg.slice(segment.payload, segment.end), header);
+    }
+}
+
 }  // namespace
 
 bool looks_like_jpeg(Bytes bytes) {
@@ -173,48 +130,36 @@ bool looks_like_jpeg(Bytes bytes) {
 }
 
 JpegHeader read_jpeg_header(Bytes jpeg, const Limits& limits) {
-    if (!looks_like_jpeg(jpeg)) damaged("not a JPEG file");
-    JpegHeader header;
-    bool frame_seen = false;
-    MarkerWalk walk(jpeg, 2);
-    while (true) {
-        const Segment segment = walk.next();
-        const Bytes payload = jpeg.slice(segment.payload, segment.end);
-        if (segment.marker == kEoi) damaged("no image data before the end marker");
-        if (segment.marker == kSos) {
-            if (!frame_seen) damaged("a scan before the frame header");
-            header.first_scan = segment.begin;
-            check_limits(header, jpeg, limits);
-            return header;
-        }
-        if (segment.marker == kApp1 && header.orientation == 1) {
-            const std::uint8_t orientation = exif_orientation(payload);
-            if (orientation != 0) header.orientation = orientation;
-        }
-        if (is_frame(segment.marker) && !frame_seen) {
-            frame_seen = true;
-            header.frame = segment.marker & 15;
-            read_frame(payload, header);
-        }
+    const JpegHeader header = read_markers(jpeg);
+    check_limits(header, jpeg, limits);
+    return header;
+}
+
+std::optional<JpegHeader> peek_jpeg_header(Bytes beginning) {
+    try {
+        return read_markers(beginning);
+    } catch (const EndOfBytes&) {
+        return std::nullopt;
     }
 }
 
-std::vector<std::size_t> find_scans(Bytes jpeg, std::uint32_t max_scans) {
-    if (!looks_like_jpeg(jpeg)) damaged("not a JPEG file");
-    std::vector<std::size_t> offsets{0};
+std::vector<std::uint8_t> read_icc_profile(Bytes jpeg) {
+    std::map<std::uint8_t, Bytes> pieces;
+    std::size_t count = 0;
     MarkerWalk walk(jpeg, 2);
-    while (true) {
-        const Segment segment = walk.next();
+    for (Segment segment = walk.next(); segment.marker != kSos; segment = walk.next()) {
+        const Bytes payload = jpeg.slice(segment.payload, segment.end);
         if (segment.marker == kEoi) break;
-        if (segment.marker != kSos) continue;
-        if (offsets.size() > max_scans) {
-            damaged("more than " + std::to_string(max_scans) + " scans");
-        }
-        walk.skip_entropy_coded();
-        offsets.push_back(walk.position());
+        if (segment.marker != kApp2 || !is_icc(payload)) continue;
+        count = payload[kIccPrefixSize - 1];
+        pieces[payload[kIccPrefixSize - 2]] = payload.slice(kIccPrefixSize, payload.size);
     }
-    if (offsets.size() == 1) damaged("no image data before the end marker");
-    return offsets;
+    std::vector<std::uint8_t> profile;
+    if (pieces.size() != count) return profile;
+    for (const auto& [number, piece] : pieces) {
+        profile.insert(profile.end(), piece.data, piece.data + piece.size);
+    }
+    return profile;
 }
 
 }  // namespace dl2

@@ -23,11 +23,23 @@ std::vector<std::uint8_t> roles(ColorModel model) {
     return {};
 }
 
+// Adds a scan; the first one of its coefficients as several scans, if it leaves bits to them.
+void push(std::vector<ImageScan>& plan, ImageScan image_scan, std::uint8_t extra_bits) {
+    Scan& scan = image_scan.scan;
+    const std::uint8_t last = scan.al;
+    if (scan.ah == 0) scan.al = static_cast<std::uint8_t>(scan.al + extra_bits);
+    plan.push_back(image_scan);
+    while (scan.al > last) {
+        scan.ah = scan.al--;
+        plan.push_back(image_scan);
+    }
+}
+
 }  // namespace
 
 std::vector<ImageScan> plan_scans(const ScanScript& script, ColorModel model,
                                   const std::array<std::uint8_t, 4>& h,
-                                  const std::array<std::uint8_t, 4>& v) {
+                                  const std::array<std::uint8_t, 4>& v, std::uint8_t extra_bits) {
     const std::vector<std::uint8_t> role = roles(model);
     std::vector<ImageScan> plan;
     for (std::uint32_t group = 0; group < script.size(); ++group) {
@@ -45,13 +57,13 @@ std::vector<ImageScan> plan_scans(const ScanScript& script, ColorModel model,
         if (own.empty()) continue;
         const bool interleaved = wanted.ss == 0 && (own.size() == 1 || blocks <= kMaxBlocksInMcu);
         if (interleaved) {
-            plan.push_back(image_scan);
+            push(plan, image_scan, extra_bits);
             continue;
         }
         // AC scans have one component each (T.81, G.1.1.1.1).
         for (const std::uint8_t component : std::vector<std::uint8_t>(own)) {
             own.assign(1, component);
-            plan.push_back(image_scan);
+            push(plan, image_scan, extra_bits);
         }
     }
     return plan;

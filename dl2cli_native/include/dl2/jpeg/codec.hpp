@@ -39,8 +39,9 @@ struct Transcoded {
 };
 
 // Turns JPEGs into progressive ones without loss, on the level of DCT coefficients. Reusable, for
-// one thread at a time. The memory of one image: 2 bytes a coefficient (6 to 8 bytes a pixel at
-// 4:4:4, 3 at 4:2:0) and twice its compressed size.
+// one thread at a time; every image starts from nothing, so a JPEG without Huffman tables (a frame
+// of MJPEG) gets those of T.81, K.3, whatever was before it. The memory of one image: 2 bytes a
+// coefficient (6 to 8 bytes a pixel at 4:4:4, 3 at 4:2:0) and twice its compressed size.
 class Transcoder {
   public:
     explicit Transcoder(TranscodeOptions options);
@@ -48,7 +49,8 @@ class Transcoder {
     Transcoder(const Transcoder&) = delete;
     Transcoder& operator=(const Transcoder&) = delete;
 
-    // Throws Error: data (damaged, or over a limit), unsupported (12-bit, lossless), cancelled.
+    // Throws Error: data (damaged, or over a limit), unsupported (12-bit, lossless), cancelled; and
+    // std::bad_alloc.
     Transcoded transcode(Bytes jpeg, const std::atomic<bool>* cancel = nullptr);
 
   private:
@@ -65,8 +67,10 @@ struct Pixels {
 };
 
 struct DecodeOptions {
-    bool whole_file = false;  // the end marker belongs to the input; its absence is damage
-    bool smoothing = false;   // libjpeg's block smoothing of images that lack scans
+    // A source file, not the first scans of an image: an end before all coefficients are there,
+    // and a component in no scan, are damage. Only the end marker itself may be missing.
+    bool whole_file = false;
+    bool smoothing = false;  // libjpeg's block smoothing of images that lack scans
     Limits limits;
 };
 

@@ -31,9 +31,12 @@ struct ImageScan {
 // Maps a script onto an image, by meaning: gray, RGB and CMYK components are all luma, so the same
 // group holds the same frequencies and bits for each kind of image. Groups may come out empty or
 // hold several scans. `h` and `v` are the sampling factors: an interleaved scan is divided where
-// T.81 allows no more (10 blocks an MCU, B.2.3).
+// T.81 allows no more (10 blocks an MCU, B.2.3). `extra_bits` is for images with coefficients that
+// are too large for one scan: the first scan of each coefficient leaves so many bits to refinement
+// scans, which follow it in the same group.
 std::vector<ImageScan> plan_scans(const ScanScript& script, ColorModel model,
                                   const std::array<std::uint8_t, 4>& h,
-                                  const std::array<std::uint8_t, 4>& v);
+                                  const std::array<std::uint8_t, 4>& v,
+                                  std::uint8_t extra_bits = 0);
 
 }  // namespace dl2
