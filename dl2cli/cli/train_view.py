@@ -114,12 +114,10 @@ class TrainView(Observer):
         if self._window is None or self._window.epoch < report.epoch:  # too short for a window
             self._window = report.train
         validation = report.validation
-        top1 = None if validation is None else validation.top1_pct
-        best = top1 is not None and (self._best is None or top1 > self._best[0])
-        if top1 is not None and best:
-            self._best = (top1, report.epoch)
+        if validation is not None and report.best:
+            self._best = (validation.top1_pct, report.epoch)
         if self._info is not None:
-            self._print(_epoch_line(report, self._info.epochs, best=best))
+            self._print(_epoch_line(report, self._info.epochs))
 
     def noticed(self, notice: Notice) -> None:
         """Print a notice above the view."""
@@ -237,13 +235,13 @@ def _window_line(report: PhaseReport, info: RunInfo) -> Text:
     return Text("  ".join([*words, Shares.of([report]).text().plain]))
 
 
-def _epoch_line(report: EpochReport, epochs: int, *, best: bool) -> Text:
+def _epoch_line(report: EpochReport, epochs: int) -> Text:
     line = Text(f"epoch {report.epoch + 1:>{len(str(epochs))}}/{epochs}")
     train, validation = report.train, report.validation
     if train is not None:
         line.append(f"  loss {train.loss:.3f}  top-1 {train.top1_pct:.1f} %")
     if validation is not None:
-        line.append(f"  val {validation.top1_pct:.1f} %", "bold" if best else "")
+        line.append(f"  val {validation.top1_pct:.1f} %", "bold" if report.best else "")
     if train is not None:
         line.append(f"  {_rate(train.images, train.wall_s)} img/s")
         stall = Shares.of([train])

@@ -88,6 +88,20 @@ class Lanes:
         begin, end = self._share(self.rest, self.world_size, self.rank)
         return -(-self.rest // self.world_size) - (end - begin)
 
+    def images_in(self, batch: int) -> tuple[int, int]:
+        """Return the images of a batch (0-based), without padding: on this rank, and on all."""
+        if batch < self.full_batches:
+            return self.batch_size, self.global_batch
+        begin, end = self._share(self.rest, self.world_size, self.rank)
+        return end - begin, self.rest
+
+    @property
+    def smallest_batch(self) -> int:
+        """Images in the smallest batch of an epoch on any rank, but for empty ones."""
+        if self.drop or self.rest == 0:
+            return self.batch_size
+        return max(self.rest // self.world_size, 1)
+
     def stretch(self, lane: int) -> tuple[int, int]:
         """Return where a lane begins and ends in the line."""
         whole = self.full_batches * (self.global_batch // self.lanes)

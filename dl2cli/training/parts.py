@@ -5,12 +5,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from dl2cli.errors import DataError, UsageError
-from dl2cli.loaders import Loader, LoaderConfig, create_loader, create_validation_loader
+from dl2cli.loaders import Batch, Loader, LoaderConfig, create_loader, create_validation_loader
 from dl2cli.loaders.device import DeviceTransfer
-from dl2cli.training.checkpoint import plain
 from dl2cli.training.config import TrainConfig
 from dl2cli.training.distributed import Group
 from dl2cli.training.log.parameters import parameters
@@ -18,27 +17,18 @@ from dl2cli.training.models import (
     TORCHVISION,
     canonical_arch,
     check_image_size,
-    check_takes_images,
     create_model,
 )
+from dl2cli.training.models.trial import check_takes_images, needs_two_images
 from dl2cli.training.optimization.loss import Criterion
 from dl2cli.training.optimization.lr_schedule import learning_rate
 from dl2cli.training.optimization.optimizer import create_optimizer
 from dl2cli.training.optimization.precision import Precision
 from dl2cli.training.optimization.step import TrainStep
+from dl2cli.training.resume import changes, check_classes, restore_optimizer, restore_precision
 
 if TYPE_CHECKING:
     import torch
-
-# What a step learns, and from what: by its name in the P record. How many ranks share a batch is
-# the loader's business.
-_LEARNING: Final = (
-    "epochs", "lr", "lr_policy", "end_lr", "warmup", "optimizer", "momentum", "nesterov",
-    "weight_decay", "bn_weight_decay", "rmsprop_alpha", "rmsprop_eps", "optimizer_batch_size",
-    "label_smoothing", "mixup", "image_size", "augmentation", "data_mean", "data_std", "scans",
-    "data_loader", "amp", "amp_dtype", "static_loss_scale", "dynamic_loss_scale",
-    "freeze_inner_layers",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,6 +46,7 @@ class Parts:
         criterion: its loss.
         precision: of its numbers.
         step: trains it.
+        batches_per_step: batches whose gradients make a step of the optimiser.
         transfer: brings batches to it.
         remarks: sentences on what was done to get here, for the user.
     """
@@ -70,8 +61,15 @@ class Parts:
     criterion: Criterion
     precision: Precision
     step: TrainStep
+    batches_per_step: int
     transfer: DeviceTransfer
     remarks: tuple[str, ...] = ()
+
+    def kept(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Bring a batch to the device, without the images that only pad it."""
+        images, labels = self.transfer(batch)
+        count = len(batch) - batch.padding
+        return images[:count], labels[:count]
 
 
 def make_parts(config: TrainConfig, group: Group, checkpoint: dict[str, Any] | None) -> Parts:
@@ -85,12 +83,16 @@ def make_parts(config: TrainConfig, group: Group, checkpoint: dict[str, Any] | N
     import torch
 
     seed = _seed(config, group, checkpoint)
-    told = parameters(config, group, seed)
     loaders = loader_config(config, group, seed, _saved_lanes(config, group, checkpoint))
     loader = create_loader(config.data.loader, loaders)
     validation = _validation(config, loaders, loader)
+    told = {
+        **parameters(config, group, seed),
+        "train_images": loader.image_count,
+        "val_images": validation.image_count if validation else 0,
+    }
     if checkpoint is not None and not config.skip_training:
-        _check_classes(checkpoint, loader)
+        check_classes(checkpoint, loader)
     classes = config.model.num_classes or len(loader.classes)
     if classes < len(loader.classes):
         raise UsageError(f"The data has {len(loader.classes)} classes, not {classes}.")
@@ -99,14 +101,15 @@ def make_parts(config: TrainConfig, group: Group, checkpoint: dict[str, Any] | N
     model = _model(config, classes, checkpoint, remarks.append).to(group.device)
     if config.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    _check_smallest_batch(config, model, loader)
     optimizer = create_optimizer(model, config.optimizer, learning_rate(config.lr, 0))
     criterion = Criterion(config.loss, classes)
     precision = Precision(config.precision, group.device)
     if checkpoint is not None:
-        _restore(checkpoint, optimizer, precision)
-        remarks += _changes(checkpoint, told)
+        restore_optimizer(checkpoint, optimizer, config.optimizer)
+        restore_precision(checkpoint, precision)
+        remarks += changes(checkpoint, told, loader)
     replica = group.wrap(cast("torch.nn.Module", torch.compile(model)) if config.compile else model)
-    accumulate = _accumulate(config, group)
     return Parts(
         seed=seed,
         parameters=told,
@@ -117,7 +120,8 @@ def make_parts(config: TrainConfig, group: Group, checkpoint: dict[str, Any] | N
         optimizer=optimizer,
         criterion=criterion,
         precision=precision,
-        step=TrainStep(replica, criterion, optimizer, precision, accumulate=accumulate),
+        step=TrainStep(replica, criterion, optimizer, precision),
+        batches_per_step=_batches_per_step(config, group),
         transfer=DeviceTransfer(group.device, config.data.train.output),
         remarks=tuple(remarks),
     )
@@ -191,18 +195,6 @@ def _validation(config: TrainConfig, loaders: LoaderConfig, loader: Loader) -> L
     return validation
 
 
-def _check_classes(checkpoint: dict[str, Any], loader: Loader) -> None:
-    """Raise UsageError if the checkpoint has learnt to tell other classes apart."""
-    before, now = checkpoint["classes"], list(loader.classes)
-    if before != now:
-        some = ", ".join([*now[:3], *(["..."] if len(now) > 3 else [])])
-        raise UsageError(
-            f"The checkpoint is of {len(before)} classes, and the data has {len(now)} other "
-            f"classes ({some}): give the --data of its run, or begin another run from its weights "
-            "with --pretrained-weights."
-        )
-
-
 def _model(
     config: TrainConfig,
     classes: int,
@@ -228,30 +220,22 @@ def _model(
     return model
 
 
-def _restore(
-    checkpoint: dict[str, Any], optimizer: torch.optim.Optimizer, precision: Precision
-) -> None:
-    try:
-        optimizer.load_state_dict(checkpoint["optimizer"])
-        precision.load_state_dict(checkpoint["precision"])
-    except (ValueError, KeyError, RuntimeError) as error:
-        raise UsageError(
-            f"The checkpoint is of another optimizer or precision: {error}."
-        ) from error
+def _check_smallest_batch(config: TrainConfig, model: torch.nn.Module, loader: Loader) -> None:
+    """Refuse batches of one image for a network whose batch norm needs two. Raises UsageError."""
+    if config.skip_training or loader.order.lanes.smallest_batch > 1:
+        return
+    image_px = config.data.train.transform.size
+    if not needs_two_images(model, image_px):
+        return
+    which = "the last batch of an epoch" if config.data.train.batch_size > 1 else "each batch"
+    raise UsageError(
+        f"Batch norm of {config.model.arch} needs two images in a batch at {image_px} pixels, and "
+        f"{which} would have one: choose another --batch-size, --tail drop, or a larger "
+        "--image-size."
+    )
 
 
-def _changes(checkpoint: dict[str, Any], told: dict[str, Any]) -> list[str]:
-    """Return a sentence on the options that make this another training than the one before."""
-    before, now = checkpoint.get("parameters", {}), plain(told)
-    changed = [
-        f"{name} {now[name]} (was {before[name]})"
-        for name in _LEARNING
-        if name in now and name in before and now[name] != before[name]
-    ]
-    return [f"Unlike the run that goes on here: {', '.join(changed)}."] if changed else []
-
-
-def _accumulate(config: TrainConfig, group: Group) -> int:
+def _batches_per_step(config: TrainConfig, group: Group) -> int:
     """Return how many batches make a step of the optimiser."""
     together = config.data.train.batch_size * group.world_size
     wanted = config.optimizer_batch_size
@@ -259,7 +243,7 @@ def _accumulate(config: TrainConfig, group: Group) -> int:
         return 1
     if wanted < together or wanted % together:
         raise UsageError(
-            f"The optimizer's batch size must be a multiple of the {together} images that all "
-            f"ranks load together, and {wanted} is none."
+            f"--optimizer-batch-size must be a multiple of the {together} images that all ranks "
+            f"load together, not {wanted}."
         )
     return wanted // together

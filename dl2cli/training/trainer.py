@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,10 +28,12 @@ from dl2cli.training.log.events import (
     RunInfo,
     TrainResult,
 )
+from dl2cli.training.log.notices import TroubleNotices
 from dl2cli.training.log.recorder import Recorder
 from dl2cli.training.log.run_log import RunLog
 from dl2cli.training.log.train_data import TrainData
 from dl2cli.training.models import canonical_arch, set_training_mode
+from dl2cli.training.optimization.accumulation import Accumulation
 from dl2cli.training.optimization.compiling import compiling
 from dl2cli.training.optimization.loss import correct
 from dl2cli.training.optimization.lr_schedule import learning_rate
@@ -117,7 +120,7 @@ class _Training:
         self.history: list[EpochReport] = []
         self.stopped_by: str | None = None
         self.startup_s = 0.0
-        self.told: set[str] = set()  # damage and other trouble that was reported
+        self.trouble = TroubleNotices(self._notice)
         self.recorder = self._start_epoch(self.saved)
         self.profiler = StepProfiler(config.folder, config.profile_steps if not group.rank else 0)
 
@@ -195,21 +198,24 @@ class _Training:
         for group in parts.optimizer.param_groups:
             group["lr"] = lr
         set_training_mode(parts.replica)
-        steps = len(parts.loader)
-        for batch in recorder.batches():
+        first = recorder.iteration
+        groups = Accumulation(parts.loader.order.lanes, parts.batches_per_step, first)
+        for number, batch in enumerate(recorder.batches(), first):
             self.startup_s = self.startup_s or time.perf_counter() - self.started
             seed_step(parts.seed, self.epoch, recorder.iteration, self.group.rank)
-            images, labels = parts.transfer(batch)
-            outcome = parts.step(images, labels, last=recorder.iteration == steps)
+            images, labels = parts.kept(batch)
+            weight, turn = groups.weight(number), groups.ends(number)
+            outcome = parts.step(images, labels, weight=weight, turn=turn)
             self._tell("stepped", recorder.add(outcome))
             if outcome.images and outcome.loss.device.type == "cpu":
-                self._check_loss(outcome.loss.item(), lr)
+                loss = outcome.loss.item()  # at once: on a GPU, each step's would wait for it
+                self.trouble.training_loss(loss, lr, self.epoch, recorder.iteration)
             self.profiler.step()
             if recorder.iteration % config.print_freq == 0:
                 window = recorder.end_window(lr, self.fidelity.scans)
                 self._tell("window", window)
                 if window.images:
-                    self._check_loss(window.loss, lr)  # on a GPU, each step's would wait for it
+                    self.trouble.training_loss(window.loss, lr, self.epoch, recorder.iteration)
                 self._tell_trouble(parts.loader)
             if parts.step.pending:
                 continue  # gradients that wait for more batches are in no checkpoint
@@ -254,11 +260,7 @@ class _Training:
     def _finish_epoch(self, report: EpochReport) -> None:
         """Tell of an epoch, go on to the next, and save."""
         checkpoint = self.config.checkpoint
-        best = False
-        if report.validation is not None:
-            best = self.best_top1_pct is None or report.validation.top1_pct > self.best_top1_pct
-            if best:
-                self.best_top1_pct, self.best_epoch = report.validation.top1_pct, report.epoch
+        report = self._rated(report)
         self.history.append(report)
         self._tell("epoch_ended", report)
         self.epoch += 1
@@ -268,11 +270,24 @@ class _Training:
         self.recorder = self._start_epoch({})
         if checkpoint.save:
             self._save(checkpoint.filename)
-        if checkpoint.save and best:
+        if checkpoint.save and report.best:
             self._save(f"{BEST}.pth.tar")
             self._save_weights(BEST)
         if checkpoint.backups:
             self._save(f"checkpoint_epoch_{report.epoch}.pth.tar")
+
+    def _rated(self, report: EpochReport) -> EpochReport:
+        """Say whether an epoch is the best so far; one with scores that are not finite never is."""
+        validation = report.validation
+        if validation is None:
+            return report
+        self.trouble.validation_loss(validation)
+        if not math.isfinite(validation.loss):
+            return report
+        if self.best_top1_pct is not None and validation.top1_pct <= self.best_top1_pct:
+            return report
+        self.best_top1_pct, self.best_epoch = validation.top1_pct, report.epoch
+        return replace(report, best=True)
 
     def _save(self, name: str) -> None:
         """Write a checkpoint; all ranks must come here at the same step."""
@@ -312,30 +327,11 @@ class _Training:
         if self.group.rank == 0:
             save_weights(self.config.folder / f"{name}.safetensors", self.parts.model)
 
-    def _check_loss(self, loss: float, lr: float) -> None:
-        """Report the first loss of an epoch that is no number."""
-        key = f"loss of epoch {self.epoch}"
-        if math.isfinite(loss) or key in self.told:
-            return
-        self.told.add(key)
-        iteration = self.recorder.iteration
-        text = (
-            f"The loss is {loss} in epoch {self.epoch + 1}, step {iteration}, at the learning rate "
-            f"{lr:g}. A smaller rate, warm-up, or another loss scale may help."
-        )
-        self._notice(Notice(NoticeKind.NAN_LOSS, text, self.epoch, iteration, {"lr": lr}))
-
     def _tell_trouble(self, loader: Loader) -> None:
         """Report damage, and steps left out because of an overflow, that are new."""
-        messages = dict.fromkeys(loader.stats().messages, NoticeKind.DAMAGE)
-        skipped = self.parts.precision.skipped_steps
-        if skipped:
-            text = f"{skipped} steps were left out because gradients overflowed at the loss scale."
-            messages[text] = NoticeKind.INFO
-        for text, kind in messages.items():
-            if text not in self.told:
-                self.told.add(text)
-                self._notice(Notice(kind, text, self.epoch, self.recorder.iteration))
+        where = self.epoch, self.recorder.iteration
+        self.trouble.damage(loader.stats(), *where)
+        self.trouble.overflows(self.parts.precision.skipped_steps, *where)
 
     def _notice(self, notice: Notice | None) -> None:
         if notice is not None:

@@ -93,7 +93,7 @@ def test_validation_has_its_own_bar():
     it.stepped(step(0, 250))
     it.stepped(step(0, 10, Phase.VALIDATION))
     assert re.match(r"val .* 10/40 +12 s left", drawn(it)[1])
-    it.epoch_ended(epoch_report(0, total_s=100.0))
+    it.epoch_ended(epoch_report(0, total_s=100.0, best=True))
     it.stepped(step(1, 1))
     assert "3:20 left" in drawn(it)[0]  # 200 s, less a step
     assert "best 14.3 % @ 1" in drawn(it)[2]

@@ -9,13 +9,12 @@ by the cosine of the angle between both.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dl2cli.errors import UsageError
-from dl2cli.training.models import set_training_mode
+from dl2cli.training.models.trial import unchanged
 from dl2cli.training.optimization.loss import Criterion
 from dl2cli.training.optimization.precision import Precision
 
@@ -171,7 +170,7 @@ def mean_gradient(
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     total = torch.zeros(sum(p.numel() for p in parameters), device=parameters[0].device)
     images_seen = 0
-    with _unchanged(model):
+    with unchanged(model):
         for images, labels in batches:
             if not len(labels):
                 continue
@@ -198,23 +197,3 @@ def _flat_gradient(
         for parameter, gradient in zip(parameters, gradients, strict=True)
     ]
     return torch.cat(flat) / scale
-
-
-@contextmanager
-def _unchanged(model: torch.nn.Module) -> Iterator[None]:
-    """Put the model into training mode; afterwards restore mode, buffers and random state."""
-    import torch
-
-    modes = [(module, module.training) for module in model.modules()]
-    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
-    devices = {tensor.device for tensor in model.parameters() if tensor.is_cuda}
-    with torch.random.fork_rng(devices=list(devices)):
-        try:
-            set_training_mode(model)
-            yield
-        finally:
-            for module, training in modes:
-                module.training = training
-            with torch.no_grad():
-                for buffer, saved in buffers:
-                    buffer.copy_(saved)

@@ -90,7 +90,7 @@ class FidelityControl:
             loader = create_loader(parts.loader.name, asked)
             loader.set_epoch(epoch)
             seed_step(parts.seed, epoch, 0, group.rank)
-            batches = (parts.transfer(batch) for batch in islice(loader, config.batches))
+            batches = (parts.kept(batch) for batch in islice(loader, config.batches))
             mean = mean_gradient(parts.model, parts.criterion, parts.precision, batches)
             return group.sum(mean) / group.world_size
 

@@ -151,6 +151,7 @@ class EpochReport:
         total_s: training, validation and what lies between; not the saving of checkpoints.
         degraded: images loaded with fewer scan groups than asked for, so far, on this rank.
         skipped: images left out so far, on this rank.
+        best: whether its validation top-1 is the best so far.
     """
 
     epoch: int
@@ -159,6 +160,7 @@ class EpochReport:
     total_s: float
     degraded: int = 0
     skipped: int = 0
+    best: bool = False
 
 
 class NoticeKind(StrEnum):

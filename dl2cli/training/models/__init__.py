@@ -78,29 +78,6 @@ def check_image_size(arch: str, image_px: int) -> None:
         raise UsageError(f"{arch} needs images of {smallest} pixels or more, not {image_px}.")
 
 
-def check_takes_images(model: nn.Module, arch: str, image_px: int) -> None:
-    """Raise UsageError where a network cannot take images of a size, found by giving it one.
-
-    For networks of torchvision, some of which take one size alone, and some only large images.
-    """
-    import torch
-
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad():
-            model(torch.zeros(1, 3, image_px, image_px))
-    except (RuntimeError, AssertionError, ValueError) as error:
-        reason = str(error).split("\n", maxsplit=1)[0]
-        raise UsageError(
-            f"{arch} cannot take images of {image_px} pixels ({reason}): choose another "
-            "--image-size."
-        ) from error
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
 def create_model(
     config: ModelConfig, tell: Callable[[str], None] = lambda sentence: None
 ) -> nn.Module:

@@ -88,6 +88,9 @@ class Criterion:
 def correct(output: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Count the images whose label scored highest, and is among the five highest scores.
 
+    An image with a score that is not finite counts as wrong: a network of NaNs knows nothing,
+    whichever classes `topk` gives for it.
+
     Args:
         output: logits (N, classes).
         targets: labels (N,); for mixed targets (N, classes) both counts are 0, as published.
@@ -101,5 +104,5 @@ def correct(output: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, 
         nothing = torch.zeros((), dtype=torch.int64, device=output.device)
         return nothing, nothing
     best = output.topk(min(5, output.shape[1]), dim=1).indices
-    hits = best == targets.unsqueeze(1)
+    hits = (best == targets.unsqueeze(1)) & output.isfinite().all(dim=1, keepdim=True)
     return hits[:, 0].sum(), hits.sum()

@@ -95,6 +95,28 @@ def create_optimizer(
     return _sgd(groups, lr, config)
 
 
+def apply_options(optimizer: torch.optim.Optimizer, config: OptimizerConfig) -> None:
+    """Give an optimiser made by `create_optimizer` these options, whatever state it has loaded.
+
+    A loaded state brings the options of its own run along: without this, those would stay.
+    """
+    import torch
+
+    decayed, norms = optimizer.param_groups
+    decayed["weight_decay"] = config.weight_decay
+    norms["weight_decay"] = config.weight_decay if config.bn_weight_decay else 0.0
+    for group in optimizer.param_groups:
+        group["momentum"] = config.momentum
+        if config.optimizer == "sgd":
+            group["nesterov"] = config.nesterov
+            continue
+        group["alpha"], group["eps"] = config.rmsprop_alpha, config.rmsprop_eps
+        for parameter in group["params"]:  # RMSprop makes it in its very first step alone
+            state = optimizer.state.get(parameter)
+            if config.momentum and state and "momentum_buffer" not in state:
+                state["momentum_buffer"] = torch.zeros_like(parameter)
+
+
 def _sgd(groups: list[dict[str, Any]], lr: float, config: OptimizerConfig) -> torch.optim.Optimizer:
     """Make SGD with fused kernels, if this torch has them for the device.
 

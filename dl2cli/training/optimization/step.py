@@ -42,26 +42,25 @@ class TrainStep:
         criterion: Criterion,
         optimizer: torch.optim.Optimizer,
         precision: Precision,
-        *,
-        accumulate: int = 1,
     ) -> None:
-        """Prepare; gradients of `accumulate` batches make a step of the optimiser."""
         self.model = model
         self.criterion = criterion
         self.optimizer = optimizer
         self.precision = precision
-        self.accumulate = accumulate
         self.pending = 0  # batches whose gradients wait for the optimiser
 
     def __call__(
-        self, images: torch.Tensor, labels: torch.Tensor, *, last: bool = False
+        self, images: torch.Tensor, labels: torch.Tensor, *, weight: float = 1.0, turn: bool = True
     ) -> StepOutcome:
-        """Train with images (n, 3, H, W), normalised float32, and labels (n,), on the device.
+        """Train with a batch.
 
-        `last` gives the optimiser its turn even if fewer than `accumulate` batches wait.
+        Args:
+            images: (n, 3, H, W), normalised float32, on the device; not those of padding.
+            labels: (n,).
+            weight: the factor of this batch's mean loss (see `accumulation`).
+            turn: whether the optimiser takes its step now; else gradients wait for more batches.
         """
         self.pending += 1
-        turn = last or self.pending == self.accumulate
         if len(labels) == 0:
             outcome, loss = self._empty(images)
         else:
@@ -72,7 +71,7 @@ class TrainStep:
             top1, top5 = correct(output.detach(), targets)  # none under mixup, as published
             outcome = StepOutcome(loss.detach(), top1, top5, len(labels))
         with contextlib.nullcontext() if turn else self._no_sync():
-            self.precision.backward(loss / self.accumulate if self.accumulate > 1 else loss)
+            self.precision.backward(loss if weight == 1 else loss * weight)
         if turn:
             self.precision.step(self.optimizer)
             self.optimizer.zero_grad(set_to_none=True)

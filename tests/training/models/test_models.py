@@ -15,11 +15,11 @@ from dl2cli.training.models import (
     ModelConfig,
     canonical_arch,
     check_image_size,
-    check_takes_images,
     create_model,
     set_training_mode,
 )
 from dl2cli.training.models.registry import NETWORKS, last_layer
+from dl2cli.training.models.trial import check_takes_images
 
 
 @pytest.fixture(autouse=True)
