@@ -20,7 +20,7 @@ from dl2cli.cli import (
     train,
 )
 from dl2cli.cli.command import Command
-from dl2cli.cli.output import Output, give_up_stdout, prepare_streams
+from dl2cli.cli.output import Output, flush_or_give_up, give_up, prepare_streams
 from dl2cli.cli.program import HELP_NAMES, Program, version_flag
 from dl2cli.errors import Dl2Error, ExitCode
 
@@ -58,29 +58,38 @@ def _root(
 def main() -> NoReturn:
     """Run the program, and turn each kind of error into one sentence and an exit code."""
     prepare_streams()
+    _take_names_for_utf8()
     code: int | str | None = ExitCode.DONE
     try:
-        try:
-            app()
-        except SystemExit as end:
-            code = end.code
-        sys.stdout.flush()  # here, where it is known what to do if that fails
+        app()
+    except SystemExit as end:
+        code = end.code
     except BrokenPipeError:
-        give_up_stdout()
-        code = ExitCode.DONE
+        give_up(sys.stdout)
     except Exception as error:
         code = _fail(error)
+    flush_or_give_up()  # here: a failure at Python's own end would change the exit code
     sys.exit(code)
+
+
+def _take_names_for_utf8() -> None:
+    """Start again in Python's UTF-8 mode where the locale takes names of files for something else.
+
+    Names are bytes, which all but everybody writes in UTF-8. In a locale such as POSIX or
+    en_US.ISO-8859-1, class names would be stored in a dataset as other characters than they are,
+    or could not be written at all. What is printed keeps the terminal's encoding.
+    """
+    if sys.flags.utf8_mode or sys.getfilesystemencoding() == "utf-8":
+        return
+    os.environ["PYTHONIOENCODING"] = f"{sys.stdout.encoding}:backslashreplace"
+    os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 def _fail(error: Exception) -> ExitCode:
     """Say what went wrong in a sentence, and return the exit code."""
     if os.environ.get("DL2_DEBUG") == "1":
         raise error
-    try:
-        sys.stdout.flush()
-    except OSError:
-        give_up_stdout()
+    flush_or_give_up()
     output = Output()
     if isinstance(error, Dl2Error):
         output.message(f"dl2: {error}")

@@ -16,7 +16,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import Progress, ProgressColumn
@@ -80,9 +80,29 @@ class Screen(Console):
             else:
                 yield Segment(self.safe(segment.text), segment.style)
 
+    def on_broken_pipe(self) -> None:
+        """Leave it to the program what to do when the reader of stdout has left."""
+        raise BrokenPipeError
+
     def safe(self, text: str) -> str:
         """Return a text that this console can show."""
         return encodable(without_controls(text, keep=" \n\t\u00a0\u3000"), self.encoding)
+
+
+class _Stderr:
+    """Standard error, on which a message that cannot be written is lost, and the work goes on."""
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        return getattr(sys.stderr, name)
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
 
 
 class Output:
@@ -95,12 +115,11 @@ class Output:
     def __init__(self, *, json_mode: bool = False) -> None:
         self.json_mode = json_mode
         self.out = Screen()
-        self.err = Screen(stderr=True)
+        self.err = Screen(file=cast(IO[str], _Stderr()))
 
     def message(self, text: str) -> None:
-        """Print a line for the user on stderr; one that cannot be written is lost."""
-        with contextlib.suppress(OSError):
-            self.err.print(text, soft_wrap=True)
+        """Print a line for the user on stderr."""
+        self.err.print(text, soft_wrap=True)
 
     def result(self, result: object, *renderables: RenderableType) -> None:
         """Print a result: as JSON with `--json`, else the renderables that show it.
@@ -115,7 +134,7 @@ class Output:
             text = json.dumps(document, indent=2, ensure_ascii=ascii_only, allow_nan=False)
             self.write(text + "\n")
             return
-        with self.writing():
+        with writing_stdout():
             for renderable in renderables:
                 # A command to copy is one line, however long; rich forgets that a Text wants it so.
                 whole = isinstance(renderable, Text) and bool(renderable.no_wrap)
@@ -125,28 +144,33 @@ class Output:
 
     def write(self, text: str) -> None:
         """Write a text to stdout as it is (JSON, CSV, a path). Raises as `result`."""
-        with self.writing():
+        with writing_stdout():
             sys.stdout.write(text)
-
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
-        """Flush what is printed to stdout within, and word what stands against it.
-
-        Raises as `result`.
-        """
-        try:
-            yield
-            sys.stdout.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise StorageError(f"Standard output cannot be written: {error.strerror}.") from None
 
     def progress(self, *columns: ProgressColumn) -> Progress:
         """Return a progress display on stderr, disabled where stderr is no terminal."""
         return Progress(
             *columns, console=self.err, transient=True, disable=not self.err.is_terminal
         )
+
+
+@contextlib.contextmanager
+def writing_stdout() -> Iterator[None]:
+    """Flush what is printed to stdout within, and word what stands against it.
+
+    Raises:
+        StorageError: stdout is on a full disk, or cannot be written for another reason.
+        BrokenPipeError: its reader has left.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.filename is not None:  # not of the stream
+            raise
+        raise StorageError(f"Standard output cannot be written: {error.strerror}.") from None
 
 
 def prepare_streams() -> None:
@@ -174,9 +198,18 @@ def _escape_what_is_lacking(stream: IO[str]) -> None:
         stream.reconfigure(errors="backslashreplace")
 
 
-def give_up_stdout() -> None:
-    """Let nothing more be written to stdout, so that Python does not fail over it when it ends."""
+def give_up(stream: IO[str]) -> None:
+    """Let nothing more be written to a stream, so that Python does not fail over it at its end."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(nothing, sys.stdout.fileno())
+        os.dup2(nothing, stream.fileno())
     os.close(nothing)
+
+
+def flush_or_give_up() -> None:
+    """Write what is still to be written, where that is possible."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            give_up(stream)

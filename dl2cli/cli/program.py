@@ -18,7 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 import dl2cli
 from dl2cli.cli.command import Command
 from dl2cli.cli.help import command_help, program_help
-from dl2cli.cli.output import give_up_stdout
+from dl2cli.cli.output import give_up, writing_stdout
 from dl2cli.errors import ExitCode, Interrupted, UsageError
 from dl2cli.text import suggestion
 
@@ -100,7 +100,7 @@ class Program(TyperGroup):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:  # the reader of our stdout (head, less) has seen enough
-            give_up_stdout()
+            give_up(sys.stdout)
             raise typer.Exit from None
         except KeyboardInterrupt as error:
             raise Interrupted("interrupted.") from error
@@ -125,7 +125,11 @@ class Program(TyperGroup):
 def _our_words(ctx: Any) -> Iterator[None]:  # noqa: ANN401 - of the click inside Typer
     """Let what Typer refuses become a UsageError in the style of all our messages."""
     try:
-        yield
+        with writing_stdout():  # the help and the version are printed while arguments are parsed
+            yield
+    except BrokenPipeError:
+        give_up(sys.stdout)
+        raise typer.Exit from None
     except Exception as error:
         if not hasattr(error, "format_message"):  # no error of Typer's own
             raise

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from dl2cli.cli.command import Command
 from dl2cli.cli.options import Options, argument, flag, option
-from dl2cli.cli.output import Output
+from dl2cli.cli.output import Output, writing_stdout
 from dl2cli.cli.shared import JSON, TRAIN
 from dl2cli.errors import DataError, UsageError
 
@@ -243,7 +243,7 @@ class _Writer:
             case _:
                 from dl2cli.cli.report_screen import print_report
 
-                with self.output.writing():
+                with writing_stdout():
                     print_report(self.output.out, result, tables, findings=not self.names)
 
 
