@@ -264,11 +264,11 @@ void bind_loader(py::module_& m) {
                 views.push_back(inputs.emplace_back(fragment).view());
             }
             const py::gil_scoped_release release;
-            dl2::RegionDecoder decoder(views.data(), views.size(), {false, smoothing, {}});
+            dl2::DecodeMemory memory;
+            dl2::RegionDecoder decoder(views.data(), views.size(), {false, smoothing, {}}, memory);
             RegionPixels sink;
             sink.pixels = {box[2], box[3], 3, {}};
-            std::vector<std::uint8_t> buffer;
-            decoder.decode({box[0], box[1], box[0] + box[2], box[1] + box[3]}, sink, buffer);
+            decoder.decode({box[0], box[1], box[0] + box[2], box[1] + box[3]}, sink);
             return std::move(sink.pixels);
         },
         "fragments"_a, "box"_a, py::kw_only(), "smoothing"_a = false);

@@ -35,15 +35,15 @@ struct Rows : dl2::RowSink {
 
 dl2::Region decode_region(const std::vector<dl2::Bytes>& fragments, const dl2::Limits& limits,
                           Draw& draw, Rows& sink) {
-    dl2::RegionDecoder decoder(fragments.data(), fragments.size(), {false, false, limits});
+    dl2::DecodeMemory memory;
+    dl2::RegionDecoder decoder(fragments.data(), fragments.size(), {false, false, limits}, memory);
     dl2::Region region;
     region.x0 = draw.below(decoder.width());
     region.y0 = draw.below(decoder.height());
     region.x1 = region.x0 + 1 + draw.below(decoder.width() - region.x0);
     region.y1 = region.y0 + 1 + draw.below(decoder.height() - region.y0);
     sink.width = region.x1 - region.x0;
-    std::vector<std::uint8_t> buffer;
-    decoder.decode(region, sink, buffer);
+    decoder.decode(region, sink);
     return region;
 }
 

@@ -33,11 +33,11 @@ struct Collect : dl2::RowSink {
 
 std::vector<std::uint8_t> decode_region(const std::vector<Bytes>& fragments,
                                         const dl2::Region& region, bool smoothing) {
-    dl2::RegionDecoder decoder(fragments.data(), fragments.size(), {false, smoothing, {}});
+    dl2::DecodeMemory memory;
+    dl2::RegionDecoder decoder(fragments.data(), fragments.size(), {false, smoothing, {}}, memory);
     Collect sink;
     sink.width = region.x1 - region.x0;
-    std::vector<std::uint8_t> buffer;
-    decoder.decode(region, sink, buffer);
+    decoder.decode(region, sink);
     return std::move(sink.pixels);
 }
 

@@ -69,7 +69,7 @@ struct ParsedJpeg {
     std::uint8_t adobe_transform = 0;
     std::vector<Segment> segments;  // all APPn and COM, in the file's order
 
-    void clear() { *this = ParsedJpeg(); }
+    void clear();  // keeps the vectors' memory
 };
 
 // Reads the markers of an image that lies in `count` pieces; markers and scans do not cross from

@@ -1,5 +1,7 @@
 #include <cstring>
 
+#include "codec/cpu.hpp"
+#include "codec/native_decoder.hpp"
 #include "dl2/jpeg/codec.hpp"
 #include "dl2/jpeg/header.hpp"
 #include "jpeg/reader.hpp"
@@ -50,13 +52,54 @@ bool same_row(Reader& left, Reader& right, jvirt_barray_ptr* a, jvirt_barray_ptr
     return same;
 }
 
+// Takes the native codec's rows into the channels that libjpeg's default decoder gives.
+class PixelSink : public RowSink {
+  public:
+    explicit PixelSink(Pixels& pixels) : pixels_(pixels), out_(pixels.samples.data()) {}
+
+    void rows(const std::uint8_t* rows, std::size_t stride, std::uint32_t count) override {
+        for (std::uint32_t row = 0; row < count; ++row, rows += stride) {
+            const std::uint8_t* in = rows;
+            for (std::uint32_t x = 0; x < pixels_.width; ++x, in += 4) {
+                for (std::uint32_t c = 0; c < pixels_.channels; ++c) *out_++ = in[c];
+            }
+        }
+    }
+
+  private:
+    Pixels& pixels_;
+    std::uint8_t* out_;
+};
+
+// False if the native codec leaves the image to libjpeg.
+bool decode_native(const std::vector<Bytes>& fragments, const JpegHeader& header,
+                   const DecodeOptions& options, Pixels& pixels) {
+    codec::DecoderMemory memory;
+    codec::NativeDecoder decoder(memory);
+    if (decoder.open(fragments.data(), fragments.size(), options.whole_file, options.limits) !=
+            nullptr ||
+        decoder.width() != header.width || decoder.height() != header.height) {
+        return false;
+    }
+    pixels.width = header.width;
+    pixels.height = header.height;
+    pixels.channels = decoder.components();
+    pixels.samples.resize(std::size_t{pixels.width} * pixels.height * pixels.channels);
+    PixelSink sink(pixels);
+    return decoder.decode({0, 0, pixels.width, pixels.height}, sink) == nullptr;
+}
+
 }  // namespace
 
 Pixels decode(const std::vector<Bytes>& fragments, const DecodeOptions& options) {
     if (fragments.empty()) throw Error(ErrorKind::argument, "no fragments to decode");
     const JpegHeader header = read_jpeg_header(fragments[0], options.limits);
-    Reader reader(fragments.data(), fragments.size(), options.whole_file, options.limits);
     Pixels pixels;
+    if (options.codec == Codec::native && !options.smoothing &&
+        decode_native(fragments, header, options, pixels)) {
+        return pixels;
+    }
+    Reader reader(fragments.data(), fragments.size(), options.whole_file, options.limits);
     auto start = [&] {
         reader.in.out_color_space = natural_space(reader.in);
         reader.in.do_block_smoothing = options.smoothing ? TRUE : FALSE;
@@ -129,6 +172,10 @@ std::string libjpeg_version() {
 #else
     return std::string("unknown (API ") + DL2_TEXT(JPEG_LIB_VERSION) + ")";
 #endif
+}
+
+std::string codec_instruction_set() {
+    return codec::name(codec::isa());
 }
 
 }  // namespace dl2

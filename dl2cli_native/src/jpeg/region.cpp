@@ -1,7 +1,10 @@
 #include "dl2/jpeg/region.hpp"
 
 #include <algorithm>
+#include <optional>
+#include <vector>
 
+#include "codec/native_decoder.hpp"
 #include "dl2/jpeg/header.hpp"
 #include "jpeg/reader.hpp"
 
@@ -33,13 +36,30 @@ void cmyk_to_rgbx(std::uint8_t* pixels, std::size_t count) {
     }
 }
 
-}  // namespace
+// The native codec's CMYK on its way to RGB.
+class CmykToRgbx : public RowSink {
+  public:
+    CmykToRgbx(RowSink& sink, std::uint32_t width) : sink_(sink), width_(width) {}
 
-struct RegionDecoder::State {
-    State(const Bytes* fragments, std::size_t count, const DecodeOptions& options_)
-        : options(options_),
-          header(read_jpeg_header(count > 0 ? fragments[0] : Bytes(), options.limits)),
-          reader(fragments, count, options.whole_file, options.limits) {
+    void rows(const std::uint8_t* cmyk, std::size_t stride, std::uint32_t count) override {
+        rgbx_.assign(cmyk, cmyk + stride * count);
+        for (std::uint32_t row = 0; row < count; ++row) {
+            cmyk_to_rgbx(rgbx_.data() + stride * row, width_);
+        }
+        sink_.rows(rgbx_.data(), stride, count);
+    }
+
+  private:
+    RowSink& sink_;
+    std::uint32_t width_;
+    std::vector<std::uint8_t> rgbx_;
+};
+
+// Decoding a region with libjpeg.
+struct LibjpegRegion {
+    LibjpegRegion(const Bytes* fragments, std::size_t count, const DecodeOptions& options_,
+                  const JpegHeader& header)
+        : options(options_), reader(fragments, count, options.whole_file, options.limits) {
         if (reader.in.image_width != header.width || reader.in.image_height != header.height) {
             throw Error(ErrorKind::data, "the frame headers contradict each other");
         }
@@ -87,14 +107,85 @@ struct RegionDecoder::State {
         reader.run(read_rows);
     }
 
+    void decode(const Region& region, RowSink& sink, std::vector<std::uint8_t>& buffer);
+
     DecodeOptions options;
-    JpegHeader header;
     Reader reader;
 };
 
+void LibjpegRegion::decode(const Region& region, RowSink& sink, std::vector<std::uint8_t>& buffer) {
+    start(region);
+    const std::uint32_t begin = crop(region);
+    const std::size_t stride = std::size_t{kPixelBytes} * reader.in.output_width;
+    buffer.resize(stride * kRowsAtOnce);
+    skip(region.y0);
+    for (std::uint32_t y = region.y0; y < region.y1;) {
+        const std::uint32_t count = std::min(kRowsAtOnce, region.y1 - y);
+        read(buffer.data(), stride, count);
+        std::uint8_t* first = buffer.data() + std::size_t{kPixelBytes} * (region.x0 - begin);
+        if (cmyk()) {
+            for (std::uint32_t row = 0; row < count; ++row) {
+                cmyk_to_rgbx(first + stride * row, region.x1 - region.x0);
+            }
+        }
+        sink.rows(first, stride, count);
+        y += count;
+    }
+    reader.check_damage();
+}
+
+}  // namespace
+
+struct DecodeMemory::Parts {
+    codec::DecoderMemory native;
+    std::vector<std::uint8_t> rows;  // libjpeg's
+};
+
+DecodeMemory::DecodeMemory() : parts_(std::make_unique<Parts>()) {}
+
+DecodeMemory::~DecodeMemory() = default;
+
+struct RegionDecoder::State {
+    State(const Bytes* fragments_, std::size_t count_, const DecodeOptions& options_,
+          DecodeMemory& memory_)
+        : fragments(fragments_),
+          count(count_),
+          options(options_),
+          memory(memory_.parts()),
+          header(read_jpeg_header(count > 0 ? fragments[0] : Bytes(), options.limits)) {
+        if (options.codec == Codec::native && !options.smoothing) {
+            native.emplace(memory.native);
+            if (native->open(fragments, count, options.whole_file, options.limits) != nullptr ||
+                native->width() != header.width || native->height() != header.height) {
+                native.reset();
+            }
+        }
+        if (!native) use_libjpeg();
+    }
+
+    void use_libjpeg() {
+        native.reset();
+        libjpeg.emplace(fragments, count, options, header);
+    }
+
+    bool decode_native(const Region& region, RowSink& sink) {
+        if (!native->cmyk()) return native->decode(region, sink) == nullptr;
+        CmykToRgbx to_rgbx(sink, region.x1 - region.x0);
+        return native->decode(region, to_rgbx) == nullptr;
+    }
+
+    const Bytes* fragments;
+    std::size_t count;
+    DecodeOptions options;
+    DecodeMemory::Parts& memory;
+    JpegHeader header;
+    std::optional<codec::NativeDecoder> native;  // one of the two decodes
+    std::optional<LibjpegRegion> libjpeg;
+};
+
 RegionDecoder::RegionDecoder(const Bytes* fragments, std::size_t count,
-                             const DecodeOptions& options)
-    : state_(std::make_unique<State>(fragments, count, options)) {}
+                             const DecodeOptions& options, DecodeMemory& memory)
+    : state_(std::make_unique<State>(fragments, count, options, memory)) {}
 
 RegionDecoder::~RegionDecoder() = default;
 
@@ -106,29 +197,20 @@ std::uint32_t RegionDecoder::height() const {
     return state_->header.height;
 }
 
-void RegionDecoder::decode(const Region& region, RowSink& sink, std::vector<std::uint8_t>& buffer) {
+bool RegionDecoder::native() const {
+    return state_->native.has_value();
+}
+
+void RegionDecoder::decode(const Region& region, RowSink& sink) {
     if (region.x0 >= region.x1 || region.y0 >= region.y1 || region.x1 > width() ||
         region.y1 > height()) {
         throw Error(ErrorKind::argument, "a region outside of the image");
     }
-    state_->start(region);
-    const std::uint32_t begin = state_->crop(region);
-    const std::size_t stride = std::size_t{kPixelBytes} * state_->reader.in.output_width;
-    buffer.resize(stride * kRowsAtOnce);
-    state_->skip(region.y0);
-    for (std::uint32_t y = region.y0; y < region.y1;) {
-        const std::uint32_t count = std::min(kRowsAtOnce, region.y1 - y);
-        state_->read(buffer.data(), stride, count);
-        std::uint8_t* first = buffer.data() + std::size_t{kPixelBytes} * (region.x0 - begin);
-        if (state_->cmyk()) {
-            for (std::uint32_t row = 0; row < count; ++row) {
-                cmyk_to_rgbx(first + stride * row, region.x1 - region.x0);
-            }
-        }
-        sink.rows(first, stride, count);
-        y += count;
+    if (state_->native) {
+        if (state_->decode_native(region, sink)) return;
+        state_->use_libjpeg();
     }
-    state_->reader.check_damage();
+    state_->libjpeg->decode(region, sink, state_->memory.rows);
 }
 
 }  // namespace dl2

@@ -53,7 +53,8 @@ std::size_t SampleDecoder::decode(const RecordPrefix& prefix, std::uint32_t slot
 }
 
 void SampleDecoder::decode_groups(std::size_t groups, std::uint64_t sample, std::uint8_t* out) {
-    RegionDecoder decoder(fragments_.data(), groups, {false, options_.smoothing, options_.limits});
+    RegionDecoder decoder(fragments_.data(), groups, {false, options_.smoothing, options_.limits},
+                          memory_);
     const Placement placement =
         place(options_.transform, SampleRandom(options_.seed, options_.epoch, sample),
               decoder.width(), decoder.height());
@@ -61,7 +62,7 @@ void SampleDecoder::decode_groups(std::size_t groups, std::uint64_t sample, std:
     const Region region{placement.x + resizer_.columns().begin, placement.y + resizer_.rows().begin,
                         placement.x + resizer_.columns().end, placement.y + resizer_.rows().end};
     ResizeRows sink(resizer_);
-    decoder.decode(region, sink, rows_);
+    decoder.decode(region, sink);
     write(out);
 }
 

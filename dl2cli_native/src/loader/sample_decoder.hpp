@@ -30,7 +30,7 @@ class SampleDecoder {
     const LoaderOptions& options_;
     Resizer resizer_;
     std::vector<Bytes> fragments_;
-    std::vector<std::uint8_t> rows_;
+    DecodeMemory memory_;
     std::vector<std::uint8_t> row_;
     std::vector<float> normalized_[3];  // the value of each byte, a table a channel
 };

@@ -1,5 +1,5 @@
-// The codec seam: a JPEG in, grouped fragments out; fragments in, pixels out. libjpeg-turbo stands
-// behind it, and nothing else in dl2 calls libjpeg.
+// The codec seam: a JPEG in, grouped fragments out; fragments in, pixels out. Behind it stand the
+// native codec (src/codec) and libjpeg-turbo, and nothing else in dl2 calls libjpeg.
 #pragma once
 
 #include <atomic>
@@ -66,12 +66,17 @@ struct Pixels {
     std::vector<std::uint8_t> samples;  // height x width x channels
 };
 
+// Who decodes. The native codec gives libjpeg's pixels, faster; what it does not read beyond doubt
+// it leaves to libjpeg, so that both show and say the same.
+enum class Codec : std::uint8_t { native, libjpeg };
+
 struct DecodeOptions {
     // A source file, not the first scans of an image: an end before all coefficients are there,
     // and a component in no scan, are damage. Only the end marker itself may be missing.
     bool whole_file = false;
     bool smoothing = false;  // libjpeg's block smoothing of images that lack scans
     Limits limits;
+    Codec codec = Codec::native;
 };
 
 // Decodes fragments 1..k of an image. Throws Error(data) with the reason for damaged ones.
@@ -83,5 +88,9 @@ std::string compare_coefficients(Bytes left, Bytes right, const Limits& limits);
 
 // The version of libjpeg-turbo and the API that it was built for, e.g. "2.1.5 (API 62)".
 std::string libjpeg_version();
+
+// The instructions that the native codec runs here: "avx512", "avx2" or "portable". Throws
+// Error(argument) if DL2_CODEC_ISA names none of them, or one that this processor lacks.
+std::string codec_instruction_set();
 
 }  // namespace dl2

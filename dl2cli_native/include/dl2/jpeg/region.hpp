@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <vector>
 
 #include "dl2/io/bytes.hpp"
 #include "dl2/jpeg/codec.hpp"
@@ -28,12 +27,30 @@ class RowSink {
     virtual void rows(const std::uint8_t* rgbx, std::size_t stride, std::uint32_t count) = 0;
 };
 
+// Memory that a thread keeps from one image to the next. What an image leaves in it never reaches
+// another one.
+class DecodeMemory {
+  public:
+    DecodeMemory();
+    ~DecodeMemory();
+    DecodeMemory(const DecodeMemory&) = delete;
+    DecodeMemory& operator=(const DecodeMemory&) = delete;
+
+    struct Parts;
+    Parts& parts() { return *parts_; }
+
+  private:
+    std::unique_ptr<Parts> parts_;
+};
+
 // One image. Gray becomes RGB by repetition; CMYK and YCCK are taken as Adobe writes them
 // (inverted) and become RGB as Pillow's convert("RGB") does it.
 class RegionDecoder {
   public:
-    // Reads the header. `fragments` must outlive the decoder. Throws Error(data).
-    RegionDecoder(const Bytes* fragments, std::size_t count, const DecodeOptions& options);
+    // Reads the header. `fragments` and `memory` must outlive the decoder, and `memory` serves one
+    // decoder at a time. Throws Error(data).
+    RegionDecoder(const Bytes* fragments, std::size_t count, const DecodeOptions& options,
+                  DecodeMemory& memory);
     ~RegionDecoder();
     RegionDecoder(const RegionDecoder&) = delete;
     RegionDecoder& operator=(const RegionDecoder&) = delete;
@@ -41,9 +58,12 @@ class RegionDecoder {
     std::uint32_t width() const;
     std::uint32_t height() const;
 
-    // Decodes a region that lies within the image; once only. `buffer` is working memory. Throws
-    // Error(data) for a damaged image.
-    void decode(const Region& region, RowSink& sink, std::vector<std::uint8_t>& buffer);
+    // Decodes a region that lies within the image; once only. Throws Error(data) for a damaged
+    // image.
+    void decode(const Region& region, RowSink& sink);
+
+    // Whether the native codec decodes, or decoded, the image; libjpeg does otherwise.
+    bool native() const;
 
   private:
     struct State;

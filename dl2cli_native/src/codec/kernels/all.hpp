@@ -1,0 +1,22 @@
+// All loops of one instruction set, as tables of functions. Included once by each of portable.cpp,
+// avx2.cpp and avx512.cpp.
+#pragma once
+
+#include "codec/kernels/colors.hpp"
+#include "codec/kernels/first_scan.hpp"
+#include "codec/kernels/idct_blocks.hpp"
+#include "codec/kernels/masks.hpp"
+#include "codec/kernels/mcu_scan.hpp"
+#include "codec/kernels/refine_scan.hpp"
+#include "codec/kernels/unstuff.hpp"
+
+namespace dl2::codec::DL2_CODEC_ISA {
+
+static const EntropyKernels kEntropyKernels = {
+    unstuff,    reverse_bits, dc_first,    dc_refine,    sequential,   first,
+    first_pair, refine,       refine_pair, refine_start, find_nonzero, apply,
+};
+
+static const PixelKernels kPixelKernels = {idct, idct_dc, h2v1, h2v2, h1v2, ycc_to_rgbx};
+
+}  // namespace dl2::codec::DL2_CODEC_ISA

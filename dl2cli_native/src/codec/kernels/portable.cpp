@@ -1,0 +1,15 @@
+// The loops in plain C++, for every processor.
+
+#include "codec/kernels/all.hpp"
+
+namespace dl2::codec {
+
+const EntropyKernels& portable_entropy_kernels() {
+    return portable::kEntropyKernels;
+}
+
+const PixelKernels& portable_pixel_kernels() {
+    return portable::kPixelKernels;
+}
+
+}  // namespace dl2::codec

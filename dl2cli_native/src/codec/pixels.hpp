@@ -1,0 +1,22 @@
+// Coefficients to pixels: the inverse DCT, upsampling and colour conversion of the blocks that a
+// region needs, a row of MCUs at a time, equal to libjpeg's (islow, fancy upsampling, no block
+// smoothing).
+#pragma once
+
+#include "codec/markers.hpp"
+#include "codec/memory.hpp"
+#include "codec/scans.hpp"
+#include "dl2/jpeg/region.hpp"
+
+namespace dl2::codec {
+
+// Whether dl2's libjpeg upsamples an image in a way that is known here.
+bool can_upsample(const ParsedJpeg& jpeg);
+
+// Gives the rows of a region to `sink`: RGBX, or for four components CMYK as it is stored (that of
+// YCCK converted). The blocks of `jpeg.frame` are changed: DC coefficients and pending refinements
+// are brought into those that are used.
+void write_pixels(const ParsedJpeg& jpeg, const DecodedScans& scans, const Region& region,
+                  Memory& memory, RowSink& sink);
+
+}  // namespace dl2::codec
