@@ -4,7 +4,7 @@ Memory, beyond what the process has anyway, at most::
 
     lanes x 2 x shuffle_window x (the largest record's prefix at k, rounded up to 2 MiB)
   + (prefetch + 1) x batch_size x 3 x size x size x (4 if normalized else 1)
-  + workers x (6 bytes x the pixels of an image + 4 bytes x the rows of its crop x size)
+  + workers x (9 bytes x the pixels of an image + 4 bytes x the rows of its crop x size)
 
 where lanes are those of which this rank has a share: one, unless `LoaderConfig.lanes` says
 otherwise. A record's prefix is read once an epoch, by one rank, where each rank has a lane of its

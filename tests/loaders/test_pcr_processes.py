@@ -148,7 +148,7 @@ before = rss()
 for batch in loader: pass
 records = loader.dataset.records
 largest = max(-(-sum(r.lengths) // (2 << 20)) * (2 << 20) for r in records)
-bound = 2 * largest + 3 * 8 * 3 * 64 * 64 + 2 * (6 * 250000 + 4 * 500 * 64)
+bound = 2 * largest + 3 * 8 * 3 * 64 * 64 + 2 * (9 * 250000 + 4 * 500 * 64)
 total = sum(sum(r.lengths) for r in records)
 print(peak() - before, bound, total)
 """

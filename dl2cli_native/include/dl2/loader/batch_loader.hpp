@@ -1,9 +1,10 @@
 // The loader: threads that read records ahead, and threads that decode, crop and resize their
 // images straight into the memory of batches.
 //
-// Memory: at most `max_records` record prefixes; for each decoding thread one image as libjpeg
-// holds it (2 bytes a coefficient: 6 bytes a pixel at 4:4:4, 3 at 4:2:0) and, for its resize,
-// 4 bytes x rows of the crop x size; the batches that the caller gave.
+// Memory: at most `max_records` record prefixes; for each decoding thread one image's coefficients
+// and the bit masks of its refinement scans (3 bytes a coefficient: 9 bytes a pixel at 4:4:4, 4.5
+// at 4:2:0) and, for its resize, 4 bytes x rows of the crop x size; the batches that the caller
+// gave.
 #pragma once
 
 #include <cstdint>
