@@ -23,11 +23,14 @@ class Memory {
     // At least `bytes`, aligned; uninitialised. Throws std::bad_alloc.
     std::uint8_t* take(std::size_t bytes) {
         if (bytes > size_) {
+            // Some more than needed, so that a series of ever larger images does not leave the
+            // heap full of holes. Pages that nobody touches cost nothing.
+            const std::size_t size = aligned(bytes + (size_ > 0 ? bytes / 4 : 0));
             data_.reset();
             size_ = 0;
-            data_.reset(static_cast<std::uint8_t*>(std::aligned_alloc(kAlignment, aligned(bytes))));
+            data_.reset(static_cast<std::uint8_t*>(std::aligned_alloc(kAlignment, size)));
             if (data_ == nullptr) throw std::bad_alloc();
-            size_ = aligned(bytes);
+            size_ = size;
         }
         return data_.get();
     }

@@ -37,11 +37,16 @@ std::size_t block_count(const DecodedPlane& plane, const Component& component) {
     return std::size_t{component.blocks_x} * plane.block_rows;
 }
 
-void lay_out_blocks(Layout& layout, const Needs& needs, ParsedJpeg& jpeg,
-                    const DecodedScans& scans) {
+// Memory is laid out for whole images, however much of them is decoded: an address costs nothing,
+// and the next crop of an image as large finds it there.
+std::size_t room_for_blocks(const Component& component) {
+    return component.block_count() + kSpareBlocks;
+}
+
+void lay_out_blocks(Layout& layout, const Needs& needs, ParsedJpeg& jpeg) {
     for (std::uint32_t i = 0; i < jpeg.frame.component_count; ++i) {
         Component& component = jpeg.frame.components[i];
-        const std::size_t count = block_count(scans.planes[i], component) + kSpareBlocks;
+        const std::size_t count = room_for_blocks(component);
         component.blocks = layout.array<Coefficient>(needs.ac[i] ? count * kBlockSize : 0);
     }
 }
@@ -54,11 +59,11 @@ void lay_out_scratch(Layout& layout, const Needs& needs, DecodeContext& context)
         DecodedPlane& plane = context.scans.planes[i];
         if (context.jpeg.progressive) {
             plane.dc_stride = std::size_t{frame.mcus_x} * component.h;
-            const std::size_t rows = std::size_t{context.mcu_rows} * component.v;
+            const std::size_t rows = std::size_t{frame.mcus_y} * component.v;
             plane.dc = layout.array<Coefficient>(plane.dc_stride * rows);
         }
         if (!needs.refined[i]) continue;
-        const std::size_t count = block_count(plane, component);
+        const std::size_t count = room_for_blocks(component);
         scratch.nonzero[i] = layout.array<std::uint64_t>(count);
         for (MaskArrays& masks : scratch.masks[i]) {
             masks.fresh = layout.array<std::uint64_t>(count);
@@ -117,9 +122,9 @@ Declined decode_scans(ParsedJpeg& jpeg, std::uint32_t mcu_rows, DcCheck check, R
     }
     DecodeContext context{jpeg, mcu_rows, check, entropy_kernels(), {}, scans};
     Layout sizes;
-    lay_out_blocks(sizes, needs, jpeg, scans);
+    lay_out_blocks(sizes, needs, jpeg);
     Layout blocks(memory.coefficients.take(sizes.used()));
-    lay_out_blocks(blocks, needs, jpeg, scans);
+    lay_out_blocks(blocks, needs, jpeg);
     sizes = Layout();
     lay_out_scratch(sizes, needs, context);
     Layout scratch(memory.scratch.take(sizes.used()));
