@@ -11,13 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from dl2cli.dataset.discovery import (
-    IMAGE_SUFFIXES,
-    SPLIT_NAMES,
-    class_names,
-    discover,
-    find_splits,
-)
+from dl2cli.dataset.discovery import IMAGE_SUFFIXES, class_names, discover
+from dl2cli.dataset.splits import SPLIT_NAMES, find_splits
 from dl2cli.errors import DataError, StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -108,10 +103,10 @@ def _image_folder(root: Path) -> Source:
     items: list[Item] = []
     classes: set[str] = set()
     ignored = 0
-    splits = find_splits(root)
+    splits = find_splits(root, labels=False)
     for split, folder in splits.items():
         listing = discover(folder)
-        before = f"{split}/" if split else ""
+        before = f"{folder.name}/" if split else ""
         items += [Item(before + f.path, listing.classes[f.label]) for f in listing.files]
         classes |= set(listing.classes)
         ignored += len(listing.ignored)

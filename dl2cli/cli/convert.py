@@ -140,6 +140,8 @@ def convert(options: ConvertOptions) -> None:
     )
     if options.dry_run:
         plans = tuple(plan(each) for each in split_configs(config))
+        for note in (note for each in plans for note in each.notes):
+            output.message(note)
         output.result(ConvertReport(plans), *map(_plan_table, plans))
         return
     results = tuple(_run(run, each, output) for each in split_configs(config))

@@ -18,7 +18,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from dl2cli.dataset.discovery import IMAGE_SUFFIXES, SPLIT_NAMES, class_names, find_splits
+from dl2cli.dataset.discovery import IMAGE_SUFFIXES, class_names
+from dl2cli.dataset.splits import SPLIT_NAMES, find_splits
 from dl2cli.errors import StorageError, UsageError
 
 PCR_INDEX: Final = "PCR.db"  # the file that makes a folder a PCR dataset
@@ -150,13 +151,13 @@ def _single(root: Path, *, loose_images: bool) -> Split:
 
 
 def _check_is_one(root: Path, classes: tuple[str, ...]) -> None:
-    """Refuse a folder of datasets, which would pass for an ImageFolder with their names as classes.
+    """Refuse a folder of PCR datasets; `find_splits` does it for those of images.
 
     Only the first folders are looked at: there may be thousands of classes.
     """
     for name in classes[:_SHOWN]:
         path = root / name
-        if is_pcr_dataset(path) or _TRAIN in find_splits(path):
+        if is_pcr_dataset(path):
             raise UsageError(f"{root} holds several datasets; name one of them, such as {path}.")
 
 

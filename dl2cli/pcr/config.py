@@ -142,3 +142,4 @@ class ConvertPlan:
     source_bytes: int
     ignored: dict[str, int]
     scan_groups: int
+    notes: tuple[str, ...]

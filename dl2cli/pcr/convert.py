@@ -22,14 +22,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dl2cli.dataset.discovery import (
-    ImageFile,
-    ImageFolder,
-    class_names,
-    discover,
-    find_splits,
-    union_classes,
-)
+from dl2cli.dataset.discovery import ImageFile, ImageFolder, class_names, discover
+from dl2cli.dataset.splits import find_splits, union_classes
 from dl2cli.durability import try_lock
 from dl2cli.errors import (
     DataError,
@@ -74,6 +68,7 @@ def plan(config: ConvertConfig) -> ConvertPlan:
         source_bytes=source_bytes,
         ignored=_count_ignored(folder),
         scan_groups=config.script.groups,
+        notes=folder.warnings,
     )
 
 
@@ -100,6 +95,8 @@ def convert(
     folder = discover(config.source, config.classes)
     order = _order(folder, config)
     notes = _Notes(on_note)
+    for warning in folder.warnings:
+        notes.add(warning)
     with _storage_errors(config), _locked(config) as locked:
         if not locked:
             notes.add(

@@ -12,14 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dl2cli.dataset import discovery
-from dl2cli.dataset.discovery import (
-    IgnoredFile,
-    ImageFile,
-    class_names,
-    discover,
-    find_splits,
-    union_classes,
-)
+from dl2cli.dataset.discovery import IgnoredFile, ImageFile, class_names, discover
 from dl2cli.errors import DataError, StorageError, UsageError
 
 
@@ -239,41 +232,11 @@ def test_no_imagefolder(tmp_path: Path, content: list[str]) -> None:
 
 def test_a_root_that_is_not_there_or_no_folder(tmp_path: Path) -> None:
     touch(tmp_path, "file")
-    for function in discover, find_splits, class_names:
+    for function in discover, class_names:
         with pytest.raises(UsageError, match=r"nowhere does not exist\."):
             function(tmp_path / "nowhere")
         with pytest.raises(UsageError, match=r"file is not a folder\."):
             function(tmp_path / "file")
-
-
-def test_given_classes_set_the_labels(tmp_path: Path) -> None:
-    touch(tmp_path, "train/a/1.jpg", "train/b/2.jpg", "train/c/3.jpg", "val/c/4.jpg", "val/d/5.jpg")
-    splits = find_splits(tmp_path)
-    assert splits == {"train": tmp_path / "train", "val": tmp_path / "val"}
-    assert list(splits) == ["train", "val"]
-    classes = union_classes(splits.values())
-    assert classes == ("a", "b", "c", "d")
-    val = discover(splits["val"], classes)
-    assert val.classes == classes
-    assert [(f.path, f.label) for f in val.files] == [("c/4.jpg", 2), ("d/5.jpg", 3)]
-    with pytest.raises(DataError, match="class folder 'd', which is none of the 3 classes"):
-        discover(splits["val"], class_names(splits["train"]))
-
-
-@pytest.mark.parametrize(
-    ("names", "splits"),
-    [
-        (["train/a/1.jpg"], ["train"]),
-        (["train/a/1.jpg", "test/a/1.jpg", "valid/a/1.jpg", "README"], ["train", "valid", "test"]),
-        (["train/a/1.jpg", ".cache/x"], ["train"]),
-        (["train/1.jpg", "val/2.jpg"], [""]),  # two classes with odd names
-        (["train/a/1.jpg", "plane/b/1.jpg"], [""]),
-        (["val/a/1.jpg"], [""]),
-    ],
-)
-def test_find_splits(tmp_path: Path, names: list[str], splits: list[str]) -> None:
-    touch(tmp_path, *names)
-    assert find_splits(tmp_path) == {name: tmp_path / name for name in splits}
 
 
 NAMES = st.binary(min_size=1, max_size=6).filter(

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image, JpegImagePlugin
 
 from dl2cli.dataset import sample
-from dl2cli.dataset.discovery import discover, find_splits, union_classes
+from dl2cli.dataset.discovery import discover
 from dl2cli.dataset.sample import SampleConfig, cache_dir, ensure_sample_set
+from dl2cli.dataset.splits import find_splits, union_classes
 from dl2cli.errors import StorageError, UsageError
 
 TINY = SampleConfig(train_per_class=1, val_per_class=1, long_side_px=48)

@@ -128,18 +128,18 @@ def test_a_folder_that_is_no_dataset(tmp_path):
 def test_a_folder_of_datasets_is_no_dataset(sample_set, pcr_set, tmp_path):
     shutil.copytree(sample_set, tmp_path / "raw")
     with pytest.raises(
-        UsageError, match=r"holds several datasets; name one of them, such as .*/raw\."
+        UsageError, match=r"holds only the folder raw, .* dataset in splits: name .*/raw instead"
     ):
         find_data(tmp_path, None)
     shutil.copytree(pcr_set / "val", tmp_path / "few")
-    with pytest.raises(UsageError, match=r"several datasets; .* such as .*/few\."):
+    with pytest.raises(UsageError, match=r"several datasets; .* such as .*/raw\."):
         find_data(tmp_path, None)
 
 
 def test_an_unfinished_conversion_is_refused(pcr_set, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(pcr_set / "train", copy)
-    (copy / pcr.index.JOURNAL).write_bytes(b"")
+    (copy / pcr.index.JOURNAL).write_bytes(b"a transaction")
     with pytest.raises(DataError, match="unfinished conversion"):
         find_data(copy, None)
 
