@@ -1,0 +1,75 @@
+"""Puts files into an ImageFolder: by hard link, symlink or copy, each whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+from pathlib import Path
+
+from dl2cli.dataset.importers.base import Placing
+from dl2cli.errors import StorageError, UsageError, is_file_fault, system_failure
+
+_UNSAFE = re.compile(r"[/\0\x01-\x1f\x7f]+")
+
+
+def class_folder(label: str) -> str:
+    """Return a folder name for a class: "Ram C/V Van" becomes "Ram C-V Van".
+
+    Raises:
+        UsageError: nothing of the label can be a name.
+    """
+    name = _UNSAFE.sub("-", label.strip()).lstrip(".")
+    if not name or len(os.fsencode(name)) > 255:
+        raise UsageError(f"The class {label!r} cannot be the name of a folder.")
+    return name
+
+
+def place_file(source: Path, target: Path, placing: Placing) -> bool:
+    """Put a file at `target`; return False where an earlier run has put the same file there.
+
+    Raises:
+        OSError: the source is not there or cannot be read (`is_file_fault`).
+        UsageError: another file has that name, or a hard link cannot cross to another file system.
+        StorageError: the system cannot read or write.
+    """
+    status = source.stat()
+    if _is_placed(source, status, target, placing):
+        return False
+    temporary = target.with_name(f".{target.name}.part"[-255:])
+    try:
+        temporary.unlink(missing_ok=True)
+        if placing is Placing.SYMLINK:
+            temporary.symlink_to(os.path.abspath(source))  # noqa: PTH100 - links stay as named
+        elif placing is Placing.HARDLINK:
+            os.link(source, temporary)
+        else:
+            shutil.copy2(source, temporary)
+        temporary.rename(target)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.errno == errno.EXDEV:
+            raise UsageError(
+                f"{target.parent} lies on another file system than {source}: a hard link cannot "
+                "lead there. Place by symlink or copy."
+            ) from error
+        if not is_file_fault(error):
+            raise system_failure(source, error) from error
+        raise StorageError(f"{target} cannot be written: {error.strerror}.") from error
+    return True
+
+
+def _is_placed(source: Path, status: os.stat_result, target: Path, placing: Placing) -> bool:
+    if not os.path.lexists(target):
+        return False
+    if target.is_symlink():
+        same = placing is Placing.SYMLINK and target.resolve() == source.resolve()
+    elif placing is Placing.COPY:
+        there = target.stat()
+        same = (there.st_size, there.st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+    else:
+        same = placing is Placing.HARDLINK and target.samefile(source)
+    if not same:
+        raise UsageError(f"{target} is there already, and is not {source}: choose another folder.")
+    return True
