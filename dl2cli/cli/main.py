@@ -14,6 +14,7 @@ from dl2cli.cli import (
     convert,
     env,
     extract,
+    import_dataset,
     inspect,
     report,
     sample,
@@ -25,6 +26,7 @@ from dl2cli.cli.program import HELP_NAMES, Program, version_flag
 from dl2cli.errors import Dl2Error, ExitCode
 
 COMMANDS: Final[tuple[Command, ...]] = (
+    import_dataset.COMMAND,
     convert.COMMAND,
     inspect.COMMAND,
     extract.COMMAND,

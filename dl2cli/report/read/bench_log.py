@@ -31,7 +31,8 @@ from typing import Any
 
 from dl2cli.dataset.naming import parse_data_path
 from dl2cli.report.model import BenchIoRun, Kind, LogNote, RunSource, Setup, Severity, Status
-from dl2cli.report.read.values import clean_text, finite, float_of, int_of, text_of
+from dl2cli.report.read.values import finite, float_of, int_of, text_of
+from dl2cli.text import clean_text
 
 KIND = "dl2-bench-io"
 SCHEMA_VERSION = 1

@@ -32,7 +32,8 @@ from dl2cli.report.read import (
 from dl2cli.report.read.assemble import assemble
 from dl2cli.report.read.naming import stem_of
 from dl2cli.report.read.runs import training_run
-from dl2cli.report.read.values import clean_text, natural_key, parse_json
+from dl2cli.report.read.values import natural_key, parse_json
+from dl2cli.text import clean_text
 
 LEGACY_TEXT = "Its text is not UTF-8, and was read as Windows-1252."
 Content = Run | DiskTrace | MemInfo | QualityList | RegimenLog

@@ -11,7 +11,8 @@ from typing import Any
 
 from dl2cli.report.model import DiskSample, DiskTrace, LogNote, MemInfo, Severity
 from dl2cli.report.read import iostat_fields
-from dl2cli.report.read.values import clean_text, finite, float_of, parse_json
+from dl2cli.report.read.values import finite, float_of, parse_json
+from dl2cli.text import clean_text
 
 _MEMINFO_LINE = re.compile(r"([A-Za-z0-9_()]{1,40}):\s+(\d{1,18})(?: (kB))?")
 _STATISTICS = '"statistics"'

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dl2cli.report.model import Epoch, LogNote, Severity, Status, Step
-from dl2cli.report.read.values import clean_text, finite, float_of, int_of, seconds_of
+from dl2cli.report.read.values import finite, float_of, int_of, seconds_of
+from dl2cli.text import clean_text
 
 
 @dataclass(slots=True)

@@ -28,12 +28,12 @@ from dl2cli.report.read.session import Session
 from dl2cli.report.read.text_file import decoded, iter_lines
 from dl2cli.report.read.values import (
     MAX_COUNT,
-    clean_text,
     finite,
     number,
     parse_json,
     seconds_of,
 )
+from dl2cli.text import clean_text
 
 PREFIX = b"DLLL {"
 # What may be null or no finite number. A look at the bytes spares a look at each value of nearly

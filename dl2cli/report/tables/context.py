@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from dl2cli.report.entries import Entry
 from dl2cli.report.model import LogNote, Severity, TrainingRun
-from dl2cli.report.read.values import clean_text
 from dl2cli.report.tables.table import Field, Table, build, text
+from dl2cli.text import clean_text
 
 # These differ in every run by their nature and explain nothing.
 _OWN_NAMES = {"experiment_name", "workspace", "report_file", "checkpoint_filename", "resume"}
