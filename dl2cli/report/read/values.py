@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from dl2cli.text import clean_text as clean_text  # noqa: PLC0414 - for the readers
+from dl2cli.text import clean_text
 
 # A count above this is no count of epochs, workers or images: it only serves to exhaust memory.
 MAX_COUNT = 10**15
