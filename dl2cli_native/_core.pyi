@@ -52,6 +52,8 @@ class JpegHeader:
     @property
     def frame(self) -> int: ...
     @property
+    def lossless(self) -> bool: ...
+    @property
     def orientation(self) -> int: ...
     @property
     def sampling(self) -> list[tuple[int, int]]: ...
@@ -264,16 +266,35 @@ class RecordReader:
     def hurry(self) -> None:
         """Wait for no throttle any more."""
 
-class RecordStore:
-    """The records of a dataset, for batch loaders."""
+class SampleStore:
+    """Where a batch loader's images come from."""
+
+class RecordStore(SampleStore):
+    """The records of a PCR dataset; labels are 0 to `label_count` - 1."""
 
     def __init__(
         self,
+        *,
         folder: bytes,
         names: Sequence[str],
         lengths: Sequence[Sequence[int]],
         crc32c: Sequence[int | None],
+        label_count: int,
         keep_buffers: int,
+        throttle: Throttle | None = None,
+    ) -> None: ...
+
+class FileStore(SampleStore):
+    """The files of an ImageFolder; names are paths below `folder`."""
+
+    def __init__(
+        self,
+        *,
+        folder: bytes,
+        names: Sequence[bytes],
+        labels: Sequence[int],
+        label_count: int,
+        max_file_bytes: int,
         throttle: Throttle | None = None,
     ) -> None: ...
 
@@ -290,10 +311,10 @@ class BatchResult:
     def damage(self) -> list[str]: ...
 
 class LoaderStatistics:
-    """Totals since the start; seconds are sums over threads."""
+    """Totals since the start; seconds are sums over threads. Units are records or files."""
 
     @property
-    def records(self) -> int: ...
+    def units(self) -> int: ...
     @property
     def bytes_read(self) -> int: ...
     @property
@@ -303,11 +324,11 @@ class LoaderStatistics:
     @property
     def decode_s(self) -> float: ...
     @property
-    def record_wait_s(self) -> float: ...
+    def fetch_wait_s(self) -> float: ...
     @property
     def ready_batches(self) -> int: ...
     @property
-    def ready_records(self) -> int: ...
+    def units_in_memory(self) -> int: ...
 
 class BatchLoader:
     """Threads that fill the arrays that are given, batch by batch."""
@@ -315,7 +336,7 @@ class BatchLoader:
     def __init__(
         self,
         *,
-        store: RecordStore,
+        store: SampleStore,
         visits: NDArray[np.uint32],
         visit: NDArray[np.uint32],
         slot: NDArray[np.uint32],
@@ -323,8 +344,9 @@ class BatchLoader:
         batch_size: int,
         transform: dict[str, Any],
         output: dict[str, Any],
-        groups: int,
-        max_records: int,
+        limits: Limits,
+        scans: int,
+        max_visits: int,
         decode_threads: int,
         fetch_threads: int,
         on_damage: str,
@@ -333,9 +355,20 @@ class BatchLoader:
         epoch: int,
     ) -> None: ...
     def give(self, images: NDArray[Any], labels: NDArray[np.int64]) -> None: ...
-    def wait(self, milliseconds: int) -> bool: ...
+    def wait(self, milliseconds: int) -> bool:
+        """Tell whether the next batch is done; False at once where `take_foreign` has images."""
+
     def take(self) -> BatchResult:
         """Raises DataError, OSError."""
+
+    def take_foreign(self) -> list[tuple[int, str, bytes]]:
+        """Return (ticket, name, content) of the files that the caller has to decode."""
+
+    def put_foreign(self, ticket: int, rgbx: NDArray[np.uint8], decode_s: float) -> None:
+        """Give the pixels (H, W, 4) of such a file, and the seconds that its decoding took."""
+
+    def reject_foreign(self, ticket: int, reason: str) -> None:
+        """Say why such a file cannot be decoded."""
 
     def statistics(self) -> LoaderStatistics: ...
     def close(self) -> None: ...

@@ -96,10 +96,10 @@ void bind_errors(py::module_& m) {
         } catch (const dl2::Error& error) {
             switch (error.kind()) {
                 case dl2::ErrorKind::data:
-                    py::set_error(data_error, error.what());
+                    PyErr_SetObject(data_error.ptr(), to_text(error.what()).ptr());
                     break;
                 case dl2::ErrorKind::unsupported:
-                    py::set_error(unsupported_error, error.what());
+                    PyErr_SetObject(unsupported_error.ptr(), to_text(error.what()).ptr());
                     break;
                 case dl2::ErrorKind::cancelled:
                     py::set_error(cancelled_error, error.what());
@@ -109,7 +109,7 @@ void bind_errors(py::module_& m) {
                     break;
                 case dl2::ErrorKind::io:
                     PyErr_SetObject(PyExc_OSError,
-                                    py::make_tuple(error.code(), error.what()).ptr());
+                                    py::make_tuple(error.code(), to_text(error.what())).ptr());
                     break;
             }
         }
@@ -135,6 +135,7 @@ void bind_jpeg(py::module_& m) {
         .def_readonly("height", &dl2::JpegHeader::height)
         .def_readonly("precision", &dl2::JpegHeader::precision)
         .def_readonly("frame", &dl2::JpegHeader::frame)
+        .def_property_readonly("lossless", &dl2::JpegHeader::lossless)
         .def_readonly("orientation", &dl2::JpegHeader::orientation)
         .def_property_readonly("sampling",
                                [](const dl2::JpegHeader& header) {

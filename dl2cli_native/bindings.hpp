@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include <pybind11/numpy.h>
@@ -39,6 +40,14 @@ py::array_t<T> to_array(const std::vector<T>& values) {
 
 inline py::bytes to_bytes(dl2::Bytes bytes) {
     return {reinterpret_cast<const char*>(bytes.data), bytes.size};
+}
+
+// Text that may hold names of files, which are any bytes: as `os.fsdecode` gives it.
+inline py::str to_text(const std::string& text) {
+    PyObject* decoded =
+        PyUnicode_DecodeFSDefaultAndSize(text.data(), static_cast<py::ssize_t>(text.size()));
+    if (decoded == nullptr) throw py::error_already_set();
+    return py::reinterpret_steal<py::str>(decoded);
 }
 
 // Registers batch loading (bindings_loader.cpp).

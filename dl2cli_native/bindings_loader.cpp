@@ -77,7 +77,7 @@ dl2::EpochPlan to_plan(const Array<std::uint32_t>& visits, const Array<std::uint
 // A batch loader together with the arrays that it writes to.
 class BatchLoader {
   public:
-    BatchLoader(std::shared_ptr<const dl2::RecordStore> store, dl2::EpochPlan plan,
+    BatchLoader(std::shared_ptr<const dl2::SampleStore> store, dl2::EpochPlan plan,
                 const dl2::LoaderOptions& options)
         : batch_size_(plan.batch_size),
           image_bytes_(options.output.image_bytes(options.transform.size)),
@@ -125,6 +125,32 @@ class BatchLoader {
         dl2::BatchResult result = alive().take();
         memory_.pop_front();
         return result;
+    }
+
+    // (ticket, name, bytes) of each image that Python has to decode.
+    std::vector<py::tuple> take_foreign() {
+        std::vector<py::tuple> images;
+        for (const dl2::ForeignImage& image : alive().take_foreign()) {
+            images.push_back(
+                py::make_tuple(image.ticket, to_text(image.name), to_bytes(image.bytes)));
+        }
+        return images;
+    }
+
+    // `rgbx` is uint8 (H, W, 4).
+    void put_foreign(std::uint64_t ticket, const Array<std::uint8_t>& rgbx, double decode_s) {
+        if (rgbx.ndim() != 3 || rgbx.shape(2) != 4 || rgbx.size() == 0) {
+            throw dl2::Error(dl2::ErrorKind::argument, "pixels of shape (H, W, 4) are needed");
+        }
+        dl2::BatchLoader& loader = alive();
+        const dl2::ForeignPixels pixels{rgbx.data(), static_cast<std::uint32_t>(rgbx.shape(1)),
+                                        static_cast<std::uint32_t>(rgbx.shape(0)), decode_s};
+        const py::gil_scoped_release release;
+        loader.put_foreign(ticket, pixels);
+    }
+
+    void reject_foreign(std::uint64_t ticket, const std::string& reason) {
+        alive().reject_foreign(ticket, reason);
     }
 
     dl2::LoaderStatistics statistics() { return alive().statistics(); }
@@ -185,71 +211,106 @@ py::tuple place_samples(const py::dict& transform, std::uint64_t seed, std::uint
     return py::make_tuple(boxes, parts, flips);
 }
 
-}  // namespace
+void bind_stores(py::module_& m) {
+    py::class_<dl2::SampleStore, std::shared_ptr<dl2::SampleStore>>(m, "SampleStore");
 
-void bind_loader(py::module_& m) {
-    py::class_<dl2::RecordStore, std::shared_ptr<dl2::RecordStore>>(m, "RecordStore")
+    py::class_<dl2::RecordStore, dl2::SampleStore, std::shared_ptr<dl2::RecordStore>>(m,
+                                                                                      "RecordStore")
         .def(py::init([](const py::bytes& folder, const std::vector<std::string>& names,
                          const std::vector<std::vector<std::uint64_t>>& lengths,
                          const std::vector<std::optional<std::uint32_t>>& crc32c,
-                         std::size_t keep_buffers, std::shared_ptr<dl2::Throttle> throttle) {
+                         std::int64_t label_count, std::size_t keep_buffers,
+                         std::shared_ptr<dl2::Throttle> throttle) {
                  std::vector<dl2::RecordLocation> records;
                  for (std::size_t i = 0; i < names.size(); ++i) {
                      records.push_back({names[i], lengths.at(i), crc32c.at(i)});
                  }
-                 return std::make_shared<dl2::RecordStore>(folder, std::move(records), keep_buffers,
-                                                           std::move(throttle));
+                 return std::make_shared<dl2::RecordStore>(folder, std::move(records), label_count,
+                                                           keep_buffers, std::move(throttle));
              }),
-             "folder"_a, "names"_a, "lengths"_a, "crc32c"_a, "keep_buffers"_a,
-             "throttle"_a = nullptr);
+             py::kw_only(), "folder"_a, "names"_a, "lengths"_a, "crc32c"_a, "label_count"_a,
+             "keep_buffers"_a, "throttle"_a = nullptr);
 
+    py::class_<dl2::FileStore, dl2::SampleStore, std::shared_ptr<dl2::FileStore>>(m, "FileStore")
+        .def(py::init([](const py::bytes& folder, std::vector<std::string> names,
+                         std::vector<std::int32_t> labels, std::int64_t label_count,
+                         std::uint64_t max_file_bytes, std::shared_ptr<dl2::Throttle> throttle) {
+                 return std::make_shared<dl2::FileStore>(folder, std::move(names),
+                                                         std::move(labels), label_count,
+                                                         max_file_bytes, std::move(throttle));
+             }),
+             py::kw_only(), "folder"_a, "names"_a, "labels"_a, "label_count"_a, "max_file_bytes"_a,
+             "throttle"_a = nullptr);
+}
+
+void bind_results(py::module_& m) {
     py::class_<dl2::BatchResult>(m, "BatchResult")
         .def_property_readonly("kept",
                                [](const dl2::BatchResult& result) { return to_array(result.kept); })
         .def_readonly("bytes_read", &dl2::BatchResult::bytes_read)
         .def_readonly("degraded", &dl2::BatchResult::degraded)
-        .def_readonly("damage", &dl2::BatchResult::damage);
+        .def_property_readonly("damage", [](const dl2::BatchResult& result) {
+            std::vector<py::str> sentences;
+            for (const std::string& sentence : result.damage)
+                sentences.push_back(to_text(sentence));
+            return sentences;
+        });
 
     py::class_<dl2::LoaderStatistics>(m, "LoaderStatistics")
-        .def_readonly("records", &dl2::LoaderStatistics::records)
+        .def_readonly("units", &dl2::LoaderStatistics::units)
         .def_readonly("bytes_read", &dl2::LoaderStatistics::bytes_read)
         .def_readonly("images", &dl2::LoaderStatistics::images)
         .def_readonly("fetch_s", &dl2::LoaderStatistics::fetch_s)
         .def_readonly("decode_s", &dl2::LoaderStatistics::decode_s)
-        .def_readonly("record_wait_s", &dl2::LoaderStatistics::record_wait_s)
+        .def_readonly("fetch_wait_s", &dl2::LoaderStatistics::fetch_wait_s)
         .def_readonly("ready_batches", &dl2::LoaderStatistics::ready_batches)
-        .def_readonly("ready_records", &dl2::LoaderStatistics::ready_records);
+        .def_readonly("units_in_memory", &dl2::LoaderStatistics::units_in_memory);
+}
 
+void bind_batch_loader(py::module_& m) {
     py::class_<BatchLoader>(m, "BatchLoader")
-        .def(py::init([](std::shared_ptr<dl2::RecordStore> store,
+        .def(py::init([](std::shared_ptr<dl2::SampleStore> store,
                          const Array<std::uint32_t>& visits, const Array<std::uint32_t>& visit,
                          const Array<std::uint32_t>& slot, const Array<std::uint64_t>& sample,
                          std::size_t batch_size, const py::dict& transform, const py::dict& output,
-                         std::size_t groups, std::size_t max_records, unsigned decode_threads,
-                         unsigned fetch_threads, const std::string& on_damage, bool smoothing,
-                         std::uint64_t seed, std::uint64_t epoch) {
+                         const dl2::Limits& limits, std::size_t scans, std::size_t max_visits,
+                         unsigned decode_threads, unsigned fetch_threads,
+                         const std::string& on_damage, bool smoothing, std::uint64_t seed,
+                         std::uint64_t epoch) {
                  dl2::LoaderOptions options;
                  options.decode_threads = decode_threads;
                  options.fetch_threads = fetch_threads;
-                 options.groups = groups;
-                 options.max_records = max_records;
+                 options.scans = scans;
+                 options.max_visits = max_visits;
                  options.on_damage = to_policy(on_damage);
                  options.smoothing = smoothing;
                  options.transform = to_transform(transform);
                  options.output = to_output(output);
+                 options.limits = limits;
                  options.seed = seed;
                  options.epoch = epoch;
                  return std::make_unique<BatchLoader>(
                      std::move(store), to_plan(visits, visit, slot, sample, batch_size), options);
              }),
              py::kw_only(), "store"_a, "visits"_a, "visit"_a, "slot"_a, "sample"_a, "batch_size"_a,
-             "transform"_a, "output"_a, "groups"_a, "max_records"_a, "decode_threads"_a,
+             "transform"_a, "output"_a, "limits"_a, "scans"_a, "max_visits"_a, "decode_threads"_a,
              "fetch_threads"_a, "on_damage"_a, "smoothing"_a, "seed"_a, "epoch"_a)
         .def("give", &BatchLoader::give, "images"_a, "labels"_a)
         .def("wait", &BatchLoader::wait, "milliseconds"_a)
         .def("take", &BatchLoader::take)
+        .def("take_foreign", &BatchLoader::take_foreign)
+        .def("put_foreign", &BatchLoader::put_foreign, "ticket"_a, "rgbx"_a, "decode_s"_a)
+        .def("reject_foreign", &BatchLoader::reject_foreign, "ticket"_a, "reason"_a)
         .def("statistics", &BatchLoader::statistics)
         .def("close", &BatchLoader::close);
+}
+
+}  // namespace
+
+void bind_loader(py::module_& m) {
+    bind_stores(m);
+    bind_results(m);
+    bind_batch_loader(m);
 
     m.def("place_samples", &place_samples, "transform"_a, "seed"_a, "epoch"_a, "samples"_a,
           "widths"_a, "heights"_a);

@@ -38,8 +38,13 @@ def fail(call: str, path: str, code: int, after: int = 0) -> str:
 
 def run_dl2(*arguments: object, rules: list[str]) -> subprocess.CompletedProcess[str]:
     """Run the program while the calls of `rules` fail."""
+    return run_python("-m", "dl2cli", *map(str, arguments), rules=rules)
+
+
+def run_python(*arguments: str, rules: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run Python while the calls of `rules` fail."""
     return subprocess.run(
-        [sys.executable, "-m", "dl2cli", *map(str, arguments)],
+        [sys.executable, *arguments],
         capture_output=True,
         text=True,
         check=False,

@@ -1,8 +1,9 @@
 """From a file that is no ordinary JPEG to 8-bit pixels: one rule for all who read images.
 
-`read_image` reads a PNG, TIFF, WebP, ... with Pillow. What is wrong with the metadata of a file
-never costs its pixels. `to_eight_bits` then says what the samples of an image mean: it scales them
-by what the file says of their range, and refuses them where the file says nothing.
+`read_pixels` is that rule. `read_image` reads a PNG, TIFF, WebP, ... with Pillow; what is wrong in
+the metadata of a file never costs its pixels. `to_eight_bits` then says what the samples of an
+image mean: it scales them by what the file says of their range, and refuses them where the file
+says nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import io
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,7 @@ OPTIONAL_FORMATS: Final = {
     "JXL": ("pillow_jxl", "pillow-jxl-plugin"),
 }
 
+JPEG_START: Final = b"\xff\xd8\xff"
 _GRAY_MODES: Final = frozenset({"1", "L", "LA", "La"})
 _PNG_START: Final = b"\x89PNG\r\n\x1a\n"
 # How files of each format begin, after so many bytes that may be anything.
@@ -49,6 +51,56 @@ _STARTS: Final = {
 _PNG_TEXT: Final = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF 6.0, section 8
 _WHITE_IS_ZERO, _SIGNED = 0, 2
+
+
+class RareJpeg(NamedTuple):
+    """A 12-bit or lossless JPEG: its pixels as "L" or "RGB", its kind, what its markers say."""
+
+    pixels: Image.Image
+    kind: str
+    header: _core.JpegHeader
+
+
+def read_pixels(content: bytes, limits: _core.Limits) -> Image.Image:
+    """Decode a file that is no 8-bit JPEG to 8-bit gray ("L") or colour ("RGB").
+
+    Args:
+        content: The whole file.
+        limits: What it may promise. Call within `pillow_limits`, or Pillow's own limit applies.
+
+    Raises:
+        DataError: The reason why it is no image that can be read.
+        MemoryError: There is not enough of it, which says nothing about the file.
+    """
+    if content.startswith(JPEG_START):
+        return read_rare_jpeg(content, limits).pixels
+    with read_image(content, limits) as image:
+        return to_eight_bits(image)
+
+
+def read_rare_jpeg(jpeg: bytes, limits: _core.Limits) -> RareJpeg:
+    """Decode a 12-bit or lossless JPEG through imagecodecs. Raises as `read_pixels`."""
+    try:
+        header = _core.read_jpeg_header(jpeg, limits)
+    except _core.DataError as error:
+        raise DataError(str(error)) from error
+    kind = "lossless JPEG" if header.frame in {3, 11} else f"{header.precision}-bit JPEG"
+    try:
+        import imagecodecs
+    except ImportError:
+        raise DataError(f"{kind}: install the extra `formats` (imagecodecs) to read it") from None
+    try:
+        samples = np.asarray(imagecodecs.jpeg_decode(jpeg))
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise DataError(f"damaged {kind}: {error}") from error
+    if samples.ndim == 3 and samples.shape[2] == 1:
+        samples = samples[:, :, 0]
+    if samples.shape not in {(header.height, header.width), (header.height, header.width, 3)}:
+        raise DataError(f"{kind}: neither gray nor colour, an array of shape {samples.shape}")
+    pixels = Image.fromarray(scale_to_eight_bits(samples, bits=header.precision))
+    return RareJpeg(pixels, kind, header)
 
 
 @functools.cache

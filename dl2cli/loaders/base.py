@@ -15,9 +15,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
 
 from dl2cli.errors import MissingDependency, UsageError
-from dl2cli.loaders.order import Order
+from dl2cli.loaders.order import SampleOrder
 from dl2cli.loaders.throttle import Throttle
 from dl2cli.loaders.transform import OutputConfig, TransformConfig
+from dl2cli_native import _core
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,6 +74,8 @@ class LoaderConfig:
         persistent_workers: of the pytorch loader: keep the workers from one epoch to the next.
         device_id: the GPU of the loaders that need one.
         throttle: read as slowly as from a slower storage; not for DALI's own file reader.
+        max_pixels: files that hold larger images are refused; a PCR dataset allows for what its
+            conversion allowed. DALI has no such limit.
         synthetic_images: of the synthetic loader: images in an epoch; then it looks at no `data`,
             and has the `classes` that are given, or 1,000.
     """
@@ -104,9 +107,17 @@ class LoaderConfig:
     device_id: int = 0
     throttle: Throttle | None = None
     synthetic_images: int | None = None
+    max_pixels: int = _core.Limits().max_pixels
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "workers", "prefetch", "shuffle_window", "fetch_threads"):
+        for name in (
+            "batch_size",
+            "workers",
+            "prefetch",
+            "shuffle_window",
+            "fetch_threads",
+            "max_pixels",
+        ):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}.")
         if self.lanes is not None and self.lanes < 1:
@@ -114,7 +125,12 @@ class LoaderConfig:
         if self.on_damage not in ("fail", "degrade", "skip"):
             raise UsageError(f"on_damage must be fail, degrade or skip, not {self.on_damage!r}.")
         if self.synthetic_images is not None and self.synthetic_images < 1:
-            raise UsageError(f"{self.synthetic_images} synthetic images are none to load.")
+            raise UsageError(f"synthetic_images must be at least 1, not {self.synthetic_images}.")
+
+    @property
+    def limits(self) -> _core.Limits:
+        """What an image file may promise before memory is taken for it."""
+        return _core.Limits(max_pixels=self.max_pixels)
 
     def for_validation(self, data: Path) -> Self:
         """Return the same for validation data: in order, all of it, the centre of each image."""
@@ -208,16 +224,22 @@ class LoaderStats:
 
 
 class Loader(ABC):
-    """Gives the batches of an epoch, from the one where it stands."""
+    """Gives the batches of an epoch; `iter(loader)` begins it, or goes on where a state stood.
+
+    Several iterators of one loader do not disturb each other; `state_dict` tells of the one that
+    was begun last.
+    """
 
     name: str
 
-    def __init__(self, config: LoaderConfig, order: Order, classes: tuple[str, ...]) -> None:
+    def __init__(self, config: LoaderConfig, order: SampleOrder, classes: tuple[str, ...]) -> None:
         self.config = config
         self.order = order
         self.classes = classes
         self._epoch = 0
-        self._next_batch = 0
+        self._resume_at: int | None = None  # where the next iterator begins, if a state was loaded
+        self._position = 0  # batches that the last iterator has given
+        self._last_iterator: object = None
         self._stats = LoaderStats()
 
     def __len__(self) -> int:
@@ -225,23 +247,30 @@ class Loader(ABC):
         return self.order.steps
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield the batches that are left of the epoch; the next iteration starts it anew."""
-        if self._next_batch >= len(self):  # resumed where an epoch ended
-            self._next_batch = 0
+        """Return an iterator over the epoch, or over what a loaded state leaves of it."""
+        first, self._resume_at = self._resume_at or 0, None
+        self._position, self._last_iterator = first, object()
+        return self._iterate(self._epoch, first, self._last_iterator)
+
+    def _iterate(self, epoch: int, first: int, me: object) -> Iterator[Batch]:
+        if first >= len(self):
             return
-        batches = self._batches(self._epoch, self._next_batch)
+        batches = self._batches(epoch, first)
         try:
-            for batch in batches:
-                self._next_batch += 1
+            for position, batch in enumerate(batches, first + 1):
+                if self._last_iterator is me:
+                    self._position = position
                 yield batch
         finally:
             close = getattr(batches, "close", None)
             if close is not None:
                 close()
-        self._next_batch = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _remake, (type(self), self.config, self.state_dict())
+        state = self.state_dict()
+        if self._resume_at is None and state["batch"] >= len(self):
+            state["batch"] = 0  # it has ended its epoch, and would begin it again
+        return _remake, (type(self), self.config, state)
 
     @abstractmethod
     def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
@@ -253,16 +282,29 @@ class Loader(ABC):
         return self.order.images
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the next iteration, from its first batch."""
+        """Choose the epoch of the next iterator.
+
+        It begins with the first batch, unless the state that was loaded last stands in this very
+        epoch: then it goes on there, so that a loop may load a state and call this as ever.
+        """
+        if self._resume_at is not None and epoch == self._epoch:
+            return
         self._epoch = epoch
-        self._next_batch = 0
+        self._resume_at = self._last_iterator = None
+        self._position = 0
 
     def state_dict(self) -> dict[str, int]:
-        """Return where the loader stands: the next batch that it would give, and of what."""
-        return {"epoch": self._epoch, "batch": self._next_batch, **self.order.identity()}
+        """Return the epoch, how many of its batches were given, and which order they are of.
+
+        After an epoch's last batch, "batch" is `len(loader)`: nothing of the epoch is left.
+        """
+        return {"epoch": self._epoch, "batch": self._position, **self.order.identity()}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go to where another loader stood, of whatever rank among however many.
+        """Let the next iterator begin where another loader stood, of whatever rank.
+
+        Where that loader had ended its epoch, the next iterator gives nothing, and the one after
+        it begins the epoch anew; `set_epoch` chooses another.
 
         Raises:
             UsageError: that loader had another dataset, seed, global batch or number of lanes.
@@ -274,7 +316,8 @@ class Loader(ABC):
                     "order of the data would not go on where it stopped."
                 )
         self._epoch = int(state["epoch"])
-        self._next_batch = int(state["batch"])
+        self._last_iterator = None
+        self._position = self._resume_at = int(state["batch"])
 
     def stats(self) -> LoaderStats:
         """Return the totals so far."""

@@ -2,55 +2,69 @@
 
 from __future__ import annotations
 
+import io
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dl2cli.dataset.discovery import discover
-from dl2cli.errors import DataError
+from dl2cli.errors import DataError, Dl2Error, StorageError, is_file_fault, system_failure
 from dl2cli.loaders.base import LoaderConfig
-from dl2cli.loaders.order import Order
+from dl2cli.loaders.order import SampleOrder
 from dl2cli_native import _core
-
-MAX_FILE_BYTES = _core.Limits().max_bytes
-MAX_PIXELS = _core.Limits().max_pixels
 
 
 @dataclass(frozen=True)
 class FileList:
-    """Paths and labels (int64) of n images, and the sizes that were looked up so far."""
+    """Names (below `root`) and labels (int64) of n images, and the sizes looked up so far."""
 
-    paths: tuple[str, ...]
+    root: Path
+    names: tuple[str, ...]
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
     _bytes: dict[int, int] = field(default_factory=dict)
     _sizes: dict[int, tuple[int, int]] = field(default_factory=dict)
 
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def path(self, number: int) -> str:
+        """Return the path of a file."""
+        return f"{self.root}/{self.names[number]}"  # a Path a file costs as much as a read
+
     def size(self, number: int) -> tuple[int, int]:
-        """Return width and height of an image in pixels. Raises DataError."""
+        """Return width and height of an image in pixels. Raises DataError, StorageError."""
         if number not in self._sizes:
-            self._sizes[number] = _read_size(self.paths[number])
+            self._sizes[number] = _read_size(self.path(number))
         return self._sizes[number]
 
     def bytes(self, number: int) -> int:
-        """Return the length of a file. Raises DataError."""
+        """Return the length of a file. Raises DataError, StorageError."""
         if number not in self._bytes:
             try:
-                self._bytes[number] = os.stat(self.paths[number]).st_size  # noqa: PTH116
+                self._bytes[number] = os.stat(self.path(number)).st_size  # noqa: PTH116
             except OSError as error:
-                raise DataError(f"{self.paths[number]}: {error.strerror}.") from error
+                raise _failure(self.path(number), error) from error
         return self._bytes[number]
 
-    def find_damage(self, number: int) -> str | None:
-        """Return a sentence on what keeps Pillow from decoding an image; None if nothing does."""
+    def find_damage(self, number: int, limits: _core.Limits) -> str | None:
+        """Return a sentence on what keeps Pillow from decoding an image; None if nothing does.
+
+        Raises StorageError where the file cannot be read.
+        """
         from PIL import Image
 
-        path = self.paths[number]
+        path = self.path(number)
         try:
-            with Image.open(path) as image:
+            with Image.open(io.BytesIO(read_bytes(path, limits))) as image:
                 image.load()
+        except StorageError:
+            raise
+        except DataError as error:
+            return str(error)
         except Exception as error:  # Pillow raises whatever its many readers raise
             return f"{path} cannot be decoded: {error}."
         return None
@@ -59,15 +73,15 @@ class FileList:
 def list_files(config: LoaderConfig) -> FileList:
     """List the ImageFolder of a loader. Raises as `discover` does."""
     folder = discover(config.data, config.classes)
-    paths = tuple(os.path.join(folder.root, file.path) for file in folder.files)  # noqa: PTH118
-    labels = np.fromiter((file.label for file in folder.files), np.int64, len(paths))
-    return FileList(paths, labels, folder.classes)
+    names = tuple(file.path for file in folder.files)
+    labels = np.fromiter((file.label for file in folder.files), np.int64, len(names))
+    return FileList(folder.root, names, labels, folder.classes)
 
 
-def file_order(files: FileList, config: LoaderConfig) -> Order:
+def file_order(files: FileList, config: LoaderConfig) -> SampleOrder:
     """Return the order of files: shuffled completely. Raises UsageError."""
-    return Order(
-        np.ones(len(files.paths), dtype=np.int64),
+    return SampleOrder(
+        np.ones(len(files), dtype=np.int64),
         batch_size=config.batch_size,
         seed=config.seed,
         shuffle=config.shuffle,
@@ -78,16 +92,26 @@ def file_order(files: FileList, config: LoaderConfig) -> Order:
     )
 
 
-def read_bytes(path: str) -> bytes:
-    """Read an image file. Raises DataError for one that is missing, empty or too large."""
+def read_bytes(path: str, limits: _core.Limits) -> bytes:
+    """Read an image file.
+
+    Raises:
+        DataError: it is missing, may not be read, is no regular file, is empty or too large.
+        StorageError: the disk, the share or the machine failed, which says nothing of the file.
+    """
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - a Path a file costs as much as a read
-            content = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-    if not content or len(content) > MAX_FILE_BYTES:
-        raise DataError(f"{path} has {len(content) or 'no'} bytes, not 1 to {MAX_FILE_BYTES}.")
-    return content
+        return _core.read_file(os.fsencode(path), limits.max_bytes)
+    except _core.DataError as error:
+        raise DataError(f"{path}: {error}.") from error
+    except (OSError, MemoryError) as error:
+        raise _failure(path, error) from error
+
+
+def _failure(path: str, error: OSError | MemoryError) -> Dl2Error:
+    """Return the error to raise: about the file, or about what the system failed to do."""
+    if isinstance(error, OSError) and is_file_fault(error):
+        return DataError(f"{path} cannot be read: {error.strerror}.")
+    return system_failure(path, error)
 
 
 def _read_size(path: str) -> tuple[int, int]:
@@ -96,5 +120,9 @@ def _read_size(path: str) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             return image.size
+    except (OSError, MemoryError) as error:
+        if is_file_fault(error):
+            raise DataError(f"{path} is no image that can be read: {error}.") from error
+        raise system_failure(path, error) from error
     except Exception as error:
         raise DataError(f"{path} is no image that can be read: {error}.") from error

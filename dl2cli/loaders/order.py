@@ -66,7 +66,7 @@ class EpochOrder:
         )
 
 
-class Order:
+class SampleOrder:
     """The order of a dataset's samples on one rank."""
 
     def __init__(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import shlex
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -47,6 +47,7 @@ _ENTRIES: Final = (
     LoaderEntry("pcr", DatasetKind.PCR, f"{_HERE}.pcr", "PcrLoader"),
     LoaderEntry("pcr-dali", DatasetKind.PCR, f"{_HERE}.dali.pcr", "PcrDaliLoader"),
     LoaderEntry("pcr-dali-gpu", DatasetKind.PCR, f"{_HERE}.dali.pcr", "PcrDaliGpuLoader"),
+    LoaderEntry("jpeg", DatasetKind.IMAGE_FOLDER, f"{_HERE}.jpeg", "JpegLoader"),
     LoaderEntry("dali-cpu", DatasetKind.IMAGE_FOLDER, f"{_HERE}.dali.files", "DaliLoader"),
     LoaderEntry("dali-gpu", DatasetKind.IMAGE_FOLDER, f"{_HERE}.dali.files", "DaliGpuLoader"),
     LoaderEntry("pytorch", DatasetKind.IMAGE_FOLDER, f"{_HERE}.pytorch.loader", "PytorchLoader"),
@@ -62,9 +63,7 @@ def loaders_for(kind: DatasetKind) -> tuple[str, ...]:
 
 def default_loader(kind: DatasetKind) -> str:
     """Return the loader for a kind of dataset where the user names none."""
-    if kind is DatasetKind.PCR:
-        return "pcr"
-    return "dali-cpu" if has_dali() else "pytorch"
+    return "pcr" if kind is DatasetKind.PCR else "jpeg"
 
 
 def has_dali() -> bool:
@@ -132,6 +131,5 @@ def create_validation_loader(config: LoaderConfig, data: Path) -> Loader:
     validation = config.for_validation(data)
     if config.synthetic_images is not None:
         return create_loader(SYNTHETIC, validation)
-    if is_pcr_dataset(data):
-        return create_loader("pcr", validation)
-    return create_loader("pytorch", replace(validation, dataset_class="ImageFolder"))
+    kind = DatasetKind.PCR if is_pcr_dataset(data) else DatasetKind.IMAGE_FOLDER
+    return create_loader(default_loader(kind), validation)

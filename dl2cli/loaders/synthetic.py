@@ -12,7 +12,7 @@ from dl2cli.dataset.discovery import discover
 from dl2cli.dataset.location import is_pcr_dataset
 from dl2cli.loaders import transform
 from dl2cli.loaders.base import Batch, Loader, LoaderConfig, require_torch
-from dl2cli.loaders.order import Order
+from dl2cli.loaders.order import SampleOrder
 
 DEFAULT_CLASSES: Final = 1000
 
@@ -37,7 +37,7 @@ class SyntheticLoader(Loader):
         torch = require_torch()
         transform.check(config.transform)
         images, classes = _count(config)
-        order = Order(
+        order = SampleOrder(
             [1] * images,
             batch_size=config.batch_size,
             seed=config.seed,

@@ -6,10 +6,15 @@ import io
 import os
 from typing import Final, NamedTuple
 
-import numpy as np
 from PIL import Image
 
-from dl2cli.dataset.pixels import pillow_limits, read_image, scale_to_eight_bits, to_eight_bits
+from dl2cli.dataset.pixels import (
+    JPEG_START,
+    pillow_limits,
+    read_image,
+    read_rare_jpeg,
+    to_eight_bits,
+)
 from dl2cli.errors import DataError
 from dl2cli_native import _core
 
@@ -23,7 +28,6 @@ _ORIENTATION: Final = 0x0112
 _NOT_EXIF: Final = (273, 279, 324, 325, 347, 700, 33723, 34377, 34675, 37724)
 _EXIF_IFD: Final = 0x8769
 _LARGE_TAGS: Final = (0x927C, 0x9286)  # MakerNote, UserComment: what makes EXIF large
-_JPEG_START: Final = b"\xff\xd8\xff"
 _PROFILE_SPACES: Final = {"L": b"GRAY", "RGB": b"RGB "}  # ICC.1:2022, section 7.2.6
 
 
@@ -52,7 +56,7 @@ def reencode(path: str, quality: int, limits: _core.Limits, *, keep_exif: bool) 
     """
     # Read whole, so that whatever fails later is about the content and not about the disk.
     content = _core.read_file(os.fsencode(path), limits.max_bytes)
-    if content.startswith(_JPEG_START):
+    if content.startswith(JPEG_START):
         return _reencode_rare_jpeg(content, quality, limits, keep_exif=keep_exif)
     with read_image(content, limits) as image:
         _check_side(image.size)
@@ -130,30 +134,11 @@ def _reencode_rare_jpeg(
     jpeg: bytes, quality: int, limits: _core.Limits, *, keep_exif: bool
 ) -> Reencoded:
     """Decode a 12-bit or lossless JPEG through imagecodecs."""
-    try:
-        header = _core.read_jpeg_header(jpeg, limits)
-    except _core.DataError as error:
-        raise DataError(str(error)) from error
-    kind = "lossless JPEG" if header.frame in {3, 11} else f"{header.precision}-bit JPEG"
-    try:
-        import imagecodecs
-    except ImportError:
-        raise DataError(f"{kind}: install the extra `formats` (imagecodecs) to read it") from None
-    try:
-        samples = np.asarray(imagecodecs.jpeg_decode(jpeg))
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise DataError(f"damaged {kind}: {error}") from error
-    if samples.ndim == 3 and samples.shape[2] == 1:
-        samples = samples[:, :, 0]
-    if samples.shape not in {(header.height, header.width), (header.height, header.width, 3)}:
-        raise DataError(f"{kind}: neither gray nor colour, an array of shape {samples.shape}")
-    pixels = Image.fromarray(scale_to_eight_bits(samples, bits=header.precision))
-    begin, end = header.exif_span
-    exif = jpeg[begin:end] if keep_exif else _orientation_alone(header.orientation)
+    rare = read_rare_jpeg(jpeg, limits)
+    begin, end = rare.header.exif_span
+    exif = jpeg[begin:end] if keep_exif else _orientation_alone(rare.header.orientation)
     profile = _core.read_icc_profile(jpeg) or None
-    return Reencoded(_encode(pixels, quality, exif, profile), kind, "")
+    return Reencoded(_encode(rare.pixels, quality, exif, profile), rare.kind, "")
 
 
 def name_of_frame(frame: int) -> str:

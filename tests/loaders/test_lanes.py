@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dl2cli.errors import UsageError
 from dl2cli.loaders.lanes import Lanes
-from dl2cli.loaders.order import Order
+from dl2cli.loaders.order import SampleOrder
 
 counts_lists = st.lists(st.integers(0, 9), min_size=1, max_size=25).filter(sum)
 
@@ -32,7 +32,9 @@ def runs(draw):
 
 def orders(counts, options, global_batch, world):
     return [
-        Order(counts, rank=rank, world_size=world, batch_size=global_batch // world, **options)
+        SampleOrder(
+            counts, rank=rank, world_size=world, batch_size=global_batch // world, **options
+        )
         for rank in range(world)
     ]
 
@@ -138,6 +140,6 @@ def test_three_ranks_share_two_lanes():
 
 def test_lanes_that_do_not_divide_the_batch_are_refused():
     with pytest.raises(UsageError, match=r"8 images .* does not divide into 3 lanes: choose"):
-        Order([30], batch_size=4, world_size=2, lanes=3)
+        SampleOrder([30], batch_size=4, world_size=2, lanes=3)
     with pytest.raises(UsageError, match="0 lanes"):
-        Order([30], batch_size=4, lanes=0)
+        SampleOrder([30], batch_size=4, lanes=0)

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dl2cli.errors import UsageError
-from dl2cli.loaders.order import Order, mix64
+from dl2cli.loaders.order import SampleOrder, mix64
 
 counts_lists = st.lists(st.integers(0, 9), min_size=1, max_size=20).filter(sum)
 orders = st.fixed_dictionaries(
@@ -22,7 +22,8 @@ def ranks(counts, options, world_size):
     if options["tail"] == "drop" and sum(counts) < options["batch_size"] * world_size:
         options = {**options, "tail": "pad"}
     return [
-        Order(counts, rank=rank, world_size=world_size, **options) for rank in range(world_size)
+        SampleOrder(counts, rank=rank, world_size=world_size, **options)
+        for rank in range(world_size)
     ]
 
 
@@ -76,18 +77,23 @@ def test_the_rest_of_an_epoch_is_the_end_of_the_whole(counts, options, world, da
 
 
 def test_the_order_is_known():
-    order = Order([3, 2, 4], batch_size=2, seed=1, shuffle_window=1)
+    order = SampleOrder([3, 2, 4], batch_size=2, seed=1, shuffle_window=1)
     first = order.epoch(0)
     assert first.sample.tolist() == order.epoch(0).sample.tolist()
     assert first.sample.tolist() != order.epoch(1).sample.tolist()
-    assert first.sample.tolist() != Order([3, 2, 4], batch_size=2, seed=2).epoch(0).sample.tolist()
+    assert (
+        first.sample.tolist()
+        != SampleOrder([3, 2, 4], batch_size=2, seed=2).epoch(0).sample.tolist()
+    )
     # Written down, so that a change of the order does not go unnoticed: old runs could not resume.
     assert first.sample.tolist() == [8, 7, 5, 6, 3, 4, 2, 1]
     # Three ranks with a lane each: what the first version of dl2 gave them.
     counts = [3, 2, 4, 5, 1, 6, 4, 2]
     for tail in ("drop", "pad"):
         known = [
-            Order(counts, batch_size=4, seed=7, shuffle_window=2, rank=r, world_size=3, tail=tail)
+            SampleOrder(
+                counts, batch_size=4, seed=7, shuffle_window=2, rank=r, world_size=3, tail=tail
+            )
             for r in range(3)
         ]
         stretches = [
@@ -107,7 +113,7 @@ def test_the_order_is_known():
 
 
 def test_a_shuffle_is_even():
-    order = Order(np.ones(8, dtype=int), batch_size=1)
+    order = SampleOrder(np.ones(8, dtype=int), batch_size=1)
     places = np.zeros((8, 8), dtype=int)
     for epoch in range(4000):
         places[np.arange(8), order.epoch(epoch).sample.astype(int)] += 1
@@ -116,14 +122,20 @@ def test_a_shuffle_is_even():
 
 
 def test_records_are_read_in_another_order_each_epoch_and_stay_together():
-    order = Order([10] * 6, batch_size=5, shuffle_window=1)
+    order = SampleOrder([10] * 6, batch_size=5, shuffle_window=1)
     one = order.epoch(0)
     assert (np.diff(one.visit.astype(int)) >= 0).all()
     assert one.visits.tolist() != order.epoch(1).visits.tolist()
 
 
 def test_without_shuffle_it_is_the_order_of_the_dataset():
-    assert Order([2, 3], batch_size=5, shuffle=False).epoch(7).sample.tolist() == [0, 1, 2, 3, 4]
+    assert SampleOrder([2, 3], batch_size=5, shuffle=False).epoch(7).sample.tolist() == [
+        0,
+        1,
+        2,
+        3,
+        4,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -138,4 +150,4 @@ def test_without_shuffle_it_is_the_order_of_the_dataset():
 )
 def test_impossible_orders_are_refused(counts, options):
     with pytest.raises(UsageError):
-        Order(counts, **{"batch_size": 2, **options})
+        SampleOrder(counts, **{"batch_size": 2, **options})

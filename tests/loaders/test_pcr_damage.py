@@ -1,7 +1,10 @@
 """Damaged, missing and foreign records, and what each policy makes of them."""
 
+import os
 import shutil
+import sqlite3
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -13,7 +16,41 @@ from loader_photos import IMAGES  # noqa: E402
 
 from dl2cli import pcr  # noqa: E402
 from dl2cli.errors import DataError  # noqa: E402
+from dl2cli.loaders import create_loader  # noqa: E402
 from dl2cli.loaders.pcr import PcrLoader  # noqa: E402
+from dl2cli.pcr import index  # noqa: E402
+from dl2cli.pcr.scan_script import DEFAULT  # noqa: E402
+from dl2cli_native import _core  # noqa: E402
+
+needs_dali = pytest.mark.skipif(
+    find_spec("nvidia") is None or find_spec("nvidia.dali") is None,
+    reason="NVIDIA DALI is not installed",
+)
+
+
+def relabel(copy, folder, *, slot, label):
+    """Write record 1 anew, with checksums that are right and a label of one image that is not."""
+    info = pcr.open(copy).records[1]
+    labels = [0] * info.images
+    labels[slot] = label
+    paths = sorted(folder.glob("*/*.jpg"))[: info.images]
+    converter = _core.Converter(
+        script=DEFAULT.native,
+        keep="none",
+        keep_damaged=False,
+        limits=_core.Limits(),
+        threads=1,
+    )
+    job = converter.submit([os.fsencode(path) for path in paths], labels)
+    assert job.wait(60_000)
+    entry = job.write(os.fsencode(copy / info.file), DEFAULT.groups)
+    with sqlite3.connect(copy / "PCR.db") as connection:
+        connection.execute(
+            "UPDATE records SET lengths = ?, crc32c = ? WHERE id = ?",
+            (index.pack_lengths(entry.lengths), entry.metadata_crc32c, info.id),
+        )
+    connection.close()
+    return info.file
 
 
 class TestDamage:
@@ -89,3 +126,15 @@ class TestDamage:
         loader.set_epoch(1)
         with pytest.raises(DataError, match="record PCR_3"):
             list(loader)
+
+
+@pytest.mark.parametrize("name", ["pcr", pytest.param("pcr-dali", marks=needs_dali)])
+@pytest.mark.parametrize("label", [-100, 3, 2**31 - 1])
+def test_a_label_without_a_class_is_damage(name, label, config, dataset, folder, tmp_path):
+    copy = shutil.copytree(dataset, tmp_path / "copy")
+    file = relabel(copy, folder, slot=4, label=label)
+    with pytest.raises(DataError, match=f"{file}, image 4: its label is {label}, and there are 3"):
+        list(create_loader(name, replace(config, data=copy)))
+    if name == "pcr":
+        loader = create_loader(name, replace(config, data=copy, on_damage="skip", tail="pad"))
+        assert sum(map(len, loader)) == IMAGES - 1

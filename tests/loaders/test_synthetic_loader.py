@@ -60,7 +60,7 @@ def test_it_goes_on_where_it_stopped(synthetic):
 
 def test_no_images_are_refused(synthetic):
     for count in (0, -1):
-        with pytest.raises(UsageError, match="none to load"):
+        with pytest.raises(UsageError, match="must be at least 1, not"):
             replace(synthetic, synthetic_images=count)
     with pytest.raises(UsageError, match="does not exist"):
         create_loader("synthetic", replace(synthetic, synthetic_images=None))

@@ -166,11 +166,16 @@ def test_pcr_asks_the_throttle_for_each_byte_it_reads(config, dataset):
         config = replace(config, tail="pad", scans=scans, fetch_threads=2)
         loader = PcrLoader(replace(config, throttle=FAST))
         native = _core.Throttle(1e15, 0)
-        loader._store = _core.RecordStore(
-            *(str(dataset).encode(), [r.file for r in opened.records]),
-            *([list(r.lengths) for r in opened.records], [r.crc32c for r in opened.records]),
-            *(4, native),
+        store = _core.RecordStore(
+            folder=str(dataset).encode(),
+            names=[record.file for record in opened.records],
+            lengths=[list(record.lengths) for record in opened.records],
+            crc32c=[record.crc32c for record in opened.records],
+            label_count=len(opened.classes),
+            keep_buffers=4,
+            throttle=native,
         )
+        loader._setup = replace(loader._setup, store=store)
         assert same(list(loader), list(PcrLoader(config)))
         assert native.bytes == loader.stats().bytes_read == opened.prefix_bytes(scans)
         assert native.ranges == len(opened.records)

@@ -85,8 +85,8 @@ dl2::LoaderOptions make_options(unsigned threads = 2) {
     dl2::LoaderOptions options;
     options.decode_threads = threads;
     options.fetch_threads = threads > 2 ? 2 : 1;
-    options.groups = kGroups;
-    options.max_records = 4;
+    options.scans = kGroups;
+    options.max_visits = 4;
     options.transform.size = kSize;
     options.transform.resize_short = kSize + 4;
     return options;
@@ -109,7 +109,8 @@ Loaded load(const DataSet& data, const dl2::LoaderOptions& options, std::size_t 
     std::vector<std::vector<std::uint8_t>> images(batches);
     for (auto& each : images) each.resize(kBatch * image_bytes);
     std::vector<std::vector<std::int64_t>> labels(batches, std::vector<std::int64_t>(kBatch));
-    auto store = std::make_shared<dl2::RecordStore>(data.path.string(), data.records, 4, throttle);
+    auto store = std::make_shared<dl2::RecordStore>(data.path.string(), data.records,
+                                                    kRecords * kImages, 4, throttle);
     dl2::BatchLoader loader(store, make_plan(), options);
     CHECK(loader.batches() == batches);
     Loaded loaded;
@@ -130,7 +131,7 @@ Loaded load(const DataSet& data, const dl2::LoaderOptions& options, std::size_t 
         loaded.bytes_read += result.bytes_read;
         loaded.degraded += result.degraded;
         loaded.damage.insert(loaded.damage.end(), result.damage.begin(), result.damage.end());
-        CHECK(loader.statistics().ready_records <= options.max_records);
+        CHECK(loader.statistics().units_in_memory <= options.max_visits);
     }
     return loaded;
 }
@@ -153,7 +154,7 @@ TEST_CASE("any number of threads and any prefetch depth give the same batches") 
 TEST_CASE("labels come in the plan's order, and bytes are those of the prefixes") {
     const DataSet data;
     dl2::LoaderOptions options = make_options();
-    options.groups = 3;
+    options.scans = 3;
     const Loaded loaded = load(data, options);
     const dl2::EpochPlan plan = make_plan();
     std::uint64_t bytes = 0;
@@ -211,7 +212,7 @@ TEST_CASE("damage fails, degrades or skips") {
                              dl2::Error);
     }
     SUBCASE("a lower fidelity does not see it") {
-        options.groups = 4;
+        options.scans = 4;
         CHECK(load(data, options).damage.empty());
     }
     SUBCASE("degrade uses the groups before") {
@@ -245,6 +246,6 @@ TEST_CASE("damage fails, degrades or skips") {
 TEST_CASE("a plan that needs more records than fit is refused, not waited for") {
     const DataSet data;
     dl2::LoaderOptions options = make_options();
-    options.max_records = 1;
+    options.max_visits = 1;
     CHECK_THROWS_AS(load(data, options), dl2::Error);
 }

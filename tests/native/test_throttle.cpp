@@ -47,6 +47,10 @@ class FakeStorage : public dl2::Storage {
         return std::make_unique<Range>(*this, offset);
     }
 
+    dl2::StoredObject open_whole(const std::string&) const override {
+        return {std::make_unique<Range>(*this, 0), 10 * 1000 * 1000};
+    }
+
     mutable std::vector<std::size_t> reads;
 
   private:
@@ -104,6 +108,12 @@ TEST_CASE("bytes take their time, in one large read and in many small ones") {
     SUBCASE("1000 of 10 kB") {
         read_all(storage, 10000, 1000);
         CHECK(throttle->ranges() == 1000);
+    }
+    SUBCASE("a whole object of 10 MB") {
+        const dl2::StoredObject object = storage.open_whole("x");
+        std::vector<std::uint8_t> bytes(object.size);
+        object.range->read(bytes.data(), bytes.size());
+        CHECK(throttle->ranges() == 1);
     }
     CHECK(throttle->bytes() == 10 * kMega);
     CHECK(std::abs(time.now - 1000.1) < 1e-6);

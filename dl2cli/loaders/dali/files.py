@@ -48,7 +48,7 @@ class DaliLoader(Loader):
         config = self.config
         order = self.order.epoch(epoch).tail(first * config.batch_size)
         record = order.record.astype(np.int64)
-        paths = [self.files.paths[number] for number in record.tolist()]
+        paths = [self.files.path(number) for number in record.tolist()]
         with (
             _Headers(self.files, record, config) as headers,
             Decoding(
@@ -77,7 +77,9 @@ class DaliLoader(Loader):
 
     def _explained(self, error: DataError, numbers: NDArray[np.int64]) -> DataError:
         """Return an error that names a damaged file and its damage, which DALI's often does not."""
-        reasons = (self.files.find_damage(number) for number in numbers.tolist())
+        reasons = (
+            self.files.find_damage(number, self.config.limits) for number in numbers.tolist()
+        )
         found = next((reason for reason in reasons if reason is not None), None)
         return error if found is None else DataError(found)
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dl2cli import pcr
+from dl2cli.errors import DataError
 from dl2cli.loaders.base import Batch, Loader, LoaderConfig
 from dl2cli.loaders.dali.pipeline import BatchSource, Decoding, check_config
 from dl2cli.loaders.order import EpochOrder
@@ -160,6 +161,18 @@ class _Records:
             self._next += 1
 
 
+def _check_labels(dataset: pcr.Dataset, record: pcr.Record) -> None:
+    """Refuse labels without a class; the native core does the same. Raises DataError."""
+    classes = len(dataset.classes)
+    wrong = np.flatnonzero((record.labels < 0) | (record.labels >= classes))
+    if len(wrong):
+        slot = int(wrong[0])
+        raise DataError(
+            f"{dataset.path}, record {record.info.file}, image {slot}: its label is "
+            f"{record.labels[slot]}, and there are {classes} classes."
+        )
+
+
 class _Opened:
     """A record in memory, and whether a batch accounts for its bytes."""
 
@@ -167,6 +180,7 @@ class _Opened:
         start = time.perf_counter()
         self.record = dataset.read(number, scans)
         self.fetch_s = time.perf_counter() - start
+        _check_labels(dataset, self.record)
         self.sizes = image_sizes(self.record)
         self._charged = False
 

@@ -6,24 +6,35 @@ import multiprocessing
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from multiprocessing.context import BaseContext
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from dl2cli.errors import DataError, UsageError
+from dl2cli.dataset.pixels import pillow_limits
+from dl2cli.errors import Dl2Error, UsageError
 from dl2cli.loaders import transform
 from dl2cli.loaders.base import Batch, Loader, LoaderConfig, require_torch, should_pin
 from dl2cli.loaders.files import FileList, file_order, list_files
 from dl2cli.loaders.order import EpochOrder
+from dl2cli.loaders.pytorch.sending import (
+    check_shared_memory,
+    lost_worker,
+    report_failed_sends,
+    report_lost_workers,
+)
 from dl2cli.loaders.pytorch.shared_cache import SharedCache
 from dl2cli.loaders.pytorch.worker import BatchMaker, Result, Wanted
 from dl2cli.loaders.throttle import SharedThrottle
+from dl2cli_native import _core
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
+
+T = TypeVar("T")
 
 
 class PytorchLoader(Loader):
@@ -46,7 +57,7 @@ class PytorchLoader(Loader):
         self.cache: SharedCache | None = None
         self._context = multiprocessing.get_context(config.multiprocessing_context)
         if config.dataset_class == "MinIOFolder":
-            self.cache = SharedCache(len(self.files.paths), config.cache_bytes, self._context)
+            self.cache = SharedCache(len(self.files), config.cache_bytes, self._context)
         elif config.dataset_class != "ImageFolder":
             raise UsageError(
                 f"dataset_class must be ImageFolder or MinIOFolder, not {config.dataset_class!r}."
@@ -76,7 +87,7 @@ class PytorchLoader(Loader):
 
     def _finish(self, result: Result, order: EpochOrder, begin: int, waited: float) -> Batch:
         if result.failure is not None:
-            raise DataError(result.failure)
+            raise result.failure
         planned = min(self.config.batch_size, len(order) - begin)
         self._count(
             batches=1,
@@ -130,6 +141,9 @@ class _Workers:
         self._plan = _Plan(config.batch_size)
         self._throttle = SharedThrottle(config.throttle, context) if config.throttle else None
         count = min(config.workers, batches)
+        ahead = max(-(-config.prefetch // count), 1)
+        # One more is in the hands of the caller.
+        check_shared_memory(config, min(ahead * count, batches) + 1)
         dataset: Any = BatchMaker(config, files, cache, self._throttle)
         plan: Any = self._plan
         self._loader: DataLoader[Result] = DataLoader(
@@ -137,27 +151,41 @@ class _Workers:
             batch_size=None,
             sampler=plan,
             num_workers=count,
-            prefetch_factor=max(-(-config.prefetch // count), 1),
-            worker_init_fn=_start_worker,
+            prefetch_factor=ahead,
+            worker_init_fn=partial(_start_worker, config.max_pixels),
             multiprocessing_context=context,
             pin_memory=should_pin(config),  # by a thread of its own, which calls Result.pin_memory
             persistent_workers=config.persistent_workers,
         )
-        self._results: Iterator[Result] = iter(())
+        self._results: Iterator[Result | Dl2Error] = iter(())
 
     def begin(self, order: EpochOrder, epoch: int, first: int) -> None:
         """Start with a batch of an epoch."""
         self._plan.set(order, epoch, first)
         self.healthy = False
-        self._results = iter(self._loader)
+        self._results = self._watched(lambda: iter(self._loader))
+        report_lost_workers()
         self.healthy = True
 
     def next(self) -> Result:
         """Return the next batch."""
         self.healthy = False
-        result = next(self._results)
+        result = self._watched(lambda: next(self._results))
+        if isinstance(result, Dl2Error):  # in the place of a batch that could not be sent
+            raise result
         self.healthy = True
         return result
+
+    @staticmethod
+    def _watched(work: Callable[[], T]) -> T:
+        """Do what may meet a worker that is gone, or the limits of the system."""
+        try:
+            return work()
+        except (RuntimeError, OSError, EOFError) as error:
+            known = lost_worker(error)
+            if known is None:
+                raise
+            raise known from error
 
     def close(self) -> None:
         """End the processes, without waiting for what they are slowed by."""
@@ -171,10 +199,12 @@ class _Workers:
             throttle.hurry()
 
 
-def _start_worker(worker: int) -> None:
-    """Leave Ctrl-C to the parent, which ends its workers."""
+def _start_worker(max_pixels: int, worker: int) -> None:
+    """Leave Ctrl-C to the parent, which ends its workers, and set up this process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.excepthook = _report_unless_alone
+    report_failed_sends()
+    pillow_limits(_core.Limits(max_pixels=max_pixels)).__enter__()  # for the life of the process
 
 
 def _report_unless_alone(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import time
-import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dl2cli.errors import DataError
+from dl2cli.dataset.pixels import JPEG_START, read_pixels
+from dl2cli.errors import DataError, Dl2Error, StorageError, system_failure
 from dl2cli.loaders import transform
 from dl2cli.loaders.auto_augment import auto_augment
 from dl2cli.loaders.base import LoaderConfig
-from dl2cli.loaders.files import MAX_PIXELS, FileList, read_bytes
+from dl2cli.loaders.files import FileList, read_bytes
 from dl2cli.loaders.order import mix64
 from dl2cli.loaders.pytorch.shared_cache import SharedCache
 from dl2cli.loaders.throttle import SharedThrottle
+from dl2cli_native import _core
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +38,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Result:
-    """What a worker sends back: a batch, or the sentence that stops the epoch."""
+    """What a worker sends back: a batch, or the error that stops the epoch."""
 
     images: torch.Tensor
     labels: torch.Tensor
@@ -47,7 +48,7 @@ class Result:
     decode_s: float
     cache_hits: int
     messages: tuple[str, ...]
-    failure: str | None
+    failure: Dl2Error | None
 
     def pin_memory(self) -> Result:
         """Return the same in page-locked memory: what torch's DataLoader asks of its results."""
@@ -78,7 +79,7 @@ class BatchMaker:
         pixels = np.empty((len(numbers), size, size, 3), dtype=np.uint8)
         kept: list[int] = []
         messages: list[str] = []
-        failure = None
+        failure: Dl2Error | None = None
         fetch_s = decode_s = 0.0
         bytes_read = hits = 0
         for number in numbers.tolist():
@@ -95,8 +96,11 @@ class BatchMaker:
             except DataError as error:
                 messages.append(str(error))
                 if self.config.on_damage == "fail":
-                    failure = str(error)
+                    failure = error
                     break
+            except StorageError as error:
+                failure = error
+                break
         images = transform.to_tensor(pixels[: len(kept)], self.config.output)
         labels = torch.from_numpy(self.files.labels[kept])
         ids = np.stack([np.asarray(kept, np.int64), np.zeros(len(kept), np.int64)], axis=1)
@@ -110,16 +114,15 @@ class BatchMaker:
         return self.cache.get(number, lambda: self._read(number))
 
     def _read(self, number: int) -> bytes:
-        path = self.files.paths[number]
+        path, limits = self.files.path(number), self.config.limits
         if self.throttle is None:
-            return read_bytes(path)
-        return self.throttle.read(lambda: read_bytes(path))
+            return read_bytes(path, limits)
+        return self.throttle.read(lambda: read_bytes(path, limits))
 
     def _decode(self, epoch: int, number: int, content: bytes) -> NDArray[np.uint8]:
         config = self.config
         try:
-            with Image.open(io.BytesIO(content)) as image:
-                _check_size(image)
+            with _open_rgb(content, config.limits) as image:
                 placements = transform.place(
                     config.transform,
                     seed=config.seed,
@@ -128,12 +131,14 @@ class BatchMaker:
                     widths=[image.width],
                     heights=[image.height],
                 )
-                cut = transform.cut_out(_to_rgb(image), config.transform, placements)
+                cut = transform.cut_out(image, config.transform, placements)
             if config.auto_augment:
                 cut = auto_augment(cut, augment_uniforms(config.seed, epoch, number))
             return np.asarray(cut)
+        except MemoryError as error:
+            raise system_failure(self.files.path(number), error) from error
         except Exception as error:  # Pillow raises whatever its many readers raise
-            raise DataError(f"{self.files.paths[number]} cannot be decoded: {error}.") from error
+            raise DataError(f"{self.files.path(number)} cannot be decoded: {error}.") from error
 
 
 def augment_uniforms(seed: int, epoch: int, sample: int) -> NDArray[np.float64]:
@@ -145,12 +150,11 @@ def augment_uniforms(seed: int, epoch: int, sample: int) -> NDArray[np.float64]:
     return (numbers >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def _check_size(image: Image.Image) -> None:
-    if image.width * image.height > MAX_PIXELS:
-        raise DataError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of palettes with transparency: there is none in RGB
-        return image.convert("RGB")
+def _open_rgb(content: bytes, limits: _core.Limits) -> Image.Image:
+    """Decode a file to RGB: 8-bit JPEGs with Pillow, all others by the rule of a conversion."""
+    if not content.startswith(JPEG_START):
+        return read_pixels(content, limits).convert("RGB")
+    header = _core.read_jpeg_header(content, limits)
+    if header.precision != 8 or header.lossless:
+        return read_pixels(content, limits).convert("RGB")
+    return Image.open(io.BytesIO(content), formats=("JPEG",)).convert("RGB")

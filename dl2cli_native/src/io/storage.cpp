@@ -39,6 +39,12 @@ std::uint64_t total_bytes(const std::vector<Piece>& pieces) {
     return total;
 }
 
+StoredObject LocalStorage::open_whole(const std::string& name) const {
+    FileDescriptor file = open_regular(folder_ + "/" + name);
+    const std::uint64_t size = file_size(file);
+    return {std::make_unique<LocalRange>(std::move(file), 0, size), size};
+}
+
 std::unique_ptr<RangeReader> LocalStorage::open(const std::string& name, std::uint64_t offset,
                                                 std::uint64_t length) const {
     FileDescriptor file = open_regular(folder_ + "/" + name);

@@ -109,7 +109,18 @@ void Throttle::wait_until(double time, const std::atomic<bool>& stop) {
 std::unique_ptr<RangeReader> ThrottledStorage::open(const std::string& name, std::uint64_t offset,
                                                     std::uint64_t length) const {
     const double begin = throttle_->open_range();
-    auto range = inner_.open(name, offset, length);
+    return slowed(inner_.open(name, offset, length), begin);
+}
+
+StoredObject ThrottledStorage::open_whole(const std::string& name) const {
+    const double begin = throttle_->open_range();
+    StoredObject object = inner_.open_whole(name);
+    object.range = slowed(std::move(object.range), begin);
+    return object;
+}
+
+std::unique_ptr<RangeReader> ThrottledStorage::slowed(std::unique_ptr<RangeReader> range,
+                                                      double begin) const {
     throttle_->wait_until(begin, stop_);
     return std::make_unique<ThrottledRange>(std::move(range), *throttle_, stop_);
 }

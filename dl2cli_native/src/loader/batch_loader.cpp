@@ -1,106 +1,53 @@
 #include "dl2/loader/batch_loader.hpp"
 
-#include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <chrono>
 #include <condition_variable>
-#include <cstring>
-#include <deque>
-#include <exception>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <thread>
 
-#include "dl2/error.hpp"
+#include "loader/open_batches.hpp"
+#include "loader/readahead.hpp"
 #include "loader/sample_decoder.hpp"
 
 namespace dl2 {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr std::size_t kMaxMessages = 16;  // a batch
 constexpr std::size_t kMaxThreads = 1024;
 
 double seconds_since(Clock::time_point start) {
     return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// One reading of a record. Written by a fetching thread before `done`, read only after it.
-struct Visit {
-    std::uint32_t record = 0;
-    std::size_t uses = 0;  // samples of the plan that are not decoded yet
-    bool done = false;
-    bool charged = false;  // a batch accounts for its bytes
-    RecordPrefix prefix;
-    std::string damage;  // of the groups that are missing from the prefix
-    std::exception_ptr error;
-};
-
-struct Batch {
-    std::uint8_t* images = nullptr;
-    std::int64_t* labels = nullptr;
-    std::size_t left = 0;  // images that are not done
-    std::vector<bool> kept;
-    BatchResult result;
-    std::exception_ptr error;
-    std::size_t error_place = 0;  // of the image that `error` is about: the first one's counts
-};
-
-bool is_damage(const Error& error) {
-    if (error.kind() == ErrorKind::data) return true;
-    return error.kind() == ErrorKind::io && (error.code() == ENOENT || error.code() == EIO);
-}
-
-void check_options(const LoaderOptions& options, const EpochPlan& plan) {
+LoaderOptions checked(const LoaderOptions& options, const EpochPlan& plan) {
     const auto refuse = [](const char* reason) { throw Error(ErrorKind::argument, reason); };
     check_transform(options.transform);
-    if (options.groups == 0) refuse("fidelity 0");
-    if (plan.batch_size == 0) refuse("batches of no images");
+    if (options.scans == 0) refuse("a fidelity must be at least 1 scan, not 0");
+    if (plan.batch_size == 0) refuse("a batch must have at least 1 image, not 0");
     if (options.decode_threads == 0 || options.decode_threads > kMaxThreads ||
         options.fetch_threads == 0 || options.fetch_threads > kMaxThreads) {
         refuse("1 to 1024 threads are needed");
     }
-}
-
-// The visits with their uses. Throws if some sample would have to wait for a record for which
-// there never is room.
-std::vector<Visit> make_visits(const RecordStore& store, const EpochPlan& plan,
-                               std::size_t max_records) {
-    std::vector<Visit> visits(plan.visits.size());
-    for (std::size_t i = 0; i < visits.size(); ++i) {
-        visits[i].record = plan.visits[i];
-        if (plan.visits[i] >= store.records.size()) {
-            throw Error(ErrorKind::argument, "the plan names a record that is not there");
-        }
-    }
-    for (const PlannedSample& sample : plan.samples) ++visits.at(sample.visit).uses;
-    std::vector<std::size_t> left(visits.size());
-    std::transform(visits.begin(), visits.end(), left.begin(), [](auto& v) { return v.uses; });
-    std::size_t fetched = 0;
-    std::size_t alive = 0;
-    for (const PlannedSample& sample : plan.samples) {
-        for (; fetched <= sample.visit; ++fetched) alive += left[fetched] > 0 ? 1 : 0;
-        if (alive > max_records) {
-            throw Error(ErrorKind::argument, "the plan needs more records in memory than allowed");
-        }
-        if (--left[sample.visit] == 0) --alive;
-    }
-    return visits;
+    return options;
 }
 
 }  // namespace
 
 class BatchLoader::Impl {
   public:
-    Impl(std::shared_ptr<const RecordStore> store, EpochPlan plan, const LoaderOptions& options)
-        : store_(std::move(store)), plan_(std::move(plan)), options_(options) {
-        check_options(options_, plan_);
-        visits_ = make_visits(*store_, plan_, options_.max_records);
-        if (store_->throttle) throttled_.emplace(store_->storage, store_->throttle, stop_);
+    Impl(std::shared_ptr<const SampleStore> store, EpochPlan plan, const LoaderOptions& options)
+        : store_(std::move(store)),
+          plan_(std::move(plan)),
+          options_(checked(options, plan_)),
+          visits_(plan_, store_->units(), options_.max_visits),
+          open_(plan_, options_.output.image_bytes(options_.transform.size)) {
+        if (store_->throttle()) throttled_.emplace(store_->storage(), store_->throttle(), stop_);
         try {
             for (unsigned i = 0; i < options_.fetch_threads; ++i) {
-                threads_.emplace_back([this] { fetch_records(); });
+                threads_.emplace_back([this] { fetch_units(); });
             }
             for (unsigned i = 0; i < options_.decode_threads; ++i) {
                 threads_.emplace_back([this] { decode_images(); });
@@ -113,74 +60,71 @@ class BatchLoader::Impl {
 
     ~Impl() { stop(); }
 
-    std::size_t batches() const {
-        return (plan_.samples.size() + plan_.batch_size - 1) / plan_.batch_size;
-    }
+    std::size_t batches() const { return open_.batches(); }
 
     void give(std::uint8_t* images, std::int64_t* labels) {
         const std::lock_guard<std::mutex> lock(mutex_);
-        const std::size_t number = first_batch_ + open_.size();
-        if (number >= batches()) throw Error(ErrorKind::argument, "there are no more batches");
-        const std::size_t begin = number * plan_.batch_size;
-        Batch batch;
-        batch.images = images;
-        batch.labels = labels;
-        batch.left = std::min(plan_.batch_size, plan_.samples.size() - begin);
-        batch.kept.assign(batch.left, false);
-        open_.push_back(std::move(batch));
+        open_.give(images, labels);
         work_.notify_all();
     }
 
     bool wait(std::uint32_t milliseconds) {
         std::unique_lock<std::mutex> lock(mutex_);
-        const auto done = [this] { return !open_.empty() && open_.front().left == 0; };
-        return ready_.wait_for(lock, std::chrono::milliseconds(milliseconds), done);
+        ready_.wait_for(lock, std::chrono::milliseconds(milliseconds),
+                        [this] { return open_.front_done() || !foreign_.empty(); });
+        return open_.front_done();
     }
 
     BatchResult take() {
-        Batch batch;
+        OpenBatch batch;
         {
             const std::lock_guard<std::mutex> lock(mutex_);
-            if (open_.empty() || open_.front().left != 0) {
-                throw Error(ErrorKind::argument, "the next batch is not done");
-            }
-            batch = std::move(open_.front());
-            open_.pop_front();
-            ++first_batch_;
+            batch = open_.take();
         }
         if (batch.error) std::rethrow_exception(batch.error);
-        compact(batch);
-        return std::move(batch.result);
+        return open_.compact(batch);
+    }
+
+    std::vector<ForeignImage> take_foreign() {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        std::vector<ForeignImage> images;
+        for (const DecodeTask& task : foreign_) {
+            at_caller_.emplace(next_ticket_, task);
+            images.push_back({next_ticket_++, name_of(task), task.visit->prefix.fragments[0]});
+        }
+        foreign_.clear();
+        return images;
+    }
+
+    void put_foreign(std::uint64_t ticket, const ForeignPixels& pixels) {
+        const DecodeTask task = returned(ticket);
+        SampleDecoder decoder(options_, *store_);
+        const auto start = Clock::now();
+        DecodeOutcome outcome = attempt([&](DecodeOutcome& result) {
+            decoder.show(pixels, task.planned->sample, task.out);
+            *task.label = task.visit->prefix.metadata.labels[task.planned->slot];
+            result.kept = true;
+        });
+        finish(task, std::move(outcome), pixels.decode_s + seconds_since(start));
+    }
+
+    void reject_foreign(std::uint64_t ticket, const std::string& reason) {
+        const DecodeTask task = returned(ticket);
+        finish(task, attempt([&](DecodeOutcome&) {
+                   throw Error(ErrorKind::data, name_of(task) + ": " + reason);
+               }),
+               0);
     }
 
     LoaderStatistics statistics() const {
         const std::lock_guard<std::mutex> lock(mutex_);
         LoaderStatistics statistics = statistics_;
-        for (const Batch& batch : open_) statistics.ready_batches += batch.left == 0 ? 1 : 0;
-        statistics.ready_records = alive_;
+        statistics.ready_batches = open_.done();
+        statistics.units_in_memory = visits_.in_memory();
         return statistics;
     }
 
   private:
-    // One image, and where it goes.
-    struct Task {
-        Visit* visit = nullptr;
-        const PlannedSample* planned = nullptr;
-        std::size_t batch = 0;
-        std::size_t place = 0;
-        bool charge = false;
-        std::uint8_t* out = nullptr;
-        std::int64_t* label = nullptr;
-    };
-
-    // What became of a task.
-    struct Outcome {
-        bool kept = false;
-        bool degraded = false;
-        std::string damage;
-        std::exception_ptr error;
-    };
-
     void stop() {
         {
             const std::lock_guard<std::mutex> lock(mutex_);
@@ -193,42 +137,32 @@ class BatchLoader::Impl {
         threads_.clear();
     }
 
-    void fetch_records() {
+    void fetch_units() {
         std::unique_lock<std::mutex> lock(mutex_);
         while (true) {
-            room_.wait(lock, [this] {
-                return stop_ || next_visit_ == visits_.size() || alive_ < options_.max_records;
-            });
-            if (stop_ || next_visit_ == visits_.size()) return;
-            Visit& visit = visits_[next_visit_++];
-            if (visit.uses == 0) continue;
-            ++alive_;
+            room_.wait(lock, [this] { return stop_ || visits_.finished() || visits_.has_room(); });
+            Visit* visit = stop_ ? nullptr : visits_.begin();
+            if (visit == nullptr) return;
             lock.unlock();
             const auto start = Clock::now();
-            fetch(visit);
+            fetch(*visit);
             const double seconds = seconds_since(start);
             lock.lock();
-            visit.done = true;
+            visit->done = true;
             statistics_.fetch_s += seconds;
-            statistics_.bytes_read += visit.prefix.bytes_read;
-            ++statistics_.records;
+            statistics_.bytes_read += visit->prefix.bytes_read;
+            ++statistics_.units;
             fetched_.notify_all();
         }
     }
 
-    const Storage& storage() const {
-        if (throttled_) return *throttled_;
-        return store_->storage;
-    }
-
     void fetch(Visit& visit) {
-        const RecordLocation& location = store_->records[visit.record];
-        const std::size_t groups = std::min(options_.groups, location.lengths.size() - 1);
+        const Storage& storage = throttled_ ? *throttled_ : store_->storage();
         std::string* damage = options_.on_damage == DamagePolicy::degrade ? &visit.damage : nullptr;
         try {
-            visit.prefix = read_prefix(storage(), location, groups, store_->pool, damage);
+            visit.prefix = store_->read(storage, visit.unit, options_.scans, damage);
         } catch (const Error& error) {
-            const std::string reason = "record " + location.name + ": " + error.what();
+            const std::string reason = store_->unit_name(visit.unit) + ": " + error.what();
             visit.error = std::make_exception_ptr(Error(error.kind(), reason, error.code()));
         } catch (...) {
             visit.error = std::current_exception();
@@ -236,61 +170,38 @@ class BatchLoader::Impl {
     }
 
     void decode_images() {
-        SampleDecoder decoder(options_);
+        SampleDecoder decoder(options_, *store_);
         std::unique_lock<std::mutex> lock(mutex_);
         while (true) {
-            work_.wait(lock, [this] { return stop_ || has_task(); });
+            work_.wait(lock, [this] { return stop_ || open_.has_task(); });
             if (stop_) return;
-            const Task task = next_task();
+            const DecodeTask task = open_.next_task(visits_);
             if (!task.visit->done) {
                 const auto start = Clock::now();
                 fetched_.wait(lock, [&] { return stop_ || task.visit->done; });
-                statistics_.record_wait_s += seconds_since(start);
+                statistics_.fetch_wait_s += seconds_since(start);
                 if (stop_) return;
             }
             lock.unlock();
             const auto start = Clock::now();
-            Outcome outcome = decode(decoder, task);
+            DecodeOutcome outcome =
+                attempt([&](DecodeOutcome& result) { decode(decoder, task, result); });
             const double seconds = seconds_since(start);
+            finish(task, std::move(outcome), seconds);
             lock.lock();
-            statistics_.decode_s += seconds;
-            ++statistics_.images;
-            finish(task, std::move(outcome));
         }
     }
 
-    bool has_task() const {
-        return next_sample_ < plan_.samples.size() &&
-               next_sample_ / plan_.batch_size < first_batch_ + open_.size();
-    }
-
-    Task next_task() {
-        Task task;
-        task.planned = &plan_.samples[next_sample_];
-        task.visit = &visits_[task.planned->visit];
-        task.batch = next_sample_ / plan_.batch_size;
-        task.place = next_sample_ % plan_.batch_size;
-        Batch& batch = open_[task.batch - first_batch_];
-        task.out = batch.images + task.place * options_.output.image_bytes(options_.transform.size);
-        task.label = batch.labels + task.place;
-        task.charge = !task.visit->charged;
-        task.visit->charged = true;
-        ++next_sample_;
-        return task;
-    }
-
-    Outcome decode(SampleDecoder& decoder, const Task& task) const {
-        Outcome outcome;
-        const Visit& visit = *task.visit;
+    // Runs `work`, and says by the damage policy what becomes of its image.
+    template <class Work>
+    DecodeOutcome attempt(const Work& work) const {
+        DecodeOutcome outcome;
         try {
-            if (visit.error) std::rethrow_exception(visit.error);
-            const std::size_t used = decode_named(decoder, task, outcome);
-            outcome.kept = true;
-            const std::size_t whole =
-                std::min(options_.groups, store_->records[visit.record].lengths.size() - 1);
-            outcome.degraded = used < whole;
+            work(outcome);
         } catch (const Error& error) {
-            if (options_.on_damage == DamagePolicy::fail || !is_damage(error)) {
+            if (error.kind() == ErrorKind::unsupported) {
+                outcome.foreign = true;
+            } else if (options_.on_damage == DamagePolicy::fail || !error.is_file_fault()) {
                 outcome.error = std::current_exception();
             } else {
                 outcome.damage = error.what();
@@ -301,66 +212,62 @@ class BatchLoader::Impl {
         return outcome;
     }
 
-    std::size_t decode_named(SampleDecoder& decoder, const Task& task, Outcome& outcome) const {
+    void decode(SampleDecoder& decoder, const DecodeTask& task, DecodeOutcome& outcome) const {
         const Visit& visit = *task.visit;
-        const std::string& record = store_->records[visit.record].name;
-        const auto image = [&] {
-            return "record " + record + ", image " + std::to_string(task.planned->slot) + ": ";
-        };
-        if (!visit.damage.empty()) outcome.damage = "record " + record + ": " + visit.damage;
+        if (visit.error) std::rethrow_exception(visit.error);
+        if (!visit.damage.empty()) {
+            outcome.damage = store_->unit_name(visit.unit) + ": " + visit.damage;
+        }
         try {
             std::string damage;
-            const std::size_t used = decoder.decode(visit.prefix, task.planned->slot,
-                                                    task.planned->sample, task.out, damage);
-            if (!damage.empty()) outcome.damage = image() + damage;
-            *task.label = visit.prefix.metadata.labels[task.planned->slot];
-            return used;
+            const std::uint32_t slot = task.planned->slot;
+            const std::size_t used =
+                decoder.decode(visit.prefix, slot, task.planned->sample, task.out, damage);
+            if (!damage.empty()) outcome.damage = name_of(task) + ": " + damage;
+            *task.label = checked_label(visit.prefix.metadata.labels[slot]);
+            outcome.degraded = used < store_->groups(visit.unit, options_.scans);
+            outcome.kept = true;
         } catch (const Error& error) {
-            throw Error(error.kind(), image() + error.what(), error.code());
+            throw Error(error.kind(), name_of(task) + ": " + error.what(), error.code());
         }
     }
 
-    // Called with the mutex held.
-    void finish(const Task& task, Outcome outcome) {
-        Batch& batch = open_[task.batch - first_batch_];
-        BatchResult& result = batch.result;
-        batch.kept[task.place] = outcome.kept;
-        result.degraded += outcome.degraded ? 1 : 0;
-        if (task.charge) result.bytes_read += task.visit->prefix.bytes_read;
-        if (outcome.error && (!batch.error || task.place < batch.error_place)) {
-            batch.error = outcome.error;
-            batch.error_place = task.place;
-        }
-        auto& messages = result.damage;
-        if (!outcome.damage.empty() && messages.size() < kMaxMessages &&
-            std::find(messages.begin(), messages.end(), outcome.damage) == messages.end()) {
-            messages.push_back(std::move(outcome.damage));
-        }
-        if (--task.visit->uses == 0) {
-            task.visit->prefix = RecordPrefix();
-            --alive_;
-            room_.notify_all();
-        }
-        if (--batch.left == 0) ready_.notify_all();
+    std::int64_t checked_label(std::int64_t label) const {
+        if (label >= 0 && label < store_->label_count()) return label;
+        throw Error(ErrorKind::data, "its label is " + std::to_string(label) + ", and there are " +
+                                         std::to_string(store_->label_count()) + " classes");
     }
 
-    // Moves the images that are kept to the front of the batch.
-    void compact(Batch& batch) const {
-        const std::size_t bytes = options_.output.image_bytes(options_.transform.size);
-        std::vector<std::uint32_t>& kept = batch.result.kept;
-        for (std::size_t place = 0; place < batch.kept.size(); ++place) {
-            if (!batch.kept[place]) continue;
-            if (kept.size() < place) {
-                std::memcpy(batch.images + kept.size() * bytes, batch.images + place * bytes,
-                            bytes);
-                batch.labels[kept.size()] = batch.labels[place];
-            }
-            kept.push_back(static_cast<std::uint32_t>(place));
-        }
-        std::sort(batch.result.damage.begin(), batch.result.damage.end());
+    std::string name_of(const DecodeTask& task) const {
+        return store_->image_name(task.visit->unit, task.planned->slot);
     }
 
-    std::shared_ptr<const RecordStore> store_;
+    // Takes the mutex.
+    void finish(const DecodeTask& task, DecodeOutcome outcome, double seconds) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        statistics_.decode_s += seconds;
+        if (outcome.foreign) {
+            foreign_.push_back(task);
+            ready_.notify_all();
+            return;
+        }
+        ++statistics_.images;
+        if (open_.finish(task, std::move(outcome))) ready_.notify_all();
+        if (visits_.release(*task.visit)) room_.notify_all();
+    }
+
+    DecodeTask returned(std::uint64_t ticket) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        const auto found = at_caller_.find(ticket);
+        if (found == at_caller_.end()) {
+            throw Error(ErrorKind::argument, "there is no such ticket");
+        }
+        const DecodeTask task = found->second;
+        at_caller_.erase(found);
+        return task;
+    }
+
+    std::shared_ptr<const SampleStore> store_;
     const EpochPlan plan_;
     const LoaderOptions options_;
     std::atomic<bool> stop_{false};  // set with the mutex held, so that no waiter misses it
@@ -368,20 +275,19 @@ class BatchLoader::Impl {
 
     mutable std::mutex mutex_;         // guards all below
     std::condition_variable work_;     // a batch was given
-    std::condition_variable room_;     // a record was done with
-    std::condition_variable fetched_;  // a record was read
-    std::condition_variable ready_;    // a batch is done
-    std::vector<Visit> visits_;
-    std::size_t next_visit_ = 0;
-    std::size_t alive_ = 0;  // visits being read, or read and still of use
-    std::size_t next_sample_ = 0;
-    std::deque<Batch> open_;  // given and not taken
-    std::size_t first_batch_ = 0;
+    std::condition_variable room_;     // a unit was done with
+    std::condition_variable fetched_;  // a unit was read
+    std::condition_variable ready_;    // a batch is done, or an image is the caller's to decode
+    Readahead visits_;
+    OpenBatches open_;
+    std::vector<DecodeTask> foreign_;                // not taken yet
+    std::map<std::uint64_t, DecodeTask> at_caller_;  // by ticket
+    std::uint64_t next_ticket_ = 0;
     LoaderStatistics statistics_;
     std::vector<std::thread> threads_;
 };
 
-BatchLoader::BatchLoader(std::shared_ptr<const RecordStore> store, EpochPlan plan,
+BatchLoader::BatchLoader(std::shared_ptr<const SampleStore> store, EpochPlan plan,
                          const LoaderOptions& options)
     : impl_(std::make_unique<Impl>(std::move(store), std::move(plan), options)) {}
 
@@ -401,6 +307,18 @@ bool BatchLoader::wait(std::uint32_t milliseconds) {
 
 BatchResult BatchLoader::take() {
     return impl_->take();
+}
+
+std::vector<ForeignImage> BatchLoader::take_foreign() {
+    return impl_->take_foreign();
+}
+
+void BatchLoader::put_foreign(std::uint64_t ticket, const ForeignPixels& pixels) {
+    impl_->put_foreign(ticket, pixels);
+}
+
+void BatchLoader::reject_foreign(std::uint64_t ticket, const std::string& reason) {
+    impl_->reject_foreign(ticket, reason);
 }
 
 LoaderStatistics BatchLoader::statistics() const {

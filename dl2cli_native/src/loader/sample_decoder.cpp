@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "dl2/error.hpp"
+#include "dl2/jpeg/header.hpp"
 
 namespace dl2 {
 namespace {
@@ -15,10 +16,22 @@ struct ResizeRows : RowSink {
     Resizer& resizer;
 };
 
+// Throws Error(unsupported) for what the codec leaves to other libraries; as in a conversion, the
+// content decides and not the name.
+void check_is_ours(Bytes file, const Limits& limits) {
+    if (!looks_like_jpeg(file)) throw Error(ErrorKind::unsupported, "not a JPEG");
+    const JpegHeader header = read_jpeg_header(file, limits);
+    if (header.lossless() || header.precision != 8) {
+        throw Error(ErrorKind::unsupported, "not an 8-bit JPEG");
+    }
+}
+
 }  // namespace
 
-SampleDecoder::SampleDecoder(const LoaderOptions& options)
-    : options_(options), row_(std::size_t{4} * options.transform.size) {
+SampleDecoder::SampleDecoder(const LoaderOptions& options, const SampleStore& store)
+    : options_(options),
+      whole_files_(store.whole_files()),
+      row_(std::size_t{4} * options.transform.size) {
     if (!options.output.normalized) return;
     for (int channel = 0; channel < 3; ++channel) {
         for (int value = 0; value < 256; ++value) {
@@ -36,6 +49,7 @@ std::size_t SampleDecoder::decode(const RecordPrefix& prefix, std::uint32_t slot
         throw Error(ErrorKind::data,
                     "the record holds " + std::to_string(images) + " images, the index says more");
     }
+    if (whole_files_) check_is_ours(prefix.fragments.at(slot), options_.limits);
     fragments_.clear();
     for (std::size_t group = 0; group < prefix.groups; ++group) {
         fragments_.push_back(prefix.fragments[group * images + slot]);
@@ -53,17 +67,28 @@ std::size_t SampleDecoder::decode(const RecordPrefix& prefix, std::uint32_t slot
 }
 
 void SampleDecoder::decode_groups(std::size_t groups, std::uint64_t sample, std::uint8_t* out) {
-    RegionDecoder decoder(fragments_.data(), groups, {false, options_.smoothing, options_.limits},
-                          memory_);
-    const Placement placement =
-        place(options_.transform, SampleRandom(options_.seed, options_.epoch, sample),
-              decoder.width(), decoder.height());
-    resizer_.start(placement, options_.transform.size);
-    const Region region{placement.x + resizer_.columns().begin, placement.y + resizer_.rows().begin,
-                        placement.x + resizer_.columns().end, placement.y + resizer_.rows().end};
+    RegionDecoder decoder(fragments_.data(), groups,
+                          {whole_files_, options_.smoothing, options_.limits}, memory_);
+    const Region region = start(sample, decoder.width(), decoder.height());
     ResizeRows sink(resizer_);
     decoder.decode(region, sink);
     write(out);
+}
+
+void SampleDecoder::show(const ForeignPixels& pixels, std::uint64_t sample, std::uint8_t* out) {
+    const Region region = start(sample, pixels.width, pixels.height);
+    const std::size_t stride = std::size_t{4} * pixels.width;
+    resizer_.push(pixels.rgbx + stride * region.y0 + std::size_t{4} * region.x0, stride,
+                  region.y1 - region.y0);
+    write(out);
+}
+
+Region SampleDecoder::start(std::uint64_t sample, std::uint32_t width, std::uint32_t height) {
+    const Placement placement = place(
+        options_.transform, SampleRandom(options_.seed, options_.epoch, sample), width, height);
+    resizer_.start(placement, options_.transform.size);
+    return {placement.x + resizer_.columns().begin, placement.y + resizer_.rows().begin,
+            placement.x + resizer_.columns().end, placement.y + resizer_.rows().end};
 }
 
 void SampleDecoder::write(std::uint8_t* out) {

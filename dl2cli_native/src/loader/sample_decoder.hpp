@@ -1,4 +1,4 @@
-// One image of a record, from fragments to its place in a batch.
+// One image, from the fragments of a record or the bytes of a file to its place in a batch.
 #pragma once
 
 #include <string>
@@ -13,21 +13,27 @@ namespace dl2 {
 // The working memory of one decoding thread.
 class SampleDecoder {
   public:
-    explicit SampleDecoder(const LoaderOptions& options);
+    SampleDecoder(const LoaderOptions& options, const SampleStore& store);
 
     // Decodes image `slot` at the prefix's fidelity into `out`. Returns the number of groups used;
     // with DamagePolicy::degrade that may be fewer than there are, and `damage` says why. Throws
-    // Error(data).
+    // Error(data), and Error(unsupported) for a file of another format than 8-bit JPEG.
     std::size_t decode(const RecordPrefix& prefix, std::uint32_t slot, std::uint64_t sample,
                        std::uint8_t* out, std::string& damage);
 
+    // Crops and resizes pixels that somebody else decoded.
+    void show(const ForeignPixels& pixels, std::uint64_t sample, std::uint8_t* out);
+
   private:
     void decode_groups(std::size_t groups, std::uint64_t sample, std::uint8_t* out);
+    // Begins the resize of an image; returns the part of it that is needed.
+    Region start(std::uint64_t sample, std::uint32_t width, std::uint32_t height);
     void write(std::uint8_t* out);
     template <class Value>
     void write_as(const std::vector<Value>* tables, Value* out);
 
     const LoaderOptions& options_;
+    const bool whole_files_;
     Resizer resizer_;
     std::vector<Bytes> fragments_;
     DecodeMemory memory_;

@@ -22,9 +22,17 @@ class RangeReader {
 
 std::uint64_t total_bytes(const std::vector<Piece>& pieces);
 
+// A whole object, and how long it is.
+struct StoredObject {
+    std::unique_ptr<RangeReader> range;
+    std::uint64_t size = 0;
+};
+
 class Storage {
   public:
     virtual ~Storage() = default;
+    // Both throw Error(io), and Error(data) for what is no regular file or too short.
+    virtual StoredObject open_whole(const std::string& name) const = 0;
     virtual std::unique_ptr<RangeReader> open(const std::string& name, std::uint64_t offset,
                                               std::uint64_t length) const = 0;
 };
@@ -32,6 +40,7 @@ class Storage {
 class LocalStorage : public Storage {
   public:
     explicit LocalStorage(std::string folder) : folder_(std::move(folder)) {}
+    StoredObject open_whole(const std::string& name) const override;
     std::unique_ptr<RangeReader> open(const std::string& name, std::uint64_t offset,
                                       std::uint64_t length) const override;
 

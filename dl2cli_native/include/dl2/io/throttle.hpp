@@ -68,10 +68,13 @@ class ThrottledStorage : public Storage {
                      const std::atomic<bool>& stop)
         : inner_(inner), throttle_(std::move(throttle)), stop_(stop) {}
 
+    StoredObject open_whole(const std::string& name) const override;
     std::unique_ptr<RangeReader> open(const std::string& name, std::uint64_t offset,
                                       std::uint64_t length) const override;
 
   private:
+    std::unique_ptr<RangeReader> slowed(std::unique_ptr<RangeReader> range, double begin) const;
+
     const Storage& inner_;
     const std::shared_ptr<Throttle> throttle_;
     const std::atomic<bool>& stop_;
