@@ -253,6 +253,10 @@ class RunOptions(Options):
         "an epoch. Give the other options as before.",
         metavar="PATH",
     )
+    trust_checkpoint: bool = flag(
+        "Load checkpoints and weights with torch before 2.6, too, where a hostile file could "
+        "execute code (CVE-2025-32434)."
+    )
     run_epochs: int = option(
         "Stop after this many epochs in this process; -1 continues to --epochs.", default=-1
     )

@@ -59,6 +59,7 @@ def train_config(
             pretrained_weights=options.pretrained_weights,
             freeze_inner_layers=options.freeze_inner_layers,
             model_config=options.model_config,
+            trust_weights=options.trust_checkpoint,
         ),
         optimizer=OptimizerConfig(
             optimizer=options.optimizer,
@@ -91,6 +92,7 @@ def train_config(
             every_steps=options.checkpoint_every,
             backups=options.backup_checkpoints,
             resume=resume,
+            trusted=options.trust_checkpoint,
         ),
         time_budget_s=seconds(options.time_budget) if options.time_budget else None,
         report_file=file_name(options.report_file, "--report-file"),

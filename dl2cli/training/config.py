@@ -50,6 +50,8 @@ class CheckpointConfig:
         every_steps: also within epochs, each so many steps; 0 never.
         backups: keep the state of each epoch under a name of its own.
         resume: a checkpoint to go on from.
+        trusted: read that checkpoint with a torch before 2.6, too, which such a file could make
+            execute code (CVE-2025-32434).
     """
 
     save: bool = True
@@ -57,6 +59,7 @@ class CheckpointConfig:
     every_steps: int = 0
     backups: bool = False
     resume: Path | None = None
+    trusted: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,8 @@ class TrainConfig:
         device: "cpu" or "cuda"; None takes a GPU if there is one.
         name: the run's name in its log and in trackers; None is the name of its folder.
         parameters: entries of the P record that replace those made from this configuration.
+        options: what the user gave on the command line, by option; it is kept in checkpoints, so
+            that a resume can take it.
         replaces: files of an earlier run in the folder, removed when nothing can be refused any
             more.
     """
@@ -118,4 +123,5 @@ class TrainConfig:
     device: str | None = None
     name: str | None = None
     parameters: dict[str, object] = field(default_factory=dict)
+    options: dict[str, str | bool | list[str]] = field(default_factory=dict)
     replaces: tuple[Path, ...] = ()

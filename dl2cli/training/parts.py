@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from dl2cli.errors import DataError, UsageError
 from dl2cli.loaders import Batch, Loader, LoaderConfig, create_loader, create_validation_loader
 from dl2cli.loaders.device import DeviceTransfer
+from dl2cli.training.checkpoint.schema import seed_fits
 from dl2cli.training.config import TrainConfig
 from dl2cli.training.distributed import Group
 from dl2cli.training.log.parameters import parameters
@@ -148,6 +149,8 @@ def loader_config(config: TrainConfig, group: Group, seed: int, lanes: int | Non
 
 def _seed(config: TrainConfig, group: Group, checkpoint: dict[str, Any] | None) -> int:
     if config.seed is not None:
+        if not seed_fits(config.seed):
+            raise UsageError(f"--seed must be at least -2**63 and below 2**64, not {config.seed}.")
         return config.seed
     return int(checkpoint["seed"]) if checkpoint else group.from_first(secrets.randbits(31))
 

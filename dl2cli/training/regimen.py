@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dl2cli.errors import DataError, UsageError
-from dl2cli.training.checkpoint import load_checkpoint
+from dl2cli.training.checkpoint.read import load_checkpoint
 from dl2cli.training.config import TrainConfig
 from dl2cli.training.distributed import world_from_environment
 from dl2cli.training.log.events import Observer, TrainResult
@@ -69,7 +69,7 @@ def train_regimen(
     ends = _check(config, stages)
     log = config.folder / REGIMEN_LOG
     resume = config.checkpoint.resume
-    saved = load_checkpoint(resume) if resume else {}
+    saved = load_checkpoint(resume, trusted=config.checkpoint.trusted) if resume else {}
     at = int(saved.get("epoch", 0))
     last = config.epochs if config.run_epochs is None else at + config.run_epochs
     times: dict[str, Any] = _read_log(log) if resume else {}

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dl2cli.errors import DataError, UsageError
 from dl2cli.loaders import Loader
-from dl2cli.training.checkpoint import plain
-from dl2cli.training.optimization.optimizer import OptimizerConfig, apply_options
+from dl2cli.training.checkpoint.write import plain
+from dl2cli.training.optimization.optimizer import OptimizerConfig, load_state
 from dl2cli.training.optimization.precision import Precision
 
 if TYPE_CHECKING:
@@ -71,14 +71,13 @@ def restore_optimizer(
             "with --pretrained-weights."
         )
     try:
-        optimizer.load_state_dict(dict(saved))
+        load_state(optimizer, dict(saved))
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise UsageError(
             "The checkpoint's optimiser has other parameters than this model trains "
-            f"({str(error).splitlines()[0]}): was --freeze-inner-layers given in one run only?"
+            f"({str(error).splitlines()[0].rstrip('.')}). --freeze-inner-layers must be given in "
+            "both runs or in neither."
         ) from error
-    _check_shapes(optimizer)
-    apply_options(optimizer, config)
 
 
 def restore_precision(checkpoint: Mapping[str, Any], precision: Precision) -> None:
@@ -87,19 +86,6 @@ def restore_precision(checkpoint: Mapping[str, Any], precision: Precision) -> No
         precision.load_state_dict(checkpoint["precision"])
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
         raise DataError(f"The checkpoint's loss scale cannot be read: {error}.") from error
-
-
-def _check_shapes(optimizer: torch.optim.Optimizer) -> None:
-    """Refuse a state that does not fit its parameters: a step would fail much later, or worse."""
-    import torch
-
-    for parameter, state in optimizer.state.items():
-        for name, value in state.items():
-            if isinstance(value, torch.Tensor) and value.dim() and value.shape != parameter.shape:
-                raise DataError(
-                    f"The checkpoint is damaged: {name} has the shape {tuple(value.shape)}, its "
-                    f"parameter {tuple(parameter.shape)}."
-                )
 
 
 def changes(

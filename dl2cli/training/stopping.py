@@ -63,6 +63,10 @@ class StopAgreement:
         self._group = group
         self._pending = group.start_maximum(0)
 
+    def finish(self) -> None:
+        """Wait until all ranks have come to the end, so that none leaves while one still sends."""
+        self._pending()
+
     def ask(self) -> str | None:
         """Return why all ranks stop now, or None.
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dl2cli.errors import UsageError
-from dl2cli.training.checkpoint import load_checkpoint, plain, save_checkpoint, save_weights
+from dl2cli.training.checkpoint.read import load_checkpoint
+from dl2cli.training.checkpoint.write import plain, save_checkpoint, save_weights
 from dl2cli.training.config import TrainConfig
 from dl2cli.training.distributed import Group, join_group
 from dl2cli.training.fidelity.choice import FidelityControl
@@ -40,7 +41,7 @@ from dl2cli.training.optimization.lr_schedule import learning_rate
 from dl2cli.training.optimization.step import StepOutcome, seed_step
 from dl2cli.training.parts import make_parts
 from dl2cli.training.profile import StepProfiler
-from dl2cli.training.run_folder import prepare_folder
+from dl2cli.training.run_folder import run_folder
 from dl2cli.training.step_clock import StepClock
 from dl2cli.training.stopping import StopAgreement, StopRequest
 
@@ -75,19 +76,18 @@ def train(config: TrainConfig, observers: Sequence[Observer] = ()) -> TrainResul
     started = time.perf_counter()
     with StopRequest(config.time_budget_s) as request, join_group(config.device) as group:
         training = _Training(config, group, request, started)
-        training.observers = _observers(config, group, observers, started)
-        try:
-            with compiling(config.compile):
+        with run_folder(config, group), compiling(config.compile):
+            training.observers = _observers(config, group, observers, started)
+            try:
                 return training.run()
-        finally:
-            for observer in training.observers:
-                observer.close()
+            finally:
+                for observer in training.observers:
+                    observer.close()
 
 
 def _observers(
     config: TrainConfig, group: Group, others: Sequence[Observer], started: float
 ) -> list[Observer]:
-    prepare_folder(config, group)
     log = [RunLog(config.folder / config.report_file, started)] if group.rank == 0 else []
     return [*log, TrainData(config.folder), *others]
 
@@ -104,7 +104,8 @@ class _Training:
         self.group = group
         self.started = started
         resume = config.checkpoint.resume
-        self.saved: dict[str, Any] = load_checkpoint(resume) if resume else {}
+        trusted = config.checkpoint.trusted
+        self.saved = load_checkpoint(resume, trusted=trusted) if resume else {}
         self.parts = make_parts(config, group, self.saved or None)
         self.fidelity = FidelityControl(config, self.parts, group)
         self.clock = StepClock.create(group.device, config.sync_every_step)
@@ -141,6 +142,7 @@ class _Training:
             else:
                 self._finish_epoch(report)
         self.profiler.close()
+        self.stop.finish()
         if self.config.checkpoint.save and self.history and not self.config.skip_training:
             self._save_weights(LAST)
         result = self._result(time.perf_counter() - began)
@@ -320,6 +322,7 @@ class _Training:
                 "world_size": group.world_size,
                 "observers": observers,
                 "parameters": plain(parts.parameters),
+                "options": self.config.options,
             },
         )
 

@@ -13,7 +13,7 @@ from test_trainer import Listener
 from train_runs import curve, records, small_config, train
 
 from dl2cli.errors import UsageError
-from dl2cli.training.checkpoint import load_checkpoint
+from dl2cli.training.checkpoint.read import load_checkpoint
 from dl2cli.training.regimen import Stage, train_regimen
 
 

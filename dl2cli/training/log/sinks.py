@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dl2cli.errors import MissingDependency, UsageError
-from dl2cli.training.checkpoint import plain
+from dl2cli.training.checkpoint.write import plain
 from dl2cli.training.log.events import (
     EpochReport,
     Notice,

@@ -46,6 +46,8 @@ class ModelConfig:
             PyTorch's default in AlexNet and ShuffleNet. "fanin" is He's by fan-in in all, and what
             small_cnn always has. The published "grp-fanout" and "grp-fanin" are the same as these.
             None of them sets the last batch norm of residual blocks to zero.
+        trust_weights: read the file of weights with a torch before 2.6, too, which such a file
+            could make execute code (CVE-2025-32434).
     """
 
     arch: str = "resnet50"
@@ -53,6 +55,7 @@ class ModelConfig:
     pretrained_weights: Path | None = None
     freeze_inner_layers: bool = False
     model_config: str = "classic"
+    trust_weights: bool = False
 
 
 def canonical_arch(name: str) -> str:
@@ -105,7 +108,8 @@ def create_model(
 
     model = registry.build(arch, config.num_classes, config.model_config)
     if config.pretrained_weights is not None:
-        tell(str(weights.load_weights(model, config.pretrained_weights)))
+        path, trusted = config.pretrained_weights, config.trust_weights
+        tell(str(weights.load_weights(model, path, trusted=trusted)))
     if config.freeze_inner_layers:
         registry.freeze_inner_layers(model)
     return model

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 
 from dl2cli.errors import DataError, MissingDependency, StorageError, UsageError
+from dl2cli.training.checkpoint.torch_file import read_torch_file
 from dl2cli.training.models.registry import last_layer
 
 # torch.compile and DistributedDataParallel put these before the names, in either order.
@@ -49,11 +49,12 @@ class LoadedWeights:
         return text + "."
 
 
-def load_weights(model: nn.Module, path: Path) -> LoadedWeights:
+def load_weights(model: nn.Module, path: Path, *, trusted: bool = False) -> LoadedWeights:
     """Fill a model with the weights of a file.
 
     The file is a state dict of PyTorch (alone, or under "state_dict" or "model", as in checkpoints)
-    or a .safetensors file. Tensors of other number types are converted.
+    or a .safetensors file. Tensors of other number types are converted. `trusted` reads a file of
+    PyTorch with a torch before 2.6, too (see checkpoint/torch_file.py).
 
     Raises:
         UsageError: there is no such file.
@@ -61,7 +62,7 @@ def load_weights(model: nn.Module, path: Path) -> LoadedWeights:
         StorageError: the file cannot be read.
         MissingDependency: the file needs safetensors, which is not installed.
     """
-    found = read_state_dict(path)
+    found = read_state_dict(path, trusted=trusted)
     own = model.state_dict()
     last, _ = last_layer(model)
     fresh, file_classes = _other_classes(own, found, last)
@@ -78,17 +79,16 @@ def load_weights(model: nn.Module, path: Path) -> LoadedWeights:
     return LoadedWeights(path, len(wanted), fresh, file_classes, missing)
 
 
-def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
+def read_state_dict(path: Path, *, trusted: bool = False) -> dict[str, torch.Tensor]:
     """Read the weights in a file, on the CPU, without the prefixes of wrappers.
 
     Raises as `load_weights` does.
     """
-    if not path.is_file():
-        raise UsageError(f"There is no file of weights {path}.")
-    try:
-        content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be read: {error.strerror or error}.") from error
+    content: Any = (
+        _read_safetensors(path)
+        if path.suffix == ".safetensors"
+        else read_torch_file(path, "file of weights", trusted=trusted)
+    )
     if isinstance(content, Mapping):
         for key in _CONTAINERS:
             if isinstance(content.get(key), Mapping):
@@ -102,38 +102,22 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     return {_WRAPPERS.sub("", name): tensor for name, tensor in content.items()}
 
 
-def _read_torch(path: Path) -> Any:  # noqa: ANN401 - a file may hold anything
-    try:
-        if zipfile.is_zipfile(path):
-            _refuse_compression(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (DataError, OSError):
-        raise
-    except Exception as error:  # a damaged or hostile file fails in any way
-        if "weights_only" in str(error).lower() or "Unsupported" in str(error):
-            reason = "it holds objects other than weights, and loading them could run code"
-        else:
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")
-        raise DataError(f"{path} is no file of weights: {reason}.") from error
-
-
-def _refuse_compression(path: Path) -> None:
-    """Refuse an archive that takes more memory than its size on disk: PyTorch compresses none."""
-    with zipfile.ZipFile(path) as archive:
-        if any(entry.file_size > entry.compress_size for entry in archive.infolist()):
-            raise DataError(f"{path} is no file of weights: its contents are compressed.")
-
-
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     try:
-        from safetensors import SafetensorError
         from safetensors.torch import load_file
     except ImportError as error:
         raise MissingDependency("safetensors", "train") from error
+    if not path.is_file():
+        raise UsageError(f"There is no file of weights {path}.")
     try:
         tensors: dict[str, torch.Tensor] = load_file(path)
-    except SafetensorError as error:
-        raise DataError(f"{path} is no safetensors file: {error}.") from error
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except MemoryError as error:
+        raise StorageError(f"There is not enough memory to read {path}.") from error
+    except Exception as error:  # a damaged or hostile file fails in any way
+        reason = str(error).split("\n", maxsplit=1)[0][:200].rstrip(".")
+        raise DataError(f"{path} is not a readable safetensors file: {reason}.") from error
     return tensors
 
 

@@ -95,26 +95,54 @@ def create_optimizer(
     return _sgd(groups, lr, config)
 
 
-def apply_options(optimizer: torch.optim.Optimizer, config: OptimizerConfig) -> None:
-    """Give an optimiser made by `create_optimizer` these options, whatever state it has loaded.
+def load_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load the state of the same kind of optimiser, but keep the options that this one has.
 
-    A loaded state brings the options of its own run along: without this, those would stay.
+    A state brings the options of its own run along: weight decay, momentum and the others.
+
+    Raises:
+        ValueError: it is the state of other parameters, or damaged.
     """
     import torch
 
-    decayed, norms = optimizer.param_groups
-    decayed["weight_decay"] = config.weight_decay
-    norms["weight_decay"] = config.weight_decay if config.bn_weight_decay else 0.0
-    for group in optimizer.param_groups:
-        group["momentum"] = config.momentum
-        if config.optimizer == "sgd":
-            group["nesterov"] = config.nesterov
+    options = [
+        {name: value for name, value in group.items() if name != "params"}
+        for group in optimizer.param_groups
+    ]
+    optimizer.load_state_dict(state)
+    for group, own in zip(optimizer.param_groups, options, strict=True):
+        parameters = group["params"]
+        group.clear()
+        group.update(own, params=parameters)
+        for parameter in parameters:
+            entries = optimizer.state.get(parameter, {})
+            needed = ("step", "square_avg") if entries and "alpha" in own else ()
+            _check_entries(entries, parameter, needed)
+            # Where momentum comes anew, zeros are what its first step begins with. Fused kernels
+            # want it of all parameters or of none, RMSprop makes it in its very first step alone.
+            if own["momentum"] and (entries or "nesterov" in own):
+                buffer = entries.get("momentum_buffer")
+                fresh = torch.zeros_like(parameter) if buffer is None else buffer
+                optimizer.state[parameter]["momentum_buffer"] = fresh
+
+
+def _check_entries(
+    entries: dict[str, Any], parameter: torch.Tensor, needed: tuple[str, ...]
+) -> None:
+    """Refuse what would fail in the next step, or much later. Raises ValueError."""
+    import torch
+
+    for name in needed:
+        if name not in entries:
+            raise ValueError(f"{name} is missing")
+    for name, value in entries.items():
+        if name == "step" or (value is None and name not in needed):
             continue
-        group["alpha"], group["eps"] = config.rmsprop_alpha, config.rmsprop_eps
-        for parameter in group["params"]:  # RMSprop makes it in its very first step alone
-            state = optimizer.state.get(parameter)
-            if config.momentum and state and "momentum_buffer" not in state:
-                state["momentum_buffer"] = torch.zeros_like(parameter)
+        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+            raise ValueError(f"{name} is no tensor of numbers")
+        if value.shape != parameter.shape:
+            shapes = f"{tuple(value.shape)}, its parameter {tuple(parameter.shape)}"
+            raise ValueError(f"{name} has the shape {shapes}")
 
 
 def _sgd(groups: list[dict[str, Any]], lr: float, config: OptimizerConfig) -> torch.optim.Optimizer:
@@ -133,16 +161,9 @@ def _sgd(groups: list[dict[str, Any]], lr: float, config: OptimizerConfig) -> to
         )
 
     try:
-        optimizer = make(fused=True)
+        return make(fused=True)
     except (TypeError, RuntimeError):  # unknown before torch 2.3, refused for other devices
         return make()
-
-    def keep(loaded: torch.optim.Optimizer) -> None:
-        for group in loaded.param_groups:  # a state may come from a torch or device without
-            group["fused"] = True
-
-    optimizer.register_load_state_dict_post_hook(keep)
-    return optimizer
 
 
 def split_parameters(

@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 from dl2cli.errors import DataError, StorageError, UsageError
-from dl2cli.training.checkpoint import load_checkpoint, save_checkpoint, save_weights
+from dl2cli.training.checkpoint.read import load_checkpoint
+from dl2cli.training.checkpoint.write import save_checkpoint, save_weights
 
 STATE = {
     "arch": "small_cnn",
@@ -23,7 +24,7 @@ STATE = {
     "precision": {},
     "epoch": 3,
     "iteration": 7,
-    "loader": {"seed": 1},
+    "loader": {"epoch": 3, "batch": 7, "seed": 1},
     "recorders": [{"iteration": 7}],
     "fidelity": {"scans": 5},
     "best_top1": None,
@@ -62,10 +63,10 @@ def test_what_was_saved_is_loaded(tmp_path: Path):
 def test_nothing_in_a_file_is_executed(tmp_path: Path):
     path, made = tmp_path / "bomb.pth.tar", tmp_path / "made"
     torch.save({"format": "dl2-checkpoint", "version": 1, **STATE, "arch": _Bomb(made)}, path)
-    with pytest.raises(DataError, match=r"bomb\.pth\.tar is no checkpoint that can be read"):
+    with pytest.raises(DataError, match=r"bomb\.pth\.tar is not a readable checkpoint"):
         load_checkpoint(path)
     path.write_bytes(pickle.dumps(_Bomb(made)))
-    with pytest.raises(DataError, match="is no checkpoint"):
+    with pytest.raises(DataError, match="is not a readable checkpoint"):
         load_checkpoint(path)
     assert not made.exists()
 
@@ -76,7 +77,10 @@ def test_nothing_in_a_file_is_executed(tmp_path: Path):
         ({"state_dict": {}}, "--pretrained-weights"),
         ([1, 2], "no checkpoint of dl2 train"),
         ({"format": "dl2-checkpoint", "version": 9, **STATE}, "has version 9"),
-        ({"format": "dl2-checkpoint", "version": 1, **STATE, "epoch": "x"}, "'epoch' is no int"),
+        (
+            {"format": "dl2-checkpoint", "version": 1, **STATE, "epoch": "x"},
+            "'epoch' has a wrong type",
+        ),
     ],
 )
 def test_foreign_files_are_refused(tmp_path: Path, document: object, reason: str):
@@ -90,7 +94,7 @@ def test_foreign_files_are_refused(tmp_path: Path, document: object, reason: str
 def test_damaged_files_are_refused(tmp_path: Path, content: bytes):
     path = tmp_path / "damaged.pth.tar"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"damaged\.pth\.tar is no checkpoint that can be read"):
+    with pytest.raises(DataError, match=r"damaged\.pth\.tar is not a readable checkpoint"):
         load_checkpoint(path)
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints: written at once or not at all, and read without executing anything in them.
+"""Writing checkpoints and weights: whole, durable and in place of the older ones, or not at all.
 
 A checkpoint is what `torch.save` makes of a dict of tensors, numbers and text::
 
@@ -15,6 +15,7 @@ A checkpoint is what `torch.save` makes of a dict of tensors, numbers and text::
     seed, world_size      of the run
     observers             by rank: what run log and others need to go on
     parameters            of the run (its P record); those of older checkpoints have none
+    options               what the command line gave, for a resume that names none of it
 """
 
 from __future__ import annotations
@@ -22,35 +23,22 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pickle
-import warnings
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from dl2cli.errors import DataError, MissingDependency, StorageError, UsageError
+from dl2cli.durability import sync_folder
+from dl2cli.errors import MissingDependency, StorageError
 
 if TYPE_CHECKING:
     import torch
 
 FORMAT: Final = "dl2-checkpoint"
 VERSION: Final = 1
-_REQUIRED: Final = {
-    "arch": str,
-    "classes": list,
-    "model": dict,
-    "optimizer": dict,
-    "precision": dict,
-    "epoch": int,
-    "iteration": int,
-    "loader": dict,
-    "fidelity": dict,
-    "recorders": list,
-    "seed": int,
-    "world_size": int,
-    "epochs_done": int,
-    "observers": list,
-}
+_PREFIX: Final = ".writing-"
+# What killed writers leave: ours, those of earlier versions, and those of safetensors.
+_LEFTOVERS: Final = (f"{_PREFIX}*", ".*.pth.tar.[0-9]*", ".model_*.[0-9]*", ".tmp??????")
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -83,66 +71,38 @@ def save_weights(path: Path, model: torch.nn.Module) -> None:
     _write(path, write)
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint, to the CPU; nothing in it is executed.
-
-    Args:
-        path: the file, or the folder of a run, whose `checkpoint.pth.tar` it is then.
-
-    Raises:
-        UsageError: there is no such file.
-        DataError: it is no checkpoint of dl2, or damaged.
-    """
-    import torch
-
-    if path.is_dir():
-        path = path / "checkpoint.pth.tar"
-    if not path.is_file():
-        raise UsageError(f"There is no checkpoint {path}.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of files that others made; ours says what is wrong
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be read: {error.strerror}.") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).split("\n", maxsplit=1)[0][:200]
-        raise DataError(f"{path} is no checkpoint that can be read: {reason}") from error
-    _check(path, state)
-    return dict(state)
-
-
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return parameters as JSON types: others are not loaded, nor stored by trackers."""
     converted: dict[str, Any] = json.loads(json.dumps(values, default=str))
     return converted
 
 
-def _check(path: Path, state: object) -> None:
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise DataError(
-            f"{path} is no checkpoint of dl2 train. To begin with its weights, use "
-            "--pretrained-weights."
-        )
-    if state.get("version") != VERSION:
-        raise DataError(f"{path} has version {state.get('version')!r}, this dl2 reads {VERSION}.")
-    for name, kind in _REQUIRED.items():
-        if not isinstance(state.get(name), kind):
-            raise DataError(f"{path} is damaged: its entry {name!r} is no {kind.__name__}.")
+def remove_leftovers(folder: Path) -> None:
+    """Remove what writers left that were killed; nobody else may be writing there.
+
+    Raises StorageError.
+    """
+    for path in (path for pattern in _LEFTOVERS for path in folder.glob(pattern)):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"{path} cannot be removed: {error.strerror}.") from error
 
 
 def _write(path: Path, write: Callable[[Path], None]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f"{_PREFIX}{path.name}")
     try:
+        # What is written anew under a name has the mode of any new file; safetensors would make its
+        # own readable to nobody else.
+        temporary.unlink(missing_ok=True)
+        with temporary.open("xb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         write(temporary)
+        temporary.chmod(mode)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
         # torch.save raises a RuntimeError of its own behind what the system refused.
         system = error if isinstance(error, OSError) else error.__context__
