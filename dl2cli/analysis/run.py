@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dl2cli.analysis.fidelity.images import Comparison
+from dl2cli.analysis.image.quality import Engine, magick
 from dl2cli.analysis.pool import OrderedPool
-from dl2cli.analysis.quality import Engine, magick
-from dl2cli.analysis.rows import CHEAP, Analysis, ImageRow, columns, row_from_line
 from dl2cli.analysis.sources import Source, open_source
-from dl2cli.analysis.store import PART_SUFFIX, PartFile, check_result_path, write_result
-from dl2cli.analysis.summary import Summary, Tally
+from dl2cli.analysis.summary.tally import Summary, Tally
+from dl2cli.analysis.table.rows import CHEAP, Analysis, ImageRow, columns, row_from_line
+from dl2cli.analysis.table.store import PART_SUFFIX, PartFile, check_result_path, write_result
 from dl2cli.analysis.worker import CRASHED, Task, WorkerConfig, analyse, crashed, start
 from dl2cli.cores import usable_cores
 from dl2cli.errors import Interrupted, UsageError
@@ -250,7 +250,7 @@ class _Run:
         return columns(self.config.analyses, settings)
 
     def _groups(self) -> int:
-        from dl2cli.analysis.fidelity.transcoding import GROUPS
+        from dl2cli.analysis.scan_prefixes import GROUPS
 
         return self.source.groups or GROUPS
 

@@ -192,7 +192,7 @@ class FileReader:
 
     def prefixes(self, item: Item) -> list[bytes]:
         """Return the file, transcoded by the default scan script, at each number of groups."""
-        from dl2cli.analysis.fidelity.transcoding import prefixes_of_jpeg
+        from dl2cli.analysis.scan_prefixes import prefixes_of_jpeg
 
         return prefixes_of_jpeg(Path(self.root, item.name).read_bytes())
 

@@ -11,10 +11,10 @@ from multiprocessing import connection, parent_process
 from typing import NamedTuple
 
 from dl2cli.analysis.fidelity.images import Comparison, measure
-from dl2cli.analysis.images import Found, examine
-from dl2cli.analysis.quality import Engine, magick
-from dl2cli.analysis.rows import Analysis, ImageRow, Note, row_to_line
+from dl2cli.analysis.image.examine import Found, examine
+from dl2cli.analysis.image.quality import Engine, magick
 from dl2cli.analysis.sources import Item, Reader
+from dl2cli.analysis.table.rows import Analysis, ImageRow, Note, row_to_line
 from dl2cli.errors import Dl2Error
 
 CRASHED = "reading it crashed the worker process"

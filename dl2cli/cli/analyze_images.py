@@ -21,8 +21,8 @@ from dl2cli.cores import usable_cores
 from dl2cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from dl2cli.analysis.rows import Analysis, ImageRow
     from dl2cli.analysis.run import AnalysisResult, Progress
+    from dl2cli.analysis.table.rows import Analysis, ImageRow
 
 _FIDELITY_SAMPLES = 64
 _TARGET_MS_SSIM = 0.95
@@ -120,9 +120,9 @@ class AnalyzeOptions(_What, _Fidelity, _Output):
 def analyze_images(options: AnalyzeOptions) -> None:
     """Analyse the images of a dataset, and write and show what was found."""
     from dl2cli.analysis.fidelity.images import DEFAULT_COMPARISONS, parse_comparisons
-    from dl2cli.analysis.quality import Engine
-    from dl2cli.analysis.rows import Analysis
+    from dl2cli.analysis.image.quality import Engine
     from dl2cli.analysis.run import AnalysisConfig, analyse_dataset
+    from dl2cli.analysis.table.rows import Analysis
 
     config = AnalysisConfig(
         root=options.dataset,
@@ -150,7 +150,7 @@ def analyze_images(options: AnalyzeOptions) -> None:
     if options.plots is None:
         _refuse("--plots DIR", {"--plot-format": options.plot_format})
     else:
-        from dl2cli.analysis.plots import check_plots
+        from dl2cli.analysis.summary.plots import check_plots
 
         check_plots(options.plots, kind)
     sink = Output(json_mode=options.json)
@@ -185,7 +185,7 @@ def _refuse(needed: str, options: dict[str, object]) -> None:
 
 
 def _analyses(names: tuple[str, ...]) -> frozenset[Analysis]:
-    from dl2cli.analysis.rows import CHEAP, Analysis
+    from dl2cli.analysis.table.rows import CHEAP, Analysis
 
     if "all" in names:
         return frozenset(Analysis)
@@ -195,7 +195,7 @@ def _analyses(names: tuple[str, ...]) -> frozenset[Analysis]:
 def _draw(result: AnalysisResult, folder: Path | None, kind: str) -> tuple[Path, ...]:
     if folder is None:
         return ()
-    from dl2cli.analysis.plots import write_plots
+    from dl2cli.analysis.summary.plots import write_plots
 
     return write_plots(result.summary, printable(result.root.resolve().name), folder, kind)
 

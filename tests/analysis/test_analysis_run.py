@@ -12,9 +12,9 @@ import pytest
 from jpeg_samples import damaged, jpeg, picture
 from PIL import Image
 
-from dl2cli.analysis.rows import CHEAP, Analysis, ImageRow
 from dl2cli.analysis.run import AnalysisConfig, Progress, analyse_dataset
-from dl2cli.analysis.summary import Tally
+from dl2cli.analysis.summary.tally import Tally
+from dl2cli.analysis.table.rows import CHEAP, Analysis, ImageRow
 from dl2cli.errors import DataError, Interrupted, MissingDependency, UsageError
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert
@@ -286,7 +286,7 @@ def test_names_are_bytes_and_anything(tmp_path):
     for name in names:
         Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_bytes(jpeg(quality=44))
     for engine in ("native", "magick"):
-        from dl2cli.analysis.quality import Engine
+        from dl2cli.analysis.image.quality import Engine
 
         run(tmp_path, tmp_path / "q.csv", engine=Engine(engine))
         rows = table(tmp_path / "q.csv")

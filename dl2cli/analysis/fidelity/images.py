@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from dl2cli.analysis.fidelity.metrics import MS_SSIM_WEIGHTS, Pixels, compare, scales_for
-from dl2cli.analysis.rows import Note, Point
 from dl2cli.analysis.sources import Item, Reader
+from dl2cli.analysis.table.rows import Note, Point
 from dl2cli.errors import UsageError
 
 DEFAULT_COMPARISONS = ("jpeg:50", "jpeg:75", "jpeg:90")
@@ -64,7 +64,7 @@ def measure(
         DataError: The image is damaged, or too small for SSIM.
         OSError: It cannot be read.
     """
-    from dl2cli.analysis.fidelity.transcoding import decode
+    from dl2cli.analysis.scan_prefixes import decode
 
     prefixes = reader.prefixes(item)
     reference = decode(prefixes[-1], whole_file=False)

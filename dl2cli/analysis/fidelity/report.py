@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dl2cli.analysis.distribution import Distribution
-from dl2cli.analysis.rows import ImageRow, Point
+from dl2cli.analysis.summary.distribution import Distribution
+from dl2cli.analysis.table.rows import ImageRow, Point
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from dl2cli import pcr
 from dl2cli.analysis.fidelity.images import Comparison, measure, parse_comparisons
 from dl2cli.analysis.fidelity.metrics import ms_ssim, psnr, ssim
 from dl2cli.analysis.fidelity.report import FidelityTally
-from dl2cli.analysis.rows import Analysis, ImageRow, Note, Point
 from dl2cli.analysis.run import AnalysisConfig, analyse_dataset
 from dl2cli.analysis.sources import FileReader, Item, open_source
+from dl2cli.analysis.table.rows import Analysis, ImageRow, Note, Point
 from dl2cli.errors import DataError, UsageError
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert

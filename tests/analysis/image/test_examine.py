@@ -9,9 +9,9 @@ import pytest
 from jpeg_samples import damaged, jpeg, picture, with_tables
 from PIL import Image, ImageStat
 
-from dl2cli.analysis.images import examine
-from dl2cli.analysis.quality import Engine
-from dl2cli.analysis.rows import CHEAP, Analysis, Note
+from dl2cli.analysis.image.examine import examine
+from dl2cli.analysis.image.quality import Engine
+from dl2cli.analysis.table.rows import CHEAP, Analysis, Note
 
 
 def look(data: bytes, name: str = "a.jpg", analyses=CHEAP, engine=Engine.NATIVE) -> dict:

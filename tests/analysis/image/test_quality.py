@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from jpeg_samples import damaged, in_zigzag_order, jpeg, picture, with_tables
 
-from dl2cli.analysis.jpeg_header import read_header
-from dl2cli.analysis.quality import (
+from dl2cli.analysis.image.jpeg import read_header
+from dl2cli.analysis.image.quality import (
     CHROMINANCE,
     LUMINANCE,
     UNKNOWN_QUALITY,

@@ -9,7 +9,7 @@ from typing import IO, Any, cast
 
 from PIL import ExifTags, Image, ImageStat, UnidentifiedImageError
 
-from dl2cli.analysis.jpeg_header import (
+from dl2cli.analysis.image.jpeg import (
     MAX_HEADER_BYTES,
     JpegHeader,
     TruncatedHeaderError,
@@ -17,7 +17,7 @@ from dl2cli.analysis.jpeg_header import (
     read_header,
     walk_scans,
 )
-from dl2cli.analysis.quality import (
+from dl2cli.analysis.image.quality import (
     UNKNOWN_QUALITY,
     Engine,
     estimate,
@@ -25,7 +25,7 @@ from dl2cli.analysis.quality import (
     magick_quality,
     standard_fingerprints,
 )
-from dl2cli.analysis.rows import Analysis, Note
+from dl2cli.analysis.table.rows import Analysis, Note
 from dl2cli.errors import DataError
 
 MAX_FILE_BYTES = 1 << 30
@@ -181,7 +181,7 @@ class _Examination:
 
     def _jpeg_pixels(self, data: bytes) -> None:
         """Decode with the core: the same pixels as Pillow's, but libjpeg's warnings are errors."""
-        from dl2cli.analysis.fidelity.transcoding import decode
+        from dl2cli.analysis.scan_prefixes import decode
 
         try:
             pixels = decode(data, whole_file=True)

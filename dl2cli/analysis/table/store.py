@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from dl2cli.analysis.rows import ImageRow, row_from_line, values_of_line
+from dl2cli.analysis.table.rows import ImageRow, row_from_line, values_of_line
 from dl2cli.errors import MissingDependency, StorageError, UsageError
 
 PART_SUFFIX = ".part"

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dl2cli.analysis.distribution import Distribution, Histogram
-from dl2cli.analysis.rows import ImageRow, Note, Point, row_from_line, row_to_line
-from dl2cli.analysis.summary import Tally
+from dl2cli.analysis.summary.distribution import Distribution, Histogram
+from dl2cli.analysis.summary.tally import Tally
+from dl2cli.analysis.table.rows import ImageRow, Note, Point, row_from_line, row_to_line
 
 ROW = ImageRow(
     file="train/a/caf\udce9.jpg", class_name="a", size=1234, width=40, height=30, mode="RGB",

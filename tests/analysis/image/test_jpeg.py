@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from jpeg_samples import damaged, jpeg, picture
 from PIL import Image
 
-from dl2cli.analysis.jpeg_header import TruncatedHeaderError, read_header, walk_scans
+from dl2cli.analysis.image.jpeg import TruncatedHeaderError, read_header, walk_scans
 from dl2cli.errors import DataError
 from dl2cli_native import _core
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dl2cli.analysis.plots import check_plots, write_plots
-from dl2cli.analysis.rows import ImageRow, Point
-from dl2cli.analysis.summary import Summary, Tally
+from dl2cli.analysis.summary.plots import check_plots, write_plots
+from dl2cli.analysis.summary.tally import Summary, Tally
+from dl2cli.analysis.table.rows import ImageRow, Point
 from dl2cli.errors import MissingDependency, UsageError
 
 pytest.importorskip("matplotlib")

@@ -1,0 +1,1 @@
+"""The table of what was found: a row for each image, and its forms on disk."""
