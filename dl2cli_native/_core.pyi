@@ -62,6 +62,10 @@ class JpegHeader:
         """The tables in front of the first scan by their index: 64 steps each, row by row."""
 
     @property
+    def arithmetic(self) -> bool: ...
+    @property
+    def progressive(self) -> bool: ...
+    @property
     def icc(self) -> bool: ...
     @property
     def exif_span(self) -> tuple[int, int]:

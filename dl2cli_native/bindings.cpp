@@ -135,7 +135,6 @@ void bind_jpeg(py::module_& m) {
         .def_readonly("height", &dl2::JpegHeader::height)
         .def_readonly("precision", &dl2::JpegHeader::precision)
         .def_readonly("frame", &dl2::JpegHeader::frame)
-        .def_property_readonly("lossless", &dl2::JpegHeader::lossless)
         .def_readonly("orientation", &dl2::JpegHeader::orientation)
         .def_property_readonly("sampling",
                                [](const dl2::JpegHeader& header) {
@@ -156,6 +155,9 @@ void bind_jpeg(py::module_& m) {
                                    }
                                    return tables;
                                })
+        .def_property_readonly("lossless", &dl2::JpegHeader::lossless)
+        .def_property_readonly("arithmetic", &dl2::JpegHeader::arithmetic)
+        .def_property_readonly("progressive", &dl2::JpegHeader::progressive)
         .def_readonly("icc", &dl2::JpegHeader::icc)
         .def_property_readonly("exif_span", [](const dl2::JpegHeader& header) {
             return std::make_pair(header.exif_begin, header.exif_end);

@@ -12,6 +12,7 @@ from pathlib import Path
 from dl2cli.analysis.fidelity.images import Comparison
 from dl2cli.analysis.image.quality import Engine, magick
 from dl2cli.analysis.pool import OrderedPool
+from dl2cli.analysis.scan_prefixes import GROUPS
 from dl2cli.analysis.sources import Source, open_source
 from dl2cli.analysis.summary.tally import Summary, Tally
 from dl2cli.analysis.table.rows import CHEAP, Analysis, ImageRow, columns, row_from_line
@@ -20,7 +21,7 @@ from dl2cli.analysis.worker import CRASHED, Task, WorkerConfig, analyse, crashed
 from dl2cli.cores import usable_cores
 from dl2cli.errors import Interrupted, UsageError
 
-_FORMAT = 1  # of the part file: count up when the rows' meaning changes
+_FORMAT = 2  # of the part file: count up when the rows' meaning changes
 # What a chunk may weigh, in images of which nothing but the header is read: some 20 ms.
 _CHUNK_WEIGHT = 256
 _DECODED_WEIGHT = 8
@@ -105,7 +106,7 @@ def analyse_dataset(config: AnalysisConfig, progress: Progress | None = None) ->
     began = time.perf_counter()
     _check(config)
     source = open_source(config.root, config.scans)
-    run = _Run(config, source, progress or Progress())
+    run = _AnalysisRun(config, source, progress or Progress())
     try:
         summary = run.go()
     except KeyboardInterrupt:
@@ -145,7 +146,7 @@ def _check(config: AnalysisConfig) -> None:
         magick()
 
 
-class _Run:
+class _AnalysisRun:
     def __init__(self, config: AnalysisConfig, source: Source, progress: Progress) -> None:
         self.config = config
         self.source = source
@@ -250,8 +251,6 @@ class _Run:
         return columns(self.config.analyses, settings)
 
     def _groups(self) -> int:
-        from dl2cli.analysis.scan_prefixes import GROUPS
-
         return self.source.groups or GROUPS
 
     def _key(self) -> dict[str, object]:

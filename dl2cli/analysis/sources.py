@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from dl2cli.dataset.discovery import IMAGE_SUFFIXES, class_names, discover
-from dl2cli.dataset.splits import SPLIT_NAMES, find_splits
+from dl2cli.analysis.scan_prefixes import prefixes_of_jpeg
+from dl2cli.dataset.discovery import IMAGE_SUFFIXES, discover
+from dl2cli.dataset.location import PCR_INDEX, DatasetKind, Split, locate
 from dl2cli.errors import DataError, StorageError, UsageError
+from dl2cli_native import _core
 
 if TYPE_CHECKING:
     from dl2cli.pcr.dataset import Dataset, Record
 
-PCR_INDEX = "PCR.db"
+_DEFAULT_LIMITS = _core.Limits()
 
 
 class Item(NamedTuple):
@@ -36,11 +38,15 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An image's bytes. `mtime_ns` is None where they are part of a larger file."""
+    """An image's bytes. `mtime_ns` is None where they are part of a larger file.
+
+    `whole_file` says that it is a source file, and not the scan groups of an image.
+    """
 
     stream: io.RawIOBase | io.BytesIO
     size_bytes: int
     mtime_ns: int | None
+    whole_file: bool
 
 
 class Reader(Protocol):
@@ -51,6 +57,12 @@ class Reader(Protocol):
 
     def prefixes(self, item: Item) -> list[bytes]:
         """Return the JPEG at each number of scan groups, from 1 on. Raises OSError or DataError."""
+
+    def limits(self, item: Item) -> _core.Limits:
+        """Return what the image may promise."""
+
+    def path(self, item: Item) -> str:
+        """Return the file to name when it cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,30 +99,28 @@ def open_source(root: Path, scans: int | None = None) -> Source:
         DataError: There are no images, or the index of a PCR dataset is damaged.
         StorageError: `root` cannot be read.
     """
-    if (root / PCR_INDEX).is_file():
-        return _pcr_source(root, {"": root}, scans)
-    datasets = {name: root / name for name in SPLIT_NAMES if (root / name / PCR_INDEX).is_file()}
+    location = locate(root, loose_images=True)
+    datasets = {split.name: split.path for split in location.of_kind(DatasetKind.PCR)}
     if datasets:
         return _pcr_source(root, datasets, scans)
     if scans is not None:
         raise UsageError(f"--scans is for PCR datasets, and {root} is none.")
-    if class_names(root):
-        return _image_folder(root)
-    return _flat_folder(root)
+    if location.of_kind(DatasetKind.LOOSE_IMAGES):
+        return _flat_folder(root)
+    return _image_folder(root, location.splits)
 
 
-def _image_folder(root: Path) -> Source:
+def _image_folder(root: Path, splits: tuple[Split, ...]) -> Source:
     items: list[Item] = []
     classes: set[str] = set()
     ignored = 0
-    splits = find_splits(root, labels=False)
-    for split, folder in splits.items():
-        listing = discover(folder)
-        before = f"{folder.name}/" if split else ""
+    for split in splits:
+        listing = discover(split.path)
+        before = f"{split.path.name}/" if split.name else ""
         items += [Item(before + f.path, listing.classes[f.label]) for f in listing.files]
         classes |= set(listing.classes)
         ignored += len(listing.ignored)
-    names = tuple(filter(None, splits))
+    names = tuple(split.name for split in splits if split.name)
     reader = FileReader(str(root))
     return Source(
         root, "image folder", names, tuple(sorted(classes)), tuple(items), ignored, 0, reader
@@ -186,15 +196,22 @@ class FileReader:
         """Return the open file."""
         # A FIFO that took the place of a file since the listing must not block the run.
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-        stream = io.FileIO(os.open(f"{self.root}/{item.name}", flags))
+        stream = io.FileIO(os.open(self.path(item), flags))
         status = os.fstat(stream.fileno())
-        return Opened(stream, status.st_size, status.st_mtime_ns)
+        return Opened(stream, status.st_size, status.st_mtime_ns, whole_file=True)
 
     def prefixes(self, item: Item) -> list[bytes]:
         """Return the file, transcoded by the default scan script, at each number of groups."""
-        from dl2cli.analysis.scan_prefixes import prefixes_of_jpeg
+        content = Path(self.path(item)).read_bytes()
+        return prefixes_of_jpeg(content, self.limits(item))
 
-        return prefixes_of_jpeg(Path(self.root, item.name).read_bytes())
+    def limits(self, item: Item) -> _core.Limits:
+        """Return what `dl2 convert` takes by default."""
+        return _DEFAULT_LIMITS
+
+    def path(self, item: Item) -> str:
+        """Return the image file."""
+        return f"{self.root}/{item.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,13 +224,22 @@ class PcrReader:
     def open(self, item: Item) -> Opened:
         """Return the image, end marker included."""
         jpeg = bytes(_record(self.root / item.split, item.record, self.scans).image(item.slot))
-        return Opened(io.BytesIO(jpeg), len(jpeg), None)
+        return Opened(io.BytesIO(jpeg), len(jpeg), None, whole_file=False)
 
     def prefixes(self, item: Item) -> list[bytes]:
         """Return the image as it is stored, at each number of groups."""
         folder = self.root / item.split
         groups = range(1, _dataset(folder).groups + 1)
         return [bytes(_record(folder, item.record, k).image(item.slot)) for k in groups]
+
+    def limits(self, item: Item) -> _core.Limits:
+        """Return what the conversion of the dataset admitted."""
+        return _dataset(self.root / item.split).limits
+
+    def path(self, item: Item) -> str:
+        """Return the record file."""
+        folder = self.root / item.split
+        return str(folder / _dataset(folder).records[item.record].file)
 
 
 @functools.lru_cache(maxsize=4)

@@ -15,7 +15,8 @@ from dl2cli.analysis.image.examine import Found, examine
 from dl2cli.analysis.image.quality import Engine, magick
 from dl2cli.analysis.sources import Item, Reader
 from dl2cli.analysis.table.rows import Analysis, ImageRow, Note, row_to_line
-from dl2cli.errors import Dl2Error
+from dl2cli.dataset.pixels import UnsupportedImage, pillow_limits
+from dl2cli.errors import DataError, is_file_fault, system_failure
 
 CRASHED = "reading it crashed the worker process"
 
@@ -70,16 +71,36 @@ def analyse(task: Task) -> str:
 
 
 def analyse_with(config: WorkerConfig, task: Task) -> ImageRow:
-    """Return what the analyses of `config` find about one image; damage is a finding."""
+    """Return what the analyses of `config` find about one image; damage is a finding.
+
+    Raises:
+        StorageError: The system failed to read it, which says nothing about the image.
+    """
     item = task.item
     try:
-        opened = config.reader.open(item)
-    except OSError as error:
-        return _unread(item, error.strerror or str(error))
-    except Dl2Error as error:
+        return _analyse(config, task)
+    except DataError as error:
         return _unread(item, str(error))
-    with opened.stream:
-        found = examine(item.name, opened.stream, opened.size_bytes, config.analyses, config.engine)
+    except (OSError, MemoryError) as error:
+        if not is_file_fault(error):
+            raise system_failure(config.reader.path(item), error) from error
+        return _unread(item, getattr(error, "strerror", None) or str(error))
+
+
+def _analyse(config: WorkerConfig, task: Task) -> ImageRow:
+    item = task.item
+    opened = config.reader.open(item)
+    limits = config.reader.limits(item)
+    with opened.stream, pillow_limits(limits):
+        found = examine(
+            item.name,
+            opened.stream,
+            opened.size_bytes,
+            config.analyses,
+            config.engine,
+            limits=limits,
+            whole_file=opened.whole_file,
+        )
     found["mtime_ns"] = opened.mtime_ns
     if task.fidelity and "error" not in found:
         _add_fidelity(found, config, item)
@@ -87,17 +108,15 @@ def analyse_with(config: WorkerConfig, task: Task) -> ImageRow:
 
 
 def _add_fidelity(found: Found, config: WorkerConfig, item: Item) -> None:
-    if found["format"] != "JPEG":
+    if found.get("format") != "JPEG" or Note.LARGE in found["notes"]:
         found["notes"] += (Note.NO_FIDELITY,)
         return
     try:
         points, notes = measure(item, config.reader, config.comparisons)
-    except OSError as error:
-        found["error"] = error.strerror or str(error)
-    except Dl2Error as error:
-        found["error"] = f"fidelity: {error}"
-    except MemoryError:
-        found["error"] = "too large for the memory of this machine"
+    except UnsupportedImage:
+        found["notes"] += (Note.NO_FIDELITY,)
+    except DataError as error:
+        found["error"] = f"does not decode: {error}"
     else:
         found["fidelity"] = points or None
         found["notes"] += notes

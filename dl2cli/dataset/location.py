@@ -102,7 +102,7 @@ def locate(root: Path, *, loose_images: bool = False) -> DatasetLocation:
 
     Args:
         root: the path that the user names.
-        loose_images: accept a folder with images directly in it, which has no classes.
+        loose_images: accept images without labels: a folder with images directly in it, or splits of such.
 
     Raises:
         UsageError: there is nothing at `root`, or nothing that is a dataset; the message says what
@@ -124,7 +124,7 @@ def locate(root: Path, *, loose_images: bool = False) -> DatasetLocation:
             name: path for name, path in folders.items() if path.is_dir() and class_names(path)
         }
     else:
-        plain = find_splits(root)
+        plain = find_splits(root, labels=not loose_images)
     if "" in plain and not found:
         return DatasetLocation(root, (_single(root, loose_images=loose_images),))
     for name in plain.keys() - {""}:

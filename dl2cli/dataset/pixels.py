@@ -35,6 +35,7 @@ OPTIONAL_FORMATS: Final = {
 }
 
 JPEG_START: Final = b"\xff\xd8\xff"
+_ANY_SIZE: Final = 1 << 32  # pixels; more than a JPEG has
 _GRAY_MODES: Final = frozenset({"1", "L", "LA", "La"})
 _PNG_START: Final = b"\x89PNG\r\n\x1a\n"
 # How files of each format begin, after so many bytes that may be anything.
@@ -53,6 +54,17 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF 6.0, sect
 _WHITE_IS_ZERO, _SIGNED = 0, 2
 
 
+class OverLimit(DataError):  # noqa: N818 - the name says what is wrong
+    """An image of more pixels than the limit; nothing is known against it."""
+
+
+class UnsupportedImage(DataError):  # noqa: N818
+    """An image that is sound for all that can be told, whose pixels cannot be had here.
+
+    The range of its samples is not known, or a package that reads its format is not installed.
+    """
+
+
 class RareJpeg(NamedTuple):
     """A 12-bit or lossless JPEG: its pixels as "L" or "RGB", its kind, what its markers say."""
 
@@ -61,16 +73,39 @@ class RareJpeg(NamedTuple):
     header: _core.JpegHeader
 
 
-def read_pixels(content: bytes, limits: _core.Limits) -> Image.Image:
-    """Decode a file that is no 8-bit JPEG to 8-bit gray ("L") or colour ("RGB").
+def decode_source(content: bytes, limits: _core.Limits, *, whole_file: bool = True) -> Image.Image:
+    """Decode any image file to 8-bit pixels of mode "L", "RGB" or "CMYK".
+
+    This is the one verdict about a file: an ordinary JPEG is damaged exactly if `dl2 convert`
+    rejects it, since both ask the same native code, and so is any other file.
 
     Args:
         content: The whole file.
         limits: What it may promise. Call within `pillow_limits`, or Pillow's own limit applies.
+        whole_file: It is a source file, of which nothing may be missing, and not an image of a PCR
+            dataset, which may lack scan groups.
 
     Raises:
-        DataError: The reason why it is no image that can be read.
+        DataError: The file is damaged; the reason why.
+        OverLimit, UnsupportedImage: Nothing is known against the file.
         MemoryError: There is not enough of it, which says nothing about the file.
+    """
+    if not content.startswith(JPEG_START) or is_rare(_read_header(content, limits)):
+        return read_pixels(content, limits)
+    try:
+        pixels = np.asarray(_core.decode([content], whole_file=whole_file, limits=limits))
+    except _core.DataError as error:
+        raise DataError(str(error)) from error
+    if pixels.shape[2] == 4:  # as Adobe writes CMYK: inverted
+        height, width, _ = pixels.shape
+        return Image.frombytes("CMYK", (width, height), (255 - pixels).tobytes())
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+
+
+def read_pixels(content: bytes, limits: _core.Limits) -> Image.Image:
+    """Decode a file that is no 8-bit JPEG to 8-bit gray ("L") or colour ("RGB").
+
+    Arguments and errors are those of `decode_source`.
     """
     if content.startswith(JPEG_START):
         return read_rare_jpeg(content, limits).pixels
@@ -78,17 +113,21 @@ def read_pixels(content: bytes, limits: _core.Limits) -> Image.Image:
         return to_eight_bits(image)
 
 
+def is_rare(header: _core.JpegHeader) -> bool:
+    """Say whether a JPEG is lossless or has more than 8 bits a sample: libjpeg cannot read it."""
+    return header.lossless or header.precision != 8
+
+
 def read_rare_jpeg(jpeg: bytes, limits: _core.Limits) -> RareJpeg:
-    """Decode a 12-bit or lossless JPEG through imagecodecs. Raises as `read_pixels`."""
-    try:
-        header = _core.read_jpeg_header(jpeg, limits)
-    except _core.DataError as error:
-        raise DataError(str(error)) from error
-    kind = "lossless JPEG" if header.frame in {3, 11} else f"{header.precision}-bit JPEG"
+    """Decode a 12-bit or lossless JPEG through imagecodecs. Raises as `decode_source`."""
+    header = _read_header(jpeg, limits)
+    kind = "lossless JPEG" if header.lossless else f"{header.precision}-bit JPEG"
     try:
         import imagecodecs
     except ImportError:
-        raise DataError(f"{kind}: install the extra `formats` (imagecodecs) to read it") from None
+        raise UnsupportedImage(
+            f"{kind}: install the extra `formats` (imagecodecs) to read it"
+        ) from None
     try:
         samples = np.asarray(imagecodecs.jpeg_decode(jpeg))
     except MemoryError:
@@ -98,9 +137,26 @@ def read_rare_jpeg(jpeg: bytes, limits: _core.Limits) -> RareJpeg:
     if samples.ndim == 3 and samples.shape[2] == 1:
         samples = samples[:, :, 0]
     if samples.shape not in {(header.height, header.width), (header.height, header.width, 3)}:
-        raise DataError(f"{kind}: neither gray nor colour, an array of shape {samples.shape}")
+        raise UnsupportedImage(
+            f"{kind}: neither gray nor colour, an array of shape {samples.shape}"
+        )
     pixels = Image.fromarray(scale_to_eight_bits(samples, bits=header.precision))
     return RareJpeg(pixels, kind, header)
+
+
+def _read_header(jpeg: bytes, limits: _core.Limits) -> _core.JpegHeader:
+    """Read the header of a whole JPEG; one that is too large may still be sound."""
+    try:
+        header = _core.read_jpeg_header(jpeg, _core.Limits(max_pixels=_ANY_SIZE))
+    except _core.DataError as error:
+        raise DataError(str(error)) from error
+    _check_limit(header.width, header.height, limits)
+    return header
+
+
+def _check_limit(width: int, height: int, limits: _core.Limits) -> None:
+    if width * height > limits.max_pixels:
+        raise OverLimit(f"{width} x {height} pixels, more than the limit of {limits.max_pixels}")
 
 
 @functools.cache
@@ -144,7 +200,8 @@ def read_image(content: bytes, limits: _core.Limits) -> Image.Image:
         limits: What it may promise. Call within `pillow_limits`, or Pillow's own limit applies.
 
     Raises:
-        DataError: The reason why it is no image that can be read.
+        DataError: The reason why it is no image that can be read; OverLimit and UnsupportedImage
+            say that nothing is known against it.
         MemoryError: There is not enough of it, which says nothing about the file.
     """
     formats = readable_formats()
@@ -156,7 +213,7 @@ def read_image(content: bytes, limits: _core.Limits) -> Image.Image:
         first: Exception = error
     except Image.DecompressionBombError as error:
         # Pillow looks at the size before we can, with a limit of its own.
-        raise DataError(f"more pixels than the limit ({error})") from error
+        raise OverLimit(f"more pixels than the limit ({error})") from error
     except Exception as error:  # Pillow's decoders answer damage with any exception
         first = error
     for lighter in _without_metadata(content):
@@ -166,14 +223,16 @@ def read_image(content: bytes, limits: _core.Limits) -> Image.Image:
             raise
         except Exception:
             continue  # the first error tells more
-    raise DataError(_reason(first, content)) from first
+    name = format_by_start(content)
+    if name is not None and name not in formats:
+        package = OPTIONAL_FORMATS[name][1]
+        raise UnsupportedImage(f"a {name} image: install {package} to read it") from None
+    raise DataError(_reason(first, name)) from first
 
 
 def _read_once(content: bytes, formats: tuple[str, ...], limits: _core.Limits) -> Image.Image:
     image = Image.open(io.BytesIO(content), formats=formats)
-    width, height = image.size
-    if width * height > limits.max_pixels:
-        raise DataError(f"{width} x {height} pixels, more than the limit of {limits.max_pixels}")
+    _check_limit(*image.size, limits)
     image.load()
     return image
 
@@ -186,13 +245,10 @@ def format_by_start(content: bytes) -> str | None:
     return None
 
 
-def _reason(error: Exception, content: bytes) -> str:
+def _reason(error: Exception, name: str | None) -> str:
     if isinstance(error, UnidentifiedImageError):
-        name = format_by_start(content)
         if name is None:
             return "not an image that can be read (content decides, not the name)"
-        if name not in readable_formats():
-            return f"a {name} image: install {OPTIONAL_FORMATS[name][1]} to read it"
         return f"a {name} of a kind that Pillow does not read, or damaged"
     if isinstance(error, (OSError, ValueError, SyntaxError, EOFError, OverflowError)):
         return f"damaged image: {error}"
@@ -240,18 +296,18 @@ def to_eight_bits(image: Image.Image) -> Image.Image:
     Call it on what `Image.open` gave, since copies forget the tags of a TIFF.
 
     Raises:
-        DataError: The range of the samples is not known.
+        UnsupportedImage: The range of the samples is not known.
     """
     mode = image.mode
     if _tiff_tag(image, _SAMPLE_FORMAT) == _SIGNED:
-        raise DataError("signed samples, whose range is not known")
+        raise UnsupportedImage("signed samples, whose range is not known")
     if mode.startswith("I;16"):
         return _from_sixteen_bits(image, _bits_of(image))
     if mode == "I" and image.format in {"PNG", "PPM"}:  # Pillow before 11.3 says so of 16 bits
         return _from_sixteen_bits(image, bits=16)
     if mode in {"I", "F"}:
         kind = "floating-point" if mode == "F" else "32-bit"
-        raise DataError(f"{kind} samples (mode {mode}), whose range is not known")
+        raise UnsupportedImage(f"{kind} samples (mode {mode}), whose range is not known")
     if mode in _GRAY_MODES:
         return (image.convert("LA") if mode == "La" else image).convert("L")
     if mode == "PA" or (mode == "P" and "transparency" in image.info):
@@ -272,7 +328,7 @@ def _bits_of(image: Image.Image) -> int:
         return bits if bits is not None and 8 < bits <= 16 else 16
     if image.format in {"PNG", "PPM", "JPEG2000"}:
         return 16
-    raise DataError(f"16-bit samples of {image.format}, whose range is not known")
+    raise UnsupportedImage(f"16-bit samples of {image.format}, whose range is not known")
 
 
 def _tiff_tag(image: Image.Image, tag: int) -> int | None:

@@ -254,7 +254,8 @@ def _finish(config: ConvertConfig, folder: ImageFolder) -> None:
                 [(index.to_sql(file.path), file.reason) for file in folder.ignored],
             )
     if config.measure_fidelity is not None:
-        dataset = Dataset(config.out, records, folder.classes, {})
+        limits = {"limits": [config.limits.max_pixels]}  # as `_properties` stores them
+        dataset = Dataset(config.out, records, folder.classes, limits)
         properties["fidelity"] = [vars(each) for each in config.measure_fidelity(dataset)]
     index.finalize(config.out, properties, config.images_per_record)
 

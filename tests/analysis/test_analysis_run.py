@@ -15,7 +15,7 @@ from PIL import Image
 from dl2cli.analysis.run import AnalysisConfig, Progress, analyse_dataset
 from dl2cli.analysis.summary.tally import Tally
 from dl2cli.analysis.table.rows import CHEAP, Analysis, ImageRow
-from dl2cli.errors import DataError, Interrupted, MissingDependency, UsageError
+from dl2cli.errors import Interrupted, MissingDependency, UsageError
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert
 
@@ -338,12 +338,12 @@ def test_what_cannot_be_done_is_said_before_the_work(flat, tmp_path, monkeypatch
         run(flat, tmp_path / "q.txt")
     with pytest.raises(UsageError, match="is no folder"):
         run(flat, tmp_path / "missing" / "q.csv")
-    with pytest.raises(UsageError, match="does not exist"):
+    with pytest.raises(UsageError, match="There is no"):
         run(tmp_path / "nothing")
     with pytest.raises(UsageError, match="--workers must be at least 1"):
         run(flat, workers=0)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no images"):
+    with pytest.raises(UsageError, match="holds no dataset"):
         run(tmp_path / "empty")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingDependency, match=r"dl2cli\[parquet\]"):

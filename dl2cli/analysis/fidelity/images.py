@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import io
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from dl2cli.analysis.fidelity.metrics import MS_SSIM_WEIGHTS, Pixels, compare, scales_for
+from dl2cli.analysis.fidelity.metrics import MS_SSIM_WEIGHTS, Pixels, scales_for
+from dl2cli.analysis.fidelity.points import (
+    decode_prefix,
+    is_measurable,
+    measure_scans,
+    point_of,
+)
 from dl2cli.analysis.sources import Item, Reader
 from dl2cli.analysis.table.rows import Note, Point
 from dl2cli.errors import UsageError
@@ -58,42 +63,29 @@ def measure(
 ) -> tuple[tuple[Point, ...], tuple[Note, ...]]:
     """Return an image's points, k1 to kG and then the comparisons, and what is odd about it.
 
-    The reference is the image with all scan groups, which has the pixels of the source.
+    The reference is the image with all scan groups, which has the pixels of the source. An image
+    for which SSIM is not defined has a note and no points.
 
     Raises:
-        DataError: The image is damaged, or too small for SSIM.
+        DataError: The image is damaged.
+        UnsupportedImage: It is a JPEG that is not transcoded.
         OSError: It cannot be read.
     """
-    from dl2cli.analysis.scan_prefixes import decode
-
+    limits = reader.limits(item)
     prefixes = reader.prefixes(item)
-    reference = decode(prefixes[-1], whole_file=False)
-    if reference.shape[2] == 4:
-        return (), (Note.NO_FIDELITY,)
-    points: list[Point] = []
-    for k, prefix in enumerate(prefixes, start=1):
-        if k > 1 and len(prefix) == len(prefixes[k - 2]):  # an empty group: gray has six scans
-            last = points[-1]
-            points.append(Point(f"k{k}", len(prefix), last.psnr_db, last.ssim, last.ms_ssim))
-        else:
-            points.append(_point(f"k{k}", len(prefix), decode(prefix, whole_file=False), reference))
+    reference = decode_prefix(prefixes[-1], limits)
+    if not is_measurable(reference):
+        return (), (Note.NO_FIDELITY if reference.shape[2] == 4 else Note.TINY,)
+    points = measure_scans(prefixes, reference, limits)
     for comparison in comparisons:
         lossy = _encode(reference, comparison)
         with Image.open(io.BytesIO(lossy)) as image:
             pixels = np.asarray(image.convert("L" if reference.shape[2] == 1 else "RGB"))
         points.append(
-            _point(comparison.setting, len(lossy), pixels.reshape(reference.shape), reference)
+            point_of(comparison.setting, len(lossy), pixels.reshape(reference.shape), reference)
         )
     small = scales_for(*reference.shape[:2]) < len(MS_SSIM_WEIGHTS)
     return tuple(points), (Note.SMALL,) if small else ()
-
-
-def _point(setting: str, size_bytes: int, pixels: Pixels, reference: Pixels) -> Point:
-    if np.array_equal(pixels, reference):
-        return Point(setting, size_bytes, None, 1.0, 1.0)
-    alike = compare(pixels, reference)
-    psnr_db = alike.psnr_db if math.isfinite(alike.psnr_db) else None
-    return Point(setting, size_bytes, psnr_db, alike.ssim, alike.ms_ssim)
 
 
 def _encode(pixels: Pixels, comparison: Comparison) -> bytes:

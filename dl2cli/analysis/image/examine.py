@@ -1,4 +1,9 @@
-"""Examines one image: all analyses but fidelity, with as little reading as they need."""
+"""Examines one image: all analyses but fidelity, with as little reading as they need.
+
+Whether a file is damaged is decided by those who convert: by decoding it (`decode_source`) where
+the analyses need its pixels. Where they do not, only its header is looked at. What was not looked
+at, because it is too large or of a rare kind, gets a note and is no damage.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +12,9 @@ from collections.abc import Callable
 from pathlib import PurePath
 from typing import IO, Any, cast
 
-from PIL import ExifTags, Image, ImageStat, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageStat
 
-from dl2cli.analysis.image.jpeg import (
-    MAX_HEADER_BYTES,
-    JpegHeader,
-    TruncatedHeaderError,
-    looks_like_jpeg,
-    read_header,
-    walk_scans,
-)
+from dl2cli.analysis.image.jpeg import mode_of, subsampling_of
 from dl2cli.analysis.image.quality import (
     UNKNOWN_QUALITY,
     Engine,
@@ -26,20 +24,27 @@ from dl2cli.analysis.image.quality import (
     standard_fingerprints,
 )
 from dl2cli.analysis.table.rows import Analysis, Note
-from dl2cli.errors import DataError
-
-MAX_FILE_BYTES = 1 << 30
-"""Larger files are reported, and not read."""
+from dl2cli.dataset.pixels import (
+    JPEG_START,
+    OverLimit,
+    UnsupportedImage,
+    decode_source,
+    is_rare,
+    read_image,
+    readable_formats,
+)
+from dl2cli.errors import DataError, is_file_fault
+from dl2cli_native import _core
 
 _HEAD_BYTES = 16 << 10
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM")
+_MORE_HEAD_BYTES = 1 << 20
 _ENDINGS = {
     "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"},
     "BMP": {".bmp", ".dib"},
     "TIFF": {".tif", ".tiff"},
     "PPM": {".ppm", ".pgm", ".pbm", ".pnm"},
+    "HEIF": {".heic", ".heif"},
 }
-_WITHOUT_STATISTICS = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 Stream = io.RawIOBase | io.BytesIO
 Found = dict[str, Any]
@@ -47,9 +52,16 @@ Found = dict[str, Any]
 
 
 def examine(
-    name: str, stream: Stream, size_bytes: int, analyses: frozenset[Analysis], engine: Engine
+    name: str,
+    stream: Stream,
+    size_bytes: int,
+    analyses: frozenset[Analysis],
+    engine: Engine,
+    *,
+    limits: _core.Limits,
+    whole_file: bool = True,
 ) -> Found:
-    """Return what the chosen analyses find, as fields of an `ImageRow`; never raises for damage.
+    """Return what the chosen analyses find, as fields of an `ImageRow`; damage is a finding.
 
     Args:
         name: The image's name; only its ending matters.
@@ -57,8 +69,17 @@ def examine(
         size_bytes: How many there are.
         analyses: What to find out; fidelity is left to others.
         engine: Who estimates the quality.
+        limits: What is read and decoded at most.
+        whole_file: It is a source file, of which nothing may be missing, and not the first scan
+            groups of an image.
+
+    Raises:
+        OSError, MemoryError: The system failed, which says nothing about the image.
     """
-    return _Examination(name, stream, size_bytes, analyses, engine).run()
+    examination = _Examination(
+        name, stream, size_bytes, analyses, engine, limits=limits, whole_file=whole_file
+    )
+    return examination.run()
 
 
 class _Examination:
@@ -69,23 +90,25 @@ class _Examination:
         size_bytes: int,
         analyses: frozenset[Analysis],
         engine: Engine,
+        *,
+        limits: _core.Limits,
+        whole_file: bool,
     ) -> None:
         self.name = name
         self.stream = stream
         self.analyses = analyses
         self.engine = engine
+        self.limits = limits
+        self.whole_file = whole_file
         self.found: Found = {"size": size_bytes}
         self.notes: list[Note] = []
 
     def run(self) -> Found:
-        size_bytes = self.found["size"]
-        if size_bytes == 0:
+        if self.found["size"] == 0:
             self._fail("empty file")
-        elif size_bytes > MAX_FILE_BYTES:
-            self._fail(f"larger than {MAX_FILE_BYTES >> 20} MiB")
         else:
             self._attempt(self._look)
-        return self.found | {"notes": tuple(self.notes)}
+        return self.found | {"notes": tuple(dict.fromkeys(self.notes))}
 
     def _fail(self, reason: str) -> None:
         self.found.setdefault("error", reason)
@@ -94,66 +117,78 @@ class _Examination:
         """Run a part of the examination; its failure is a finding, and the first one is kept."""
         try:
             part()
+        except OverLimit:
+            self.notes.append(Note.LARGE)
+        except UnsupportedImage:
+            self.notes.append(Note.UNSUPPORTED)
         except DataError as error:
             self._fail(str(error))
-        except UnidentifiedImageError:
-            self._fail("not an image of a known format")
-        except Image.DecompressionBombError:
-            self._fail("more pixels than Pillow's limit against decompression bombs")
-        except OSError as error:
-            self._fail(error.strerror or str(error))
-        except MemoryError:
-            self._fail("too large for the memory of this machine")
-        except Exception as error:  # Pillow's plugins raise anything for bad files
-            self._fail(f"cannot be read ({type(error).__name__}: {error})")
+        except Exception as error:  # decoders raise anything for bad files
+            if not is_file_fault(error):
+                raise
+            self._fail(f"cannot be read: {error}" if str(error) else f"cannot be read: {error!r}")
 
     def _look(self) -> None:
+        size_bytes = self.found["size"]
         whole = bool(self.analyses & {Analysis.STATS, Analysis.JPEG})
-        data = self._read(self.found["size"] if whole else _HEAD_BYTES)
-        if looks_like_jpeg(data):
-            self._attempt(lambda: self._jpeg(data))
-            if Analysis.STATS in self.analyses and "error" not in self.found:
-                self._attempt(lambda: self._jpeg_pixels(data))
+        if size_bytes > self.limits.max_bytes:
+            whole = False
+            self.notes.append(Note.LARGE)
+        data = self._read(size_bytes if whole else _HEAD_BYTES)
+        if data.startswith(JPEG_START):
+            self._attempt(lambda: self._jpeg(data, whole=whole))
         else:
-            source: Stream = io.BytesIO(data) if whole else self.stream
-            self._attempt(lambda: self._pillow(source))
+            self._attempt(lambda: self._other_format(data, whole=whole))
+        if whole and Analysis.STATS in self.analyses and "error" not in self.found:
+            self._attempt(lambda: self._statistics(data))
 
     def _read(self, count: int) -> bytes:
         return self.stream.read(min(count, self.found["size"])) or b""
 
-    def _jpeg(self, data: bytes) -> None:
+    def _jpeg(self, data: bytes, *, whole: bool) -> None:
         self.found["format"] = "JPEG"
-        try:
-            header = read_header(data)
-        except TruncatedHeaderError:
-            data += self._read(max(MAX_HEADER_BYTES - len(data), 0))
-            header = read_header(data)
-        self.found |= {"width": header.width, "height": header.height, "mode": header.mode}
-        if header.mode == "CMYK":
+        header = self._header(data)
+        self.found |= {"width": header.width, "height": header.height, "mode": mode_of(header)}
+        if is_rare(header):
+            self.notes.append(Note.RARE_JPEG)
+        if self.found["mode"] == "CMYK":
             self.notes.append(Note.CMYK)
         if Analysis.QUALITY in self.analyses:
             self._quality(data, header)
-        if Analysis.JPEG in self.analyses:
+        if Analysis.JPEG in self.analyses and whole:
             self._markers(data, header)
 
-    def _quality(self, data: bytes, header: JpegHeader) -> None:
-        native = self.engine is Engine.NATIVE
-        quality = estimate(header.tables) if native else magick_quality(data)
+    def _header(self, data: bytes) -> _core.JpegHeader:
+        """Read the header from the beginning of a file, or from more of it if it is long."""
+        try:
+            while (header := _core.peek_jpeg_header(data)) is None:
+                more = self._read(_MORE_HEAD_BYTES)
+                if not more:
+                    raise DataError("the file ends within its header")
+                data += more
+        except _core.DataError as error:
+            raise DataError(str(error)) from error
+        return header
+
+    def _quality(self, data: bytes, header: _core.JpegHeader) -> None:
+        native = self.engine is Engine.NATIVE or is_rare(header)  # ImageMagick reads no rare ones
+        quality = estimate(header.quant_tables) if native else magick_quality(data)
         self.found["quality"] = quality or UNKNOWN_QUALITY
         if quality is None:
             self.notes.append(Note.NO_QUALITY)
 
-    def _markers(self, data: bytes, header: JpegHeader) -> None:
-        scans = walk_scans(data, header)
+    def _markers(self, data: bytes, header: _core.JpegHeader) -> None:
+        scans = _core.survey_scans(data)
         self.found |= {
-            "subsampling": header.subsampling,
+            "subsampling": subsampling_of(header),
             "progressive": header.progressive,
             "scans": scans.count,
             "icc": header.icc,
-            "tables": fingerprint(header.tables),
+            "tables": fingerprint(header.quant_tables),
         }
         self._ending()
-        self._orientation(lambda: _exif(header.exif))
+        begin, end = header.exif_span
+        self._orientation(lambda: _exif(data[begin:end]))
         odd = {
             Note.ARITHMETIC: header.arithmetic,
             Note.OWN_TABLES: self.found["tables"] not in standard_fingerprints(),
@@ -172,6 +207,8 @@ class _Examination:
     def _orientation(self, load: Callable[[], Image.Exif]) -> None:
         try:
             value = load().get(ExifTags.Base.Orientation, 1)
+        except MemoryError:
+            raise
         except Exception:  # damaged EXIF raises anything
             self.notes.append(Note.BAD_EXIF)
             return
@@ -179,26 +216,20 @@ class _Examination:
         if self.found["orientation"] != 1:
             self.notes.append(Note.ROTATED)
 
-    def _jpeg_pixels(self, data: bytes) -> None:
-        """Decode with the core: the same pixels as Pillow's, but libjpeg's warnings are errors."""
-        from dl2cli.analysis.scan_prefixes import decode
-
-        try:
-            pixels = decode(data, whole_file=True)
-        except DataError as error:
-            raise DataError(f"does not decode: {error}") from error
-        if pixels.shape[2] == 4:
-            with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-                self._statistics(image)
-        else:
-            self._statistics(Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels))
-
-    def _pillow(self, source: Stream) -> None:
+    def _other_format(self, data: bytes, *, whole: bool) -> None:
+        source: Stream = io.BytesIO(data) if whole else self.stream
         source.seek(0)
-        with Image.open(cast(IO[bytes], source), formats=_FORMATS) as image:
+        image: Image.Image
+        try:
+            image = Image.open(cast(IO[bytes], source), formats=readable_formats())
+        except Exception as error:
+            if not is_file_fault(error):
+                raise
+            source.seek(0)
+            # Odd metadata costs no image: `read_image` does without, or knows the reason.
+            image = read_image(source.read() or b"", self.limits)
+        with image:
             self._header_of_other_format(image)
-            if Analysis.STATS in self.analyses:
-                self._statistics(image)
 
     def _header_of_other_format(self, image: Image.Image) -> None:
         self.found |= {
@@ -214,26 +245,20 @@ class _Examination:
             if self.found["icc"]:
                 self.notes.append(Note.ICC)
 
-    def _statistics(self, image: Image.Image) -> None:
-        """Find mean and deviation: of L and RGB as they are, of other modes as RGB."""
+    def _statistics(self, data: bytes) -> None:
+        """Find mean and deviation of the image as it is converted, CMYK as RGB."""
         try:
-            image.load()
-        except Exception as error:
+            image = decode_source(data, self.limits, whole_file=self.whole_file)
+        except (OverLimit, UnsupportedImage):
+            raise
+        except DataError as error:
             raise DataError(f"does not decode: {error}") from error
-        if image.mode in _WITHOUT_STATISTICS:
-            self.notes.append(Note.DEEP)
-            return
-        kept = image if image.mode in ("L", "RGB") else image.convert("RGB")
-        statistics = ImageStat.Stat(kept)
-        self.found |= {
-            "mode": image.mode,
-            "mean": tuple(statistics.mean),
-            "std": tuple(statistics.stddev),
-        }
+        statistics = ImageStat.Stat(image.convert("RGB") if image.mode == "CMYK" else image)
+        self.found |= {"mean": tuple(statistics.mean), "std": tuple(statistics.stddev)}
 
 
-def _exif(payload: bytes | None) -> Image.Exif:
+def _exif(payload: bytes) -> Image.Exif:
     exif = Image.Exif()
-    if payload is not None:
-        exif.load(b"Exif\0\0" + payload)
+    if payload:
+        exif.load(payload)
     return exif

@@ -37,8 +37,11 @@ class Note(Enum):
     OWN_TABLES = "quantisation tables other than the IJG's"
     NO_END = "no end marker"
     TRAILING = "bytes after the end marker"
-    DEEP = "more than 8 bits a sample: no colour statistics"
-    NO_FIDELITY = "not a JPEG: fidelity was not measured"
+    LARGE = "larger than dl2 convert takes by default: not decoded"
+    UNSUPPORTED = "sound, but its pixels cannot be read here: not decoded"
+    RARE_JPEG = "a lossless JPEG, or one of more than 8 bits a sample"
+    NO_FIDELITY = "CMYK, or not a JPEG that can be transcoded: fidelity was not measured"
+    TINY = "under 11 pixels: fidelity was not measured"
     SMALL = "under 161 pixels: fewer than five scales of MS-SSIM"
 
 
