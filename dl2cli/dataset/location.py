@@ -102,7 +102,8 @@ def locate(root: Path, *, loose_images: bool = False) -> DatasetLocation:
 
     Args:
         root: the path that the user names.
-        loose_images: accept images without labels: a folder with images directly in it, or splits of such.
+        loose_images: accept images without labels: a folder with images directly in it, or splits
+            of such folders.
 
     Raises:
         UsageError: there is nothing at `root`, or nothing that is a dataset; the message says what
