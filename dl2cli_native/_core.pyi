@@ -99,6 +99,9 @@ class Transcoded:
     def frame(self) -> int: ...
     @property
     def damage(self) -> str: ...
+    @property
+    def declined(self) -> str:
+        """Why libjpeg did the work; empty if the native codec did it."""
 
 class Pixels(Buffer):
     """uint8 (H, W, C) through the buffer protocol; C is 1 (gray), 3 (RGB) or 4 (CMYK)."""
@@ -111,6 +114,15 @@ def read_file(path: bytes, max_bytes: int) -> bytes:
 
 def crc32c(data: Buffer, crc: int = 0) -> int: ...
 def libjpeg_version() -> str: ...
+def codec_instruction_set() -> str:
+    """Return what the native codec runs: avx512, avx2 or portable."""
+
+def codec_instruction_sets() -> list[str]:
+    """Return all that this processor can run, the slowest first."""
+
+def use_codec_instruction_set(name: str) -> None:
+    """Choose one for all threads, for tests and benchmarks. Raises ValueError."""
+
 def read_jpeg_header(jpeg: Buffer, limits: Limits = ...) -> JpegHeader:
     """Raises DataError."""
 
@@ -129,6 +141,21 @@ def survey_scans(jpeg: Buffer) -> JpegScans:
 def find_scans(jpeg: Buffer, max_scans: int = ...) -> list[int]:
     """Return the offset of each scan and of what follows the last. Raises DataError."""
 
+class Transcoder:
+    """A transcoder that keeps its memory from image to image; for one thread at a time."""
+
+    def __init__(
+        self,
+        script: Sequence[Scan],
+        *,
+        keep: str = "none",
+        keep_damaged: bool = False,
+        limits: Limits = ...,
+        codec: str = "native",
+    ) -> None: ...
+    def transcode(self, jpeg: Buffer) -> Transcoded:
+        """Raises DataError, UnsupportedError."""
+
 def transcode(
     jpeg: Buffer,
     script: Sequence[Scan],
@@ -136,6 +163,7 @@ def transcode(
     keep: str = "none",
     keep_damaged: bool = False,
     limits: Limits = ...,
+    codec: str = "native",
 ) -> Transcoded:
     """Raises DataError, UnsupportedError."""
 
@@ -216,6 +244,7 @@ class Converter:
         keep_damaged: bool,
         limits: Limits,
         threads: int,
+        codec: str = "native",
     ) -> None: ...
     def submit(self, paths: Sequence[bytes], labels: Sequence[int]) -> RecordJob: ...
     def cancel(self) -> None: ...

@@ -41,9 +41,16 @@ dl2::KeepMetadata to_keep(const std::string& name) {
     throw dl2::Error(dl2::ErrorKind::argument, "keep must be none, icc, exif or all");
 }
 
+dl2::Codec to_codec(const std::string& name) {
+    if (name == "native") return dl2::Codec::native;
+    if (name == "libjpeg") return dl2::Codec::libjpeg;
+    throw dl2::Error(dl2::ErrorKind::argument, "codec must be native or libjpeg");
+}
+
 dl2::TranscodeOptions to_options(const std::vector<PythonScan>& script, const std::string& keep,
-                                 bool keep_damaged, const dl2::Limits& limits) {
-    return {to_script(script), to_keep(keep), keep_damaged, limits};
+                                 bool keep_damaged, const dl2::Limits& limits,
+                                 const std::string& codec) {
+    return {to_script(script), to_keep(keep), keep_damaged, limits, to_codec(codec)};
 }
 
 class RecordReader {
@@ -174,6 +181,7 @@ void bind_jpeg(py::module_& m) {
         .def_readonly("orientation", &dl2::Transcoded::orientation)
         .def_readonly("frame", &dl2::Transcoded::frame)
         .def_readonly("damage", &dl2::Transcoded::damage)
+        .def_readonly("declined", &dl2::Transcoded::declined)
         .def_property_readonly("fragments", [](const dl2::Transcoded& image) {
             std::vector<py::bytes> fragments;
             for (std::size_t group = 0; group < image.group_end.size(); ++group) {
@@ -198,6 +206,9 @@ void bind_jpeg(py::module_& m) {
         },
         "data"_a, "crc"_a = 0);
     m.def("libjpeg_version", &dl2::libjpeg_version);
+    m.def("codec_instruction_set", &dl2::codec_instruction_set);
+    m.def("codec_instruction_sets", &dl2::codec_instruction_sets);
+    m.def("use_codec_instruction_set", &dl2::use_codec_instruction_set, "name"_a);
     m.def(
         "read_jpeg_header",
         [](const py::buffer& jpeg, const dl2::Limits& limits) {
@@ -230,17 +241,34 @@ void bind_jpeg(py::module_& m) {
             return dl2::find_scans(InputBytes(jpeg).view(), max_scans);
         },
         "jpeg"_a, "max_scans"_a = dl2::Limits{}.max_scans);
+    py::class_<dl2::Transcoder>(m, "Transcoder")
+        .def(py::init([](const std::vector<PythonScan>& script, const std::string& keep,
+                         bool keep_damaged, const dl2::Limits& limits, const std::string& codec) {
+                 return std::make_unique<dl2::Transcoder>(
+                     to_options(script, keep, keep_damaged, limits, codec));
+             }),
+             "script"_a, py::kw_only(), "keep"_a = "none", "keep_damaged"_a = false,
+             "limits"_a = dl2::Limits{}, "codec"_a = "native")
+        .def(
+            "transcode",
+            [](dl2::Transcoder& transcoder, const py::buffer& jpeg) {
+                const InputBytes input(jpeg);
+                const py::gil_scoped_release release;
+                return transcoder.transcode(input.view());
+            },
+            "jpeg"_a);
     m.def(
         "transcode",
         [](const py::buffer& jpeg, const std::vector<PythonScan>& script, const std::string& keep,
-           bool keep_damaged, const dl2::Limits& limits) {
+           bool keep_damaged, const dl2::Limits& limits, const std::string& codec) {
             const InputBytes input(jpeg);
-            const dl2::TranscodeOptions options = to_options(script, keep, keep_damaged, limits);
+            const dl2::TranscodeOptions options =
+                to_options(script, keep, keep_damaged, limits, codec);
             const py::gil_scoped_release release;
             return dl2::Transcoder(options).transcode(input.view());
         },
         "jpeg"_a, "script"_a, py::kw_only(), "keep"_a = "none", "keep_damaged"_a = false,
-        "limits"_a = dl2::Limits{});
+        "limits"_a = dl2::Limits{}, "codec"_a = "native");
     m.def(
         "decode",
         [](const std::vector<py::buffer>& fragments, bool whole_file, bool smoothing,
@@ -318,11 +346,13 @@ void bind_converter(py::module_& m) {
 
     py::class_<dl2::Converter>(m, "Converter")
         .def(py::init([](const std::vector<PythonScan>& script, const std::string& keep,
-                         bool keep_damaged, const dl2::Limits& limits, unsigned threads) {
+                         bool keep_damaged, const dl2::Limits& limits, unsigned threads,
+                         const std::string& codec) {
                  return std::make_unique<dl2::Converter>(
-                     to_options(script, keep, keep_damaged, limits), threads);
+                     to_options(script, keep, keep_damaged, limits, codec), threads);
              }),
-             py::kw_only(), "script"_a, "keep"_a, "keep_damaged"_a, "limits"_a, "threads"_a)
+             py::kw_only(), "script"_a, "keep"_a, "keep_damaged"_a, "limits"_a, "threads"_a,
+             "codec"_a = "native")
         .def(
             "submit",
             [](dl2::Converter& converter, const std::vector<py::bytes>& paths,

@@ -27,7 +27,8 @@ bool supported(Isa isa) {
         case Isa::avx512:
             return supported(Isa::avx2) && __builtin_cpu_supports("avx512f") &&
                    __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                   __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vbmi");
+                   __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd") &&
+                   __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2");
     }
 #endif
     return isa == Isa::portable;

@@ -8,7 +8,7 @@ namespace dl2::codec {
 enum class Isa {
     portable,  // plain C++, on every processor
     avx2,      // AVX2 and BMI2
-    avx512,    // AVX-512 F, BW, DQ, VL and VBMI, and BMI2
+    avx512,    // AVX-512 F, BW, CD, DQ, VL, VBMI and VBMI2, and BMI2
 };
 
 // The path in use: the best that this processor has, or what the environment variable

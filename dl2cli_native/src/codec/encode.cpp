@@ -4,30 +4,16 @@
 #include <array>
 #include <cstring>
 
-#include "codec/cpu.hpp"
 #include "codec/encode_dc.hpp"
 #include "codec/encode_huffman.hpp"
 #include "codec/encode_segments.hpp"
-#include "codec/encode_tokens.hpp"
+#include "codec/growing.hpp"
+#include "codec/kernels/encode_kernels.hpp"
 
 namespace dl2::codec {
 namespace {
 
-#include "codec/encode_scalar.hpp"
-
 constexpr std::uint32_t kMaxAcMagnitude = 1023;  // 10 bits, for samples of 8
-
-const EncodeKernels& kernels() {
-#if defined(__x86_64__)
-    const Isa wanted = isa();
-    if (wanted == Isa::portable || !has_fast_pdep()) return portable_encode_kernels();
-    static const bool compress =  // and what else the encoder wants beyond Isa::avx512
-        __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("avx512cd");
-    return wanted == Isa::avx512 && compress ? avx512_encode_kernels() : avx2_encode_kernels();
-#else
-    return portable_encode_kernels();
-#endif
-}
 
 // Whether each scan goes on where the ones before it stopped (T.81, G.1.1.1), and every component
 // gets its DC coefficients.
@@ -81,15 +67,15 @@ struct ScanOutput {
 struct ScanEncoder::State {
     const EncodeKernels* kernels = nullptr;
     BitPlanes masks;
-    std::array<Scratch<std::int16_t>, kMaxComponents> dc;
-    std::vector<Scratch<FirstToken>> first_tokens;  // of each first scan of one component
-    std::vector<Scratch<RefineToken>> refine_tokens;
+    std::array<Growing<std::int16_t>, kMaxComponents> dc;
+    std::vector<Growing<FirstToken>> first_tokens;  // of each first scan of one component
+    std::vector<Growing<RefineToken>> refine_tokens;
     std::vector<FirstScan> first;
     std::vector<RefineScan> refine;
     std::vector<std::size_t> first_index;  // in the plan
     std::vector<std::size_t> refine_index;
-    Scratch<std::uint8_t> raw;    // one scan without byte stuffing
-    Scratch<std::uint8_t> arena;  // all scans
+    Growing<std::uint8_t> raw;    // one scan without byte stuffing
+    Growing<std::uint8_t> arena;  // all scans
     std::size_t arena_used = 0;
     std::vector<ScanOutput> outputs;
     Histogram histogram;
@@ -173,7 +159,7 @@ bool ScanEncoder::State::tokenize(const Component& component, std::int16_t* dc_p
 // Tables and bytes of a component's AC scans.
 bool ScanEncoder::State::finish_component(std::size_t table) {
     for (std::size_t i = 0; i < first.size(); ++i) {
-        end_first_run(first[i]);
+        kernels->end_first(first[i]);
         const FirstToken* const begin = first_tokens[i].data();
         const FirstToken* const end = first[i].out;
         ScanOutput& output = outputs[first_index[i]];
@@ -185,7 +171,7 @@ bool ScanEncoder::State::finish_component(std::size_t table) {
         stuff(kernels->emit_first(begin, end, codes, raw.data()), output);
     }
     for (std::size_t i = 0; i < refine.size(); ++i) {
-        end_refine_run(refine[i]);
+        kernels->end_refine(refine[i]);
         const RefineToken* const begin = refine_tokens[i].data();
         const RefineToken* const end = refine[i].out;
         ScanOutput& output = outputs[refine_index[i]];
@@ -274,7 +260,7 @@ bool ScanEncoder::encode(const Coefficients& image, const std::uint8_t* tables,
                          std::vector<std::size_t>& ends) {
     State& state = *state_;
     if (!valid_progression(plan, image.component_count)) return false;
-    state.kernels = &kernels();
+    state.kernels = &encode_kernels();
     state.outputs.assign(plan.size(), {});
     state.arena_used = 0;
     for (std::size_t i = 0; i < image.component_count; ++i) {

@@ -1,5 +1,7 @@
 #include "codec/encode_dc.hpp"
 
+#include <algorithm>
+
 namespace dl2::codec {
 namespace {
 
@@ -30,12 +32,21 @@ void visit_interleaved(const Coefficients& image, DcPlanes dc, const Scan& scan,
     }
 }
 
+// Whether an MCU has one block of each component, so that none is there to fill it up.
+bool one_block_each(const Coefficients& image, const Scan& scan) {
+    return std::all_of(scan.components.begin(), scan.components.end(), [&](std::uint8_t index) {
+        return image.components[index].h == 1 && image.components[index].v == 1;
+    });
+}
+
 template <class Visit>
 void visit_dc(const Coefficients& image, DcPlanes dc, const Scan& scan, Visit& visit) {
-    if (scan.components.size() > 1) return visit_interleaved(image, dc, scan, visit);
-    const std::uint8_t index = scan.components[0];
-    const std::size_t blocks = image.components[index].block_count();
-    for (std::size_t i = 0; i < blocks; ++i) visit(index, dc[index][i]);
+    const bool alone = scan.components.size() == 1;
+    if (!alone && !one_block_each(image, scan)) return visit_interleaved(image, dc, scan, visit);
+    const std::size_t blocks = image.components[scan.components[0]].block_count();
+    for (std::size_t i = 0; i < blocks; ++i) {
+        for (const std::uint8_t index : scan.components) visit(index, dc[index][i]);
+    }
 }
 
 }  // namespace

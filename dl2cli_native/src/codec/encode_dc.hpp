@@ -7,7 +7,7 @@
 
 #include "codec/coefficients.hpp"
 #include "codec/encode_huffman.hpp"
-#include "codec/encode_tokens.hpp"
+#include "codec/kernels/encode_kernels.hpp"
 #include "dl2/jpeg/scan_script.hpp"
 
 namespace dl2::codec {

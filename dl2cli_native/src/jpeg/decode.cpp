@@ -178,4 +178,17 @@ std::string codec_instruction_set() {
     return codec::name(codec::isa());
 }
 
+std::vector<std::string> codec_instruction_sets() {
+    std::vector<std::string> names;
+    for (const codec::Isa isa : codec::available_isas()) names.emplace_back(codec::name(isa));
+    return names;
+}
+
+void use_codec_instruction_set(const std::string& name) {
+    for (const codec::Isa isa : codec::available_isas()) {
+        if (name == codec::name(isa)) return codec::use_isa(isa);
+    }
+    throw Error(ErrorKind::argument, "this processor has no instruction set " + name);
+}
+
 }  // namespace dl2

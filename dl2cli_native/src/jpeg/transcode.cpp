@@ -1,3 +1,4 @@
+#include "codec/transcode.hpp"
 #include "dl2/error.hpp"
 #include "dl2/jpeg/codec.hpp"
 #include "dl2/jpeg/header.hpp"
@@ -188,6 +189,13 @@ void Transcoding::cut(Bytes output, Transcoded& result) const {
 struct Transcoder::State {
     TranscodeOptions options;
     Destination destination;
+    codec::NativeTranscoder native;
+
+    codec::Declined run_native(Bytes jpeg, const JpegHeader& header,
+                               const std::atomic<bool>* cancel, Transcoded& result) {
+        if (options.codec == Codec::libjpeg) return "libjpeg was asked for";
+        return native.transcode(jpeg, header, options, cancel, result);
+    }
 };
 
 Transcoder::Transcoder(TranscodeOptions options) : state_(std::make_unique<State>()) {
@@ -207,6 +215,9 @@ Transcoded Transcoder::transcode(Bytes jpeg, const std::atomic<bool>* cancel) {
     result.height = header.height;
     result.orientation = header.orientation;
     result.frame = header.frame;
+    const codec::Declined declined = state_->run_native(jpeg, header, cancel, result);
+    if (declined == nullptr) return result;
+    result.declined = declined;
     Transcoding image(jpeg, state_->options, cancel);
     result.damage = image.read(header);
     image.write(state_->destination);

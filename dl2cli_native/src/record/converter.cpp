@@ -98,6 +98,7 @@ RecordEntry RecordJob::write(const std::string& path, std::size_t groups) {
 
 Converter::Converter(TranscodeOptions options, unsigned threads) : options_(std::move(options)) {
     if (threads == 0) throw Error(ErrorKind::argument, "at least one thread is needed");
+    if (options_.codec == Codec::native) codec_instruction_set();  // throws here, not in a thread
     try {
         for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
     } catch (const std::system_error&) {

@@ -13,6 +13,10 @@
 
 namespace dl2 {
 
+// Who does the work: dl2's own codec, which leaves to libjpeg-turbo whatever is damaged or unusual,
+// or libjpeg-turbo alone. Both give the same bytes, the same pixels and the same verdicts.
+enum class Codec : std::uint8_t { native, libjpeg };
+
 enum class KeepMetadata : std::uint8_t { none, icc, exif, all };
 
 struct TranscodeOptions {
@@ -20,6 +24,7 @@ struct TranscodeOptions {
     KeepMetadata keep = KeepMetadata::none;
     bool keep_damaged = false;
     Limits limits;
+    Codec codec = Codec::native;
 };
 
 // One image in progressive form, cut into the fragments of its scan groups.
@@ -31,6 +36,7 @@ struct Transcoded {
     std::uint8_t orientation = 1;  // EXIF, 1..8
     std::uint8_t frame = 0;        // of the source: the low nibble of its SOF marker
     std::string damage;            // what libjpeg said of a damaged source that was kept
+    std::string declined;          // why libjpeg did the work; empty if the native codec did it
 
     Bytes fragment(std::size_t group) const {
         const std::uint32_t begin = group == 0 ? 0 : group_end[group - 1];
@@ -41,7 +47,8 @@ struct Transcoded {
 // Turns JPEGs into progressive ones without loss, on the level of DCT coefficients. Reusable, for
 // one thread at a time; every image starts from nothing, so a JPEG without Huffman tables (a frame
 // of MJPEG) gets those of T.81, K.3, whatever was before it. The memory of one image: 2 bytes a
-// coefficient (6 to 8 bytes a pixel at 4:4:4, 3 at 4:2:0) and twice its compressed size.
+// coefficient (6 to 8 bytes a pixel at 4:4:4, 3 at 4:2:0) and twice its compressed size; the native
+// codec takes 10 times the compressed size, and keeps it for the next image up to 16 megapixels.
 class Transcoder {
   public:
     explicit Transcoder(TranscodeOptions options);
@@ -66,10 +73,6 @@ struct Pixels {
     std::vector<std::uint8_t> samples;  // height x width x channels
 };
 
-// Who decodes. The native codec gives libjpeg's pixels, faster; what it does not read beyond doubt
-// it leaves to libjpeg, so that both show and say the same.
-enum class Codec : std::uint8_t { native, libjpeg };
-
 struct DecodeOptions {
     // A source file, not the first scans of an image: an end before all coefficients are there,
     // and a component in no scan, are damage. Only the end marker itself may be missing.
@@ -92,5 +95,12 @@ std::string libjpeg_version();
 // The instructions that the native codec runs here: "avx512", "avx2" or "portable". Throws
 // Error(argument) if DL2_CODEC_ISA names none of them, or one that this processor lacks.
 std::string codec_instruction_set();
+
+// All of them that this processor can run, the slowest first.
+std::vector<std::string> codec_instruction_sets();
+
+// Chooses one for all threads, for tests and benchmarks. Throws Error(argument) if this processor
+// cannot run it.
+void use_codec_instruction_set(const std::string& name);
 
 }  // namespace dl2

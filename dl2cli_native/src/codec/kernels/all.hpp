@@ -3,6 +3,9 @@
 #pragma once
 
 #include "codec/kernels/colors.hpp"
+#include "codec/kernels/encode_bits.hpp"
+#include "codec/kernels/encode_blocks.hpp"
+#include "codec/kernels/encode_planes.hpp"
 #include "codec/kernels/first_scan.hpp"
 #include "codec/kernels/idct_blocks.hpp"
 #include "codec/kernels/masks.hpp"
@@ -15,6 +18,11 @@ namespace dl2::codec::DL2_CODEC_ISA {
 static const EntropyKernels kEntropyKernels = {
     unstuff,    reverse_bits, dc_first,    dc_refine,    sequential,   first,
     first_pair, refine,       refine_pair, refine_start, find_nonzero, apply,
+};
+
+static const EncodeKernels kEncodeKernels = {
+    planes,         encode_first, encode_refine, end_first_run,
+    end_refine_run, emit_first,   emit_refine,   stuff,
 };
 
 static const PixelKernels kPixelKernels = {idct, idct_dc, h2v1, h2v2, h1v2, ycc_to_rgbx};

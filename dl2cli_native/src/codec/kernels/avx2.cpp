@@ -10,6 +10,10 @@ const EntropyKernels& avx2_entropy_kernels() {
     return avx2::kEntropyKernels;
 }
 
+const EncodeKernels& avx2_encode_kernels() {
+    return avx2::kEncodeKernels;
+}
+
 const PixelKernels& avx2_pixel_kernels() {
     return avx2::kPixelKernels;
 }

@@ -10,6 +10,10 @@ const EntropyKernels& avx512_entropy_kernels() {
     return avx512::kEntropyKernels;
 }
 
+const EncodeKernels& avx512_encode_kernels() {
+    return avx512::kEncodeKernels;
+}
+
 const PixelKernels& avx512_pixel_kernels() {
     return avx512::kPixelKernels;
 }

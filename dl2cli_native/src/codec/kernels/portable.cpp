@@ -8,6 +8,10 @@ const EntropyKernels& portable_entropy_kernels() {
     return portable::kEntropyKernels;
 }
 
+const EncodeKernels& portable_encode_kernels() {
+    return portable::kEncodeKernels;
+}
+
 const PixelKernels& portable_pixel_kernels() {
     return portable::kPixelKernels;
 }

@@ -1,13 +1,11 @@
-// What an AC scan consists of before it is bits: tokens. A token is a Huffman symbol and the bits
-// behind it, so that one pass over the coefficients serves both the statistics of the optimal
-// tables and the output.
+// The encoder's inner loops, compiled once for each instruction set as kernels.hpp says, and what
+// they share with the code around them: what an AC scan consists of before it is bits. A token is a
+// Huffman symbol and the bits behind it, so that one pass over the coefficients serves both the
+// statistics of the optimal tables and the output.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <memory>
 
 namespace dl2::codec {
 
@@ -30,27 +28,6 @@ constexpr std::uint32_t kMaxSymbolCorrections = 39;
 // A block's tokens at most, and what a kernel may write behind the last.
 constexpr std::size_t kMaxBlockTokens = 72;
 constexpr std::size_t kTokenSlack = 64;
-
-// Memory that is neither initialised nor given back before the encoder ends.
-template <class Item>
-class Scratch {
-  public:
-    Item* data() { return data_.get(); }
-    const Item* data() const { return data_.get(); }
-    // Makes room for `count` items, of which the first `kept` keep their values.
-    void reserve(std::size_t count, std::size_t kept) {
-        if (count <= capacity_) return;
-        const std::size_t capacity = std::max(count, capacity_ + capacity_ / 2);
-        std::unique_ptr<Item[]> grown(new Item[capacity]);
-        if (kept > 0) std::memcpy(grown.get(), data_.get(), kept * sizeof(Item));
-        data_ = std::move(grown);
-        capacity_ = capacity;
-    }
-
-  private:
-    std::unique_ptr<Item[]> data_;
-    std::size_t capacity_ = 0;
-};
 
 constexpr std::size_t kChunkBlocks = 64;  // that the kernels take at a time: 8 KiB, and its masks
 constexpr unsigned kMaxBitPosition = 10;  // of libjpeg for samples of 8 bits; T.81 says 13
@@ -95,6 +72,9 @@ struct EncodeKernels {
     void (*first)(const std::int16_t* blocks, const BitPlanes& masks, std::size_t count,
                   FirstScan& scan);
     void (*refine)(const BitPlanes& masks, std::size_t count, RefineScan& scan);
+    // Tells the run of blocks that has not ended yet, behind the last block.
+    void (*end_first)(FirstScan& scan);
+    void (*end_refine)(RefineScan& scan);
     // Writes tokens as bits, the last byte filled up with ones and without byte stuffing; `codes`
     // has a symbol's code << 8 | length. May write 8 bytes behind the end, which it returns.
     std::uint8_t* (*emit_first)(const FirstToken* begin, const FirstToken* end,
@@ -107,8 +87,11 @@ struct EncodeKernels {
 
 const EncodeKernels& portable_encode_kernels();
 #if defined(__x86_64__)
-const EncodeKernels& avx2_encode_kernels();    // needs AVX2, BMI1, BMI2, LZCNT, POPCNT
-const EncodeKernels& avx512_encode_kernels();  // needs AVX-512 F, BW, CD, DQ, VL, VBMI, VBMI2, too
+const EncodeKernels& avx2_encode_kernels();
+const EncodeKernels& avx512_encode_kernels();
 #endif
+
+// Those of the path in use (cpu.hpp).
+const EncodeKernels& encode_kernels();
 
 }  // namespace dl2::codec

@@ -1,68 +1,25 @@
-// The encoder's kernels for AVX-512: the tokens of a block side by side.
-#if defined(__x86_64__)
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wuninitialized"  // of what its own intrinsics leave undefined
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
+// Tokens of AC scans, a chunk of blocks at a time: with AVX-512, those of a block side by side.
+#pragma once
 
-#include <immintrin.h>
+#include "codec/kernels/encode_tokens.hpp"
 
-#include "codec/encode_tokens.hpp"
-#include "codec/target.hpp"
+namespace dl2::codec::DL2_CODEC_ISA {
 
-DL2_TARGET_BEGIN(
-    "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,avx2,bmi,bmi2,lzcnt,popcnt")
+#if defined(DL2_CODEC_AVX512)
 
-namespace dl2::codec {
-namespace {
-
-#include "codec/encode_scalar.hpp"
-
-#include "codec/encode_bmi2.hpp"
-
-alignas(64) constexpr std::uint8_t kPositions[64] = {
+alignas(64) static const u8 kPositions[64] = {
     0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
     22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43,
     44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63};
 
-inline std::uint64_t mask_of(__mmask32 low, __mmask32 high) {
-    return std::uint64_t{low} | (std::uint64_t{high} << 32);
-}
-
-std::uint32_t planes(const std::int16_t* blocks, std::size_t count, unsigned top, BitPlanes& masks,
-                     std::int16_t* dc) {
-    __m512i seen = _mm512_setzero_si512();
-    const __m512i above = _mm512_set1_epi16(static_cast<short>(0xFFFFu << top));
-    for (std::size_t i = 0; i < count; ++i, blocks += 64) {
-        __m512i low = _mm512_loadu_si512(blocks);
-        __m512i high = _mm512_loadu_si512(blocks + 32);
-        dc[i] = blocks[0];
-        masks.negative[i] = mask_of(_mm512_movepi16_mask(low), _mm512_movepi16_mask(high));
-        low = _mm512_abs_epi16(low);
-        high = _mm512_abs_epi16(high);
-        seen = _mm512_or_si512(seen, _mm512_or_si512(_mm512_maskz_mov_epi16(~1u, low), high));
-        std::uint64_t nonzero =
-            mask_of(_mm512_test_epi16_mask(low, above), _mm512_test_epi16_mask(high, above));
-        masks.nonzero[top][i] = nonzero;
-        for (unsigned p = top; p-- > 0;) {
-            const __m512i bit = _mm512_set1_epi16(static_cast<short>(1u << p));
-            const std::uint64_t set =
-                mask_of(_mm512_test_epi16_mask(low, bit), _mm512_test_epi16_mask(high, bit));
-            masks.bit[p][i] = set;
-            masks.nonzero[p][i] = nonzero |= set;
-        }
-    }
-    const __m512i halves = _mm512_or_si512(seen, _mm512_srli_epi32(seen, 16));
-    return static_cast<std::uint32_t>(_mm512_reduce_or_epi32(halves)) & 0xFFFF;
-}
-
 // Lane 0 becomes `first`, every other lane what was in the one below it.
-inline __m128i move_up(__m128i lanes, __m128i below) {
+DL2_INLINE __m128i move_up(__m128i lanes, __m128i below) {
     return _mm_alignr_epi8(lanes, below, 15);
 }
 
 // Tokens of up to 16 coefficients: their positions, and the zeros in front of each.
-inline __m512i first_tokens(__m128i position, __m128i run, __m512i low, __m512i high, __m128i al) {
+DL2_INLINE __m512i first_tokens(__m128i position, __m128i run, __m512i low, __m512i high,
+                                __m128i al) {
     const __m512i at = _mm512_castsi256_si512(_mm256_cvtepu8_epi16(position));
     const __m512i value =
         _mm512_cvtepi16_epi32(_mm512_castsi512_si256(_mm512_permutex2var_epi16(low, at, high)));
@@ -76,30 +33,31 @@ inline __m512i first_tokens(__m128i position, __m128i run, __m512i low, __m512i 
         symbol, _mm512_or_si512(_mm512_slli_epi32(bits, 8), _mm512_slli_epi32(extra, 16)));
 }
 
-void first(const std::int16_t* blocks, const BitPlanes& masks, std::size_t count, FirstScan& scan) {
+static void encode_first(const i16* blocks, const BitPlanes& masks, std::size_t count,
+                         FirstScan& scan) {
     const __m512i positions = _mm512_load_si512(kPositions);
     const __m128i before_band = _mm_set1_epi8(static_cast<char>(scan.ss - 1));
     const __m128i one = _mm_set1_epi8(1);
     const __m128i al = _mm_cvtsi32_si128(static_cast<int>(scan.al));
     for (std::size_t i = 0; i < count; ++i) {
-        const std::uint64_t nonzero = masks.nonzero[scan.al][i] & scan.band;
+        const u64 nonzero = masks.nonzero[scan.al][i] & scan.band;
         if (nonzero == 0) {
             count_first_run(scan);
             continue;
         }
-        const std::int16_t* const block = blocks + 64 * i;
-        const auto tokens = static_cast<std::uint32_t>(_mm_popcnt_u64(nonzero));
+        const i16* const block = blocks + 64 * i;
+        const auto tokens = static_cast<u32>(_mm_popcnt_u64(nonzero));
         const __m512i at = _mm512_maskz_compress_epi8(nonzero, positions);
         const __m512i low = _mm512_loadu_si512(block);
         const __m512i high = _mm512_loadu_si512(block + 32);
-        alignas(64) std::uint8_t spilled[64];
+        alignas(64) u8 spilled[64];
         if (tokens > 16) _mm512_store_si512(spilled, at);
         end_first_run(scan);
         __m128i below = before_band;
         __m128i position = _mm512_castsi512_si128(at);
         FirstToken* out = scan.out;
         bool long_run = false;
-        for (std::uint32_t done = 0;;) {
+        for (u32 done = 0;;) {
             const __m128i run = _mm_sub_epi8(_mm_sub_epi8(position, move_up(position, below)), one);
             const auto live = static_cast<__mmask16>(_bzhi_u32(0xFFFF, tokens - done));
             long_run |= _mm_mask_cmpgt_epu8_mask(live, run, _mm_set1_epi8(15)) != 0;
@@ -114,18 +72,18 @@ void first(const std::int16_t* blocks, const BitPlanes& masks, std::size_t count
             continue;
         }
         scan.out = out + tokens;
-        if (63 - static_cast<std::uint32_t>(_lzcnt_u64(nonzero)) < scan.se) count_first_run(scan);
+        if (63 - static_cast<u32>(_lzcnt_u64(nonzero)) < scan.se) count_first_run(scan);
     }
 }
 
-inline __m128i upper(__m128i lanes) {
+DL2_INLINE __m128i upper(__m128i lanes) {
     return _mm_srli_si128(lanes, 8);
 }
 
 // Tokens of up to 8 fresh coefficients: their positions, the zeros in front of each, where its
 // corrections begin, and how many there are.
-inline __m512i refine_tokens(__m128i position, __m128i run, __m128i begin, __m128i count,
-                             __m512i corrections, __m512i positive) {
+DL2_INLINE __m512i refine_tokens(__m128i position, __m128i run, __m128i begin, __m128i count,
+                                 __m512i corrections, __m512i positive) {
     const __m512i one = _mm512_set1_epi64(1);
     const __m512i counts = _mm512_cvtepu8_epi64(count);
     const __m512i beyond = _mm512_sllv_epi64(_mm512_set1_epi64(-1), counts);
@@ -143,10 +101,10 @@ inline __m512i refine_tokens(__m128i position, __m128i run, __m128i begin, __m12
 
 // Writes the tokens of a block's fresh coefficients, of which there are 16 at most; false if one
 // of them is longer than a token may be.
-inline bool refine_fresh(std::uint64_t fresh, std::uint64_t fresh_z, std::uint64_t corrections,
-                         std::uint64_t negative, std::uint32_t ss, RefineToken* out) {
+DL2_INLINE bool refine_fresh(u64 fresh, u64 fresh_z, u64 corrections, u64 negative, u32 ss,
+                             RefineToken* out) {
     const __m512i all = _mm512_load_si512(kPositions);
-    const auto tokens = static_cast<std::uint32_t>(_mm_popcnt_u64(fresh));
+    const auto tokens = static_cast<u32>(_mm_popcnt_u64(fresh));
     const auto live = static_cast<__mmask16>(_bzhi_u32(0xFFFF, tokens));
     const __m128i one = _mm_set1_epi8(1);
     const __m128i zero = _mm_setzero_si128();
@@ -172,18 +130,18 @@ inline bool refine_fresh(std::uint64_t fresh, std::uint64_t fresh_z, std::uint64
     return true;
 }
 
-void refine(const BitPlanes& masks, std::size_t count, RefineScan& scan) {
+static void encode_refine(const BitPlanes& masks, std::size_t count, RefineScan& scan) {
     for (std::size_t i = 0; i < count; ++i) {
-        const std::uint64_t known = masks.nonzero[scan.al + 1][i] & scan.band;
-        const std::uint64_t fresh = masks.nonzero[scan.al][i] & scan.band & ~known;
-        const std::uint64_t bit = masks.bit[scan.al][i];
-        const std::uint64_t corrections = _pext_u64(bit, known);
-        const auto known_count = static_cast<std::uint32_t>(_mm_popcnt_u64(known));
-        std::uint32_t given = 0;
-        std::uint32_t next_z = 0;
+        const u64 known = masks.nonzero[scan.al + 1][i] & scan.band;
+        const u64 fresh = masks.nonzero[scan.al][i] & scan.band & ~known;
+        const u64 bit = masks.bit[scan.al][i];
+        const u64 corrections = _pext_u64(bit, known);
+        const auto known_count = static_cast<u32>(_mm_popcnt_u64(known));
+        u32 given = 0;
+        u32 next_z = 0;
         if (fresh != 0) {
-            const auto tokens = static_cast<std::uint32_t>(_mm_popcnt_u64(fresh));
-            const std::uint64_t fresh_z = _pext_u64(fresh, scan.band & ~known);
+            const auto tokens = static_cast<u32>(_mm_popcnt_u64(fresh));
+            const u64 fresh_z = _pext_u64(fresh, scan.band & ~known);
             end_refine_run(scan);
             if (tokens > 16 ||
                 !refine_fresh(fresh, fresh_z, corrections, masks.negative[i], scan.ss, scan.out)) {
@@ -191,26 +149,43 @@ void refine(const BitPlanes& masks, std::size_t count, RefineScan& scan) {
                 continue;
             }
             scan.out += tokens;
-            const auto last_z = 63 - static_cast<std::uint32_t>(_lzcnt_u64(fresh_z));
+            const auto last_z = 63 - static_cast<u32>(_lzcnt_u64(fresh_z));
             next_z = last_z + 1;
-            given = 63 - static_cast<std::uint32_t>(_lzcnt_u64(fresh)) - scan.ss - last_z;
+            given = 63 - static_cast<u32>(_lzcnt_u64(fresh)) - scan.ss - last_z;
         }
-        const std::uint32_t behind = known_count - given;
+        const u32 behind = known_count - given;
         if (scan.se + 1 - scan.ss - given - next_z > 0) {
             count_refine_run(scan, behind > 0 ? corrections >> (given & 63) : 0, behind);
         }
     }
 }
 
-}  // namespace
+#else
 
-const EncodeKernels& avx512_encode_kernels() {
-    static const EncodeKernels kernels = {
-        planes, first, refine, emit_first_tokens, emit_refine_tokens, stuff_bytes_avx2};
-    return kernels;
+static void encode_first(const i16* blocks, const BitPlanes& masks, std::size_t count,
+                         FirstScan& scan) {
+    for (std::size_t i = 0; i < count; ++i) {
+        const u64 nonzero = masks.nonzero[scan.al][i] & scan.band;
+        if (nonzero == 0) {
+            count_first_run(scan);
+        } else {
+            first_block(blocks + 64 * i, nonzero, scan);
+        }
+    }
 }
 
-}  // namespace dl2::codec
-
-DL2_TARGET_END
+static void encode_refine(const BitPlanes& masks, std::size_t count, RefineScan& scan) {
+    for (std::size_t i = 0; i < count; ++i) {
+        const u64 known = masks.nonzero[scan.al + 1][i] & scan.band;
+        const u64 fresh = masks.nonzero[scan.al][i] & scan.band & ~known;
+#if defined(DL2_CODEC_BMI2)
+        refine_block_bmi2(known, fresh, masks.bit[scan.al][i], masks.negative[i], scan);
+#else
+        refine_block(known, fresh, masks.bit[scan.al][i], masks.negative[i], scan);
 #endif
+    }
+}
+
+#endif
+
+}  // namespace dl2::codec::DL2_CODEC_ISA
