@@ -15,7 +15,7 @@ from rich.table import Table
 from dl2cli.cli.command import Command
 from dl2cli.cli.options import Options, argument, flag, no, option
 from dl2cli.cli.output import Output
-from dl2cli.cli.shared import JSON, PREPARE, SEED, WORKERS, size
+from dl2cli.cli.shared import CODEC, JSON, PREPARE, SEED, WORKERS, size
 from dl2cli.cores import usable_cores
 from dl2cli.text import without_controls
 
@@ -98,6 +98,7 @@ class _Run(Options):
     force: bool = flag("Replace the dataset at OUT, finished or not.")
     resume: bool = no("Refuse to continue an unfinished conversion.")
     workers: int | None = WORKERS
+    codec: Literal["native", "libjpeg"] = CODEC
     mssim_samples: int = option(
         "Measure MS-SSIM and PSNR at each fidelity on this many images.", default=0, least=0
     )
@@ -135,6 +136,7 @@ def convert(options: ConvertOptions) -> None:
         keep_metadata=options.keep_metadata,
         keep_damaged=options.keep_damaged,
         quality=options.quality,
+        codec=options.codec,
         limits=Limits(max_pixels=min(options.max_pixels, _MOST_PIXELS)),
         measure_fidelity=_measure(options.mssim_samples) if options.mssim_samples else None,
     )

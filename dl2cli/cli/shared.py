@@ -19,6 +19,10 @@ HELP: Final = "Start and report problems"
 
 JSON: Final = flag("Print the result as one JSON document on stdout.", "--json")
 WORKERS: Final = option("Use this many threads.", "--workers", "-w", least=1, shown="all cores")
+CODEC: Final = option(
+    "Process JPEGs with dl2's own codec, or with libjpeg-turbo alone. The results are the same.",
+    default="native",
+)
 SEED: Final = option("Random seed.", default=0)
 RESUME: Final = no("Start over instead of continuing an interrupted run.")
 

@@ -50,6 +50,7 @@ class ConvertConfig:
         keep_metadata: which markers of the JPEGs are carried over.
         keep_damaged: convert what a damaged JPEG still gives, instead of rejecting it.
         quality: of the JPEGs that other formats are encoded to, 1 to 100.
+        codec: who transcodes; both write the same bytes.
         limits: what a source file may promise.
         measure_fidelity: called with the finished records; its result goes into the index, unless
             the dataset was finished before.
@@ -69,6 +70,7 @@ class ConvertConfig:
     keep_metadata: Literal["none", "icc", "exif", "all"] = "none"
     keep_damaged: bool = False
     quality: int = 95
+    codec: Literal["native", "libjpeg"] = "native"
     limits: _core.Limits = field(default_factory=_core.Limits)
     measure_fidelity: MeasureFidelity | None = None
 

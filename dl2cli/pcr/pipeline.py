@@ -95,9 +95,10 @@ class Pipeline:
                 keep_damaged=config.keep_damaged,
                 limits=config.limits,
                 threads=config.workers,
+                codec=config.codec,
             )
         except ValueError as error:
-            raise UsageError(f"Cannot convert with {config.workers} workers: {error}.") from error
+            raise UsageError(f"Cannot start the conversion: {error}.") from error
 
     def _submit(self, native: _core.Converter, record: int, files: list[ImageFile]) -> None:
         root = os.fsencode(self.config.source)
