@@ -22,13 +22,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from dl2cli.dataset.discovery import discover
+
 
 def main() -> None:
     """Run the rounds and print the rates."""
     options = parse()
-    files = sorted(path for path in options.dataset.rglob("*") if path.suffix.lower() == ".jpg")
+    files = discover(options.dataset).jpegs()
     if not files:
-        sys.exit(f"{options.dataset} holds no .jpg files")
+        sys.exit(f"{options.dataset} holds no JPEGs")
     rates: dict[str, list[float]] = {"published": [], "native": [], "magick": []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "images"

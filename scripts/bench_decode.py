@@ -88,9 +88,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=80)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    files = discover(options.folder).files
+    files = discover(options.folder).jpegs()
     step = max(len(files) // options.images, 1)
-    paths = [options.folder / file.path for file in files[::step][: options.images]]
+    paths = files[::step][: options.images]
     variants = make_variants([path.read_bytes() for path in paths])
     for _ in range(options.rounds):
         for variant in variants:

@@ -31,9 +31,9 @@ from pathlib import Path
 from dl2cli.errors import DataError, UsageError, is_file_fault, system_failure
 
 # fmt: off
-IMAGE_SUFFIXES = frozenset({
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif",
-    ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm",
+JPEG_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"})
+IMAGE_SUFFIXES = JPEG_SUFFIXES | frozenset({
+    ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm",
 })
 # Endings that only a plug-in of Pillow reads, and the format that `readable_formats` names then.
 _PLUGIN_SUFFIXES = {
@@ -93,6 +93,11 @@ class ImageFolder:
     files: tuple[ImageFile, ...]
     ignored: tuple[IgnoredFile, ...]
     warnings: tuple[str, ...] = ()
+
+    def jpegs(self) -> list[Path]:
+        """Return the paths of the files that have the ending of a JPEG, in any case."""
+        paths = [self.root / file.path for file in self.files]
+        return [path for path in paths if path.suffix.lower() in JPEG_SUFFIXES]
 
     def fingerprint(self) -> str:
         """Return a SHA-256 (hex) of the class names and of each image's path and label.

@@ -298,21 +298,34 @@ def to_eight_bits(image: Image.Image) -> Image.Image:
     Raises:
         UnsupportedImage: The range of the samples is not known.
     """
+    bits = sample_bits(image)
+    if bits > 8:
+        return _from_sixteen_bits(image, bits)
     mode = image.mode
-    if _tiff_tag(image, _SAMPLE_FORMAT) == _SIGNED:
-        raise UnsupportedImage("signed samples, whose range is not known")
-    if mode.startswith("I;16"):
-        return _from_sixteen_bits(image, _bits_of(image))
-    if mode == "I" and image.format in {"PNG", "PPM"}:  # Pillow before 11.3 says so of 16 bits
-        return _from_sixteen_bits(image, bits=16)
-    if mode in {"I", "F"}:
-        kind = "floating-point" if mode == "F" else "32-bit"
-        raise UnsupportedImage(f"{kind} samples (mode {mode}), whose range is not known")
     if mode in _GRAY_MODES:
         return (image.convert("LA") if mode == "La" else image).convert("L")
     if mode == "PA" or (mode == "P" and "transparency" in image.info):
         return image.convert("RGBA").convert("RGB")
     return image.convert("RGB")
+
+
+def sample_bits(image: Image.Image) -> int:
+    """Return how many bits the samples of an image have, by what its header says: 8, or 9 to 16.
+
+    Raises:
+        UnsupportedImage: The range of the samples is not known.
+    """
+    mode = image.mode
+    if _tiff_tag(image, _SAMPLE_FORMAT) == _SIGNED:
+        raise UnsupportedImage("signed samples, whose range is not known")
+    if mode.startswith("I;16"):
+        return _bits_of(image)
+    if mode == "I" and image.format in {"PNG", "PPM"}:  # Pillow before 11.3 says so of 16 bits
+        return 16
+    if mode in {"I", "F"}:
+        kind = "floating-point" if mode == "F" else "32-bit"
+        raise UnsupportedImage(f"{kind} samples (mode {mode}), whose range is not known")
+    return 8
 
 
 def _from_sixteen_bits(image: Image.Image, bits: int) -> Image.Image:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dl2cli.dataset.discovery import discover
+from dl2cli.dataset.pixels import sample_bits
 from dl2cli.errors import DataError, Dl2Error, StorageError, is_file_fault, system_failure
 from dl2cli.loaders.base import LoaderConfig
 from dl2cli.loaders.order import SampleOrder
@@ -36,7 +37,13 @@ class FileList:
         return f"{self.root}/{self.names[number]}"  # a Path a file costs as much as a read
 
     def size(self, number: int) -> tuple[int, int]:
-        """Return width and height of an image in pixels. Raises DataError, StorageError."""
+        """Return width and height of an image in pixels.
+
+        Raises:
+            DataError: it is no image, or its samples have a range that DALI, which asks for this,
+                does not show as the other loaders do.
+            StorageError: the file cannot be read.
+        """
         if number not in self._sizes:
             self._sizes[number] = _read_size(self.path(number))
         return self._sizes[number]
@@ -119,10 +126,15 @@ def _read_size(path: str) -> tuple[int, int]:
 
     try:
         with Image.open(path) as image:
-            return image.size
+            bits, size = sample_bits(image), image.size
+    except DataError as error:
+        raise DataError(f"{path}: {error}.") from error
     except (OSError, MemoryError) as error:
         if is_file_fault(error):
             raise DataError(f"{path} is no image that can be read: {error}.") from error
         raise system_failure(path, error) from error
     except Exception as error:
         raise DataError(f"{path} is no image that can be read: {error}.") from error
+    if bits not in {8, 16}:
+        raise DataError(f"{path}: DALI shows its {bits}-bit samples too dark; use the loader jpeg.")
+    return size

@@ -349,3 +349,14 @@ def test_without_torch_too(plain, monkeypatch):
 
 def test_images_count_is_that_of_the_folder(folder):
     assert sum(1 for _ in Path(folder).glob("*/*.jpg")) == IMAGES
+
+
+@needs_dali
+def test_dali_refuses_samples_whose_range_is_not_known(tmp_path):
+    (tmp_path / "a").mkdir()
+    ramp = np.linspace(0, 1, 64 * 64, dtype=np.float32).reshape(64, 64)
+    Image.fromarray(ramp).save(tmp_path / "a" / "1.tif")
+    config = LoaderConfig(tmp_path, batch_size=1, transform=TransformConfig(size=32))
+    for name in ("dali-cpu", "jpeg", "pytorch"):
+        with pytest.raises(DataError, match=r"1\.tif.* floating-point samples .mode F., whose"):
+            list(create_loader(name, config))
