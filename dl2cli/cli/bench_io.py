@@ -334,7 +334,7 @@ def _compare(
 def _progress(output: Output) -> Iterator[Callable[[BenchProgress], None]]:
     """Show what is running, and how long all of it will take, on stderr."""
     columns: tuple[Any, ...] = (
-        BarColumn(bar_width=16),  # leaves room for the ^C that a terminal prints
+        BarColumn(bar_width=16),
         TimeElapsedColumn(),
         TextColumn("of about", markup=False),
         TextColumn("{task.fields[total_text]}", markup=False),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -21,7 +21,6 @@ from dl2cli.text import without_controls
 
 if TYPE_CHECKING:
     from dl2cli.pcr.config import (
-        ConvertConfig,
         ConvertPlan,
         ConvertProgress,
         ConvertResult,
@@ -138,7 +137,6 @@ def convert(options: ConvertOptions) -> None:
         quality=options.quality,
         codec=options.codec,
         limits=Limits(max_pixels=min(options.max_pixels, _MOST_PIXELS)),
-        measure_fidelity=_measure(options.mssim_samples) if options.mssim_samples else None,
     )
     if options.dry_run:
         plans = tuple(plan(each) for each in split_configs(config))
@@ -146,8 +144,14 @@ def convert(options: ConvertOptions) -> None:
             output.message(note)
         output.result(ConvertReport(plans), *map(_plan_table, plans))
         return
-    results = tuple(_run(run, each, output) for each in split_configs(config))
-    output.result(ConvertReport(results), *(part for r in results for part in _tables(r)))
+    results = []
+    for each in split_configs(config):
+        with _progress(output, f"Converting {each.source.name}") as (tell, tell_measured):
+            if options.mssim_samples:
+                measure = _measure(options.mssim_samples, tell_measured)
+                each = replace(each, measure_fidelity=measure)  # noqa: PLW2901
+            results.append(run(each, tell, output.message))
+    output.result(ConvertReport(tuple(results)), *(part for r in results for part in _tables(r)))
 
 
 COMMAND = Command(
@@ -161,37 +165,29 @@ COMMAND = Command(
 )
 
 
-def _measure(samples: int) -> MeasureFidelity:
+def _measure(samples: int, tell: Callable[[int, int], None]) -> MeasureFidelity:
     from dl2cli.analysis.fidelity.dataset import measure_dataset
 
-    return lambda dataset: measure_dataset(dataset, samples)
-
-
-def _run(
-    run: Callable[
-        [ConvertConfig, Callable[[ConvertProgress], None], Callable[[str], None]], ConvertResult
-    ],
-    config: ConvertConfig,
-    output: Output,
-) -> ConvertResult:
-    with _progress(output, f"Converting {config.source.name}") as tell:
-        return run(config, tell, output.message)
+    return lambda dataset: measure_dataset(dataset, samples, tell)
 
 
 @contextmanager
-def _progress(output: Output, title: str) -> Iterator[Callable[[ConvertProgress], None]]:
-    """Show images, images/s, MB/s, ETA and rejects on stderr."""
+def _progress(
+    output: Output, title: str
+) -> Iterator[tuple[Callable[[ConvertProgress], None], Callable[[int, int], None]]]:
+    """Show images, images/s, MB/s, ETA and rejects on stderr, then a bar of what is measured."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rates]}"),
+        TextColumn("{task.fields[rates]}", markup=False),
         TimeRemainingColumn(),
     )
     start = time.perf_counter()
     first: int | None = None
     with output.progress(*columns) as progress:
         task = progress.add_task(title, total=None, rates="")
+        measuring = progress.add_task("Measuring MS-SSIM", total=None, rates="", visible=False)
 
         def tell(state: ConvertProgress) -> None:
             nonlocal first
@@ -206,7 +202,10 @@ def _progress(output: Output, title: str) -> Iterator[Callable[[ConvertProgress]
                 rates += f", {state.rejected} rejected"
             progress.update(task, completed=state.done, total=state.images, rates=rates)
 
-        yield tell
+        def tell_measured(done: int, total: int) -> None:
+            progress.update(measuring, completed=done, total=total, visible=True)
+
+        yield tell, tell_measured
 
 
 def _plan_table(plan: ConvertPlan) -> Table:

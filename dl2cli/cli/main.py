@@ -21,6 +21,7 @@ from dl2cli.cli import (
     train,
 )
 from dl2cli.cli.command import Command
+from dl2cli.cli.interrupt import answer_interrupts
 from dl2cli.cli.output import Output, flush_or_give_up, give_up, prepare_streams
 from dl2cli.cli.program import HELP_NAMES, Program, version_flag
 from dl2cli.errors import Dl2Error, ExitCode
@@ -61,6 +62,7 @@ def main() -> NoReturn:
     """Run the program, and turn each kind of error into one sentence and an exit code."""
     prepare_streams()
     _take_names_for_utf8()
+    answer_interrupts(Output.tell_heard)
     code: int | str | None = ExitCode.DONE
     try:
         app()

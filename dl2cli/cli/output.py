@@ -16,9 +16,10 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, ClassVar, Final, cast
 
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.constrain import Constrain
 from rich.progress import Progress, ProgressColumn
 from rich.segment import Segment
 from rich.text import Text
@@ -27,6 +28,7 @@ from dl2cli.errors import StorageError
 from dl2cli.text import encodable, without_controls
 
 SCHEMA_VERSION = 1
+HEARD: Final = "Ctrl-C was heard. Waiting for what is running to stop."
 
 
 def jsonable(value: Any) -> Any:  # noqa: ANN401 - JSON is untyped
@@ -105,6 +107,21 @@ class _Stderr:
             sys.stderr.flush()
 
 
+class _Bars(Progress):
+    """Bars that leave room for the ^C that a terminal echoes: else they could not be erased."""
+
+    def get_renderable(self) -> RenderableType:
+        return _Narrower(super().get_renderable())
+
+
+class _Narrower:
+    def __init__(self, content: RenderableType) -> None:
+        self._content = content
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Constrain(self._content, max(options.max_width - 3, 1))
+
+
 class Output:
     """Prints a command's result as rich tables, or as one JSON document on stdout.
 
@@ -112,10 +129,21 @@ class Output:
     stderr also in JSON mode: what is on stdout is a whole document or nothing.
     """
 
-    def __init__(self, *, json_mode: bool = False) -> None:
+    _latest: ClassVar[Output | None] = None
+
+    def __init__(self, *, json_mode: bool = False, heard: str = HEARD) -> None:
+        """Take `heard` as what is said when Ctrl-C has not ended the command after a second."""
         self.json_mode = json_mode
+        self.heard = heard
         self.out = Screen()
         self.err = Screen(file=cast(IO[str], _Stderr()))
+        Output._latest = self
+
+    @classmethod
+    def tell_heard(cls) -> None:
+        """Answer a Ctrl-C through the sink that is in use: it knows what is drawn on stderr."""
+        output = cls._latest or cls()
+        output.message(output.heard)
 
     def message(self, text: str) -> None:
         """Print a line for the user on stderr."""
@@ -149,9 +177,7 @@ class Output:
 
     def progress(self, *columns: ProgressColumn) -> Progress:
         """Return a progress display on stderr, disabled where stderr is no terminal."""
-        return Progress(
-            *columns, console=self.err, transient=True, disable=not self.err.is_terminal
-        )
+        return _Bars(*columns, console=self.err, transient=True, disable=not self.err.is_terminal)
 
 
 @contextlib.contextmanager

@@ -19,7 +19,8 @@ from dl2cli.cli import train_settings as settings
 from dl2cli.cli.command import Command
 from dl2cli.cli.output import Output
 from dl2cli.cli.shared import TRAIN, image_progress
-from dl2cli.cli.train_options import TrainOptions
+from dl2cli.cli.train_options import Basics, TrainOptions
+from dl2cli.cores import usable_cores
 from dl2cli.errors import Dl2Error, MissingDependency, UsageError
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ Start it with torchrun on several GPUs or machines: torchrun --nproc-per-node 4 
 Exit codes: 0 done, 2 usage, 3 bad data, 4 a missing part, 130 and 143 stopped by a signal.
 """
 
+_HEARD = (
+    "Ctrl-C was heard. The step that is running ends first, then the state is saved; press it "
+    "again to end at once."
+)
 _OTHER_RANKS_WAIT_S = 5.0
 
 
@@ -47,7 +52,7 @@ def train(options: TrainOptions) -> None:
     # Threads of torch that wait would spin, on cores that the loader needs: 5 times slower where
     # two cores are busy. This must be said before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    output = Output(json_mode=options.json)
+    output = Output(json_mode=options.json, heard=_HEARD)
     with _told_once(Dl2Error):
         config, stages = _prepare(options, output)
     if stages:
@@ -102,7 +107,17 @@ def _prepare(options: TrainOptions, output: Output) -> tuple[TrainConfig, list[S
         on_cpu = config.device == "cpu" or not torch.cuda.is_available()
         if config.precision.amp and on_cpu:
             _say(output, "--amp makes a CPU slower, float16 by far: it is meant for GPUs.")
+        if on_cpu and choice.classes:
+            _say(output, _cpu_warning(choice, basics))
     return config, stages
+
+
+def _cpu_warning(choice: DataChoice, basics: Basics) -> str | None:
+    from dl2cli.cli.train_time import cpu_warning
+    from dl2cli.loaders.contents import count_images
+
+    images = count_images(choice.train)
+    return cpu_warning(basics.arch, basics.image_size, images, basics.epochs, usable_cores())
 
 
 def _find(options: TrainOptions, output: Output) -> list[DataChoice]:

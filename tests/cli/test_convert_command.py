@@ -212,3 +212,14 @@ def test_an_instruction_set_that_is_none_is_said_before_the_work(
     monkeypatch.setenv("DL2_CODEC_ISA", "avx3")
     run = dl2("convert", sample_set / "val", tmp_path / "out", code=2)
     assert "DL2_CODEC_ISA must be avx512, avx2 or portable" in " ".join(run.stderr.split())
+
+
+def test_measuring_fidelity_tells_how_far_it_is(pcr_set: Path) -> None:
+    from dl2cli import pcr
+    from dl2cli.analysis.fidelity.dataset import measure_dataset
+
+    told: list[tuple[int, int]] = []
+    dataset = pcr.open(pcr_set / "val")
+    measured = measure_dataset(dataset, 2, lambda done, total: told.append((done, total)))
+    assert told == [(0, 2), (1, 2)]
+    assert [each.images for each in measured] == [2] * dataset.groups

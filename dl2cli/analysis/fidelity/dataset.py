@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 from dl2cli.analysis.fidelity.points import decode_prefix, is_measurable, measure_scans
@@ -14,7 +15,9 @@ from dl2cli.pcr.dataset import Dataset
 MOST_RECORDS: Final = 4  # whole records are read, so a sample is taken from a few of them
 
 
-def measure_dataset(dataset: Dataset, samples: int) -> tuple[ScanFidelity, ...]:
+def measure_dataset(
+    dataset: Dataset, samples: int, progress: Callable[[int, int], None] = lambda done, total: None
+) -> tuple[ScanFidelity, ...]:
     """Return mean MS-SSIM and PSNR at each fidelity over about `samples` images.
 
     The images are spread evenly over up to four records, which lie evenly in the dataset. Those
@@ -22,12 +25,22 @@ def measure_dataset(dataset: Dataset, samples: int) -> tuple[ScanFidelity, ...]:
     out; the result is empty if nothing could be measured. The reference is the image with all scan
     groups, which has the pixels of its source.
 
+    Args:
+        dataset: a finished dataset, or the finished records of one.
+        samples: images to measure.
+        progress: called before each image with how many are done, of how many.
+
     Raises:
         StorageError: a record cannot be read.
     """
     measured: list[list[Point]] = []
-    for record, slots in _choose(dataset, samples).items():
+    chosen = _choose(dataset, samples)
+    total = sum(map(len, chosen.values()))
+    done = 0
+    for record, slots in chosen.items():
         for prefixes in _read(dataset, record, slots):
+            progress(done, total)
+            done += 1
             try:
                 reference = decode_prefix(prefixes[-1], dataset.limits)
                 if is_measurable(reference):
