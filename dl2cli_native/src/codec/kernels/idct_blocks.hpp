@@ -11,7 +11,31 @@ alignas(64) constexpr u16 kZigzag[64] = {
     41, 43, 9,  11, 18, 24, 31, 40, 44, 53, 10, 19, 23, 32, 39, 45, 52, 54, 20, 22, 33, 38,
     46, 51, 55, 60, 21, 34, 37, 47, 50, 56, 59, 61, 35, 36, 48, 49, 57, 58, 62, 63};
 
+// libjpeg's vector code has a shortcut for blocks with nothing below their first row: it multiplies
+// that row by four within 16 bits, where the first pass saturates. To do so as well, numbers whose
+// product would not fit lose their highest bits here. Only damaged images have any.
+DL2_COLD void wrap_first_rows(const i16* blocks, i16* row, int lanes) {
+    for (int lane = 0; lane < lanes; ++lane, blocks += 64, row += 8) {
+        i16 below = 0;
+        for (int i = 8; i < 64; ++i) below = static_cast<i16>(below | blocks[kZigzag[i]]);
+        for (int i = 0; below == 0 && i < 8; ++i) {
+            const auto product = static_cast<i16>(static_cast<u16>(row[i]) << kPass1Bits);
+            row[i] = static_cast<i16>(product >> kPass1Bits);
+        }
+    }
+}
+
 #if defined(DL2_CODEC_AVX512)
+
+DL2_INLINE void wrap_extremes(const i16* blocks, Vector& row) {
+    const Vector back = _mm512_srai_epi16(_mm512_slli_epi16(row, kPass1Bits), kPass1Bits);
+    if (DL2_UNLIKELY(_mm512_cmpneq_epi16_mask(row, back) != 0)) {
+        alignas(64) i16 values[32];
+        _mm512_store_si512(values, row);
+        wrap_first_rows(blocks, values, kLanes);
+        row = _mm512_load_si512(values);
+    }
+}
 
 // Four vectors of four rows of one block each, to four vectors of one row of four blocks each.
 DL2_INLINE void gather_rows(const Vector in[4], Vector out[4]) {
@@ -45,6 +69,7 @@ static void idct(const i16* blocks, std::size_t count, const u16* quant, u8* out
         Vector r[8];
         gather_rows(x, r);
         gather_rows(y, r + 4);
+        wrap_extremes(blocks, r[0]);
         pass<kConstBits - kPass1Bits>(r);
         transpose(r);
         pass<kConstBits + kPass1Bits + 3>(r);
@@ -88,6 +113,16 @@ struct RowShuffles {
 };
 constexpr RowShuffles kShuffles;
 
+DL2_INLINE void wrap_extremes(const i16* blocks, Vector& row) {
+    const Vector back = _mm256_srai_epi16(_mm256_slli_epi16(row, kPass1Bits), kPass1Bits);
+    if (DL2_UNLIKELY(_mm256_movemask_epi8(_mm256_cmpeq_epi16(row, back)) != -1)) {
+        alignas(32) i16 values[16];
+        _mm256_store_si256(reinterpret_cast<Vector*>(values), row);
+        wrap_first_rows(blocks, values, kLanes);
+        row = _mm256_load_si256(reinterpret_cast<const Vector*>(values));
+    }
+}
+
 DL2_INLINE void load_rows(const i16* blocks, Vector r[8]) {
     Vector parts[8];
     for (int i = 0; i < 8; ++i) {
@@ -120,6 +155,7 @@ static void idct(const i16* blocks, std::size_t count, const u16* quant, u8* out
             const auto* const steps = reinterpret_cast<const __m128i*>(quant + 8 * row);
             r[row] = mul16(r[row], _mm256_broadcastsi128_si256(_mm_loadu_si128(steps)));
         }
+        wrap_extremes(blocks, r[0]);
         pass<kConstBits - kPass1Bits>(r);
         transpose(r);
         pass<kConstBits + kPass1Bits + 3>(r);
@@ -180,6 +216,12 @@ static void idct(const i16* blocks, std::size_t count, const u16* quant, u8* out
     for (std::size_t i = 0; i < count; ++i, blocks += 64, out += 8) {
         i32 values[64];
         for (int k = 0; k < 64; ++k) values[k] = wrap16(blocks[kZigzag[k]] * quant[k]);
+        i16 first[8];
+        for (int k = 0; k < 8; ++k) first[k] = static_cast<i16>(values[k]);
+        bool extreme = false;
+        for (const i16 value : first) extreme = extreme || value > 8191 || value < -8192;
+        if (DL2_UNLIKELY(extreme)) wrap_first_rows(blocks, first, 1);
+        for (int k = 0; k < 8; ++k) values[k] = first[k];
         for (int column = 0; column < 8; ++column) {
             pass<kConstBits - kPass1Bits>(values + column, 8);
         }
