@@ -95,6 +95,7 @@ class Environment:
     cpu: Cpu
     memory_bytes: int
     native_core: str
+    codec: str | None
     libjpeg: JpegLibrary | None
     pillow_libjpeg: JpegLibrary | None
     imagemagick: str | None
@@ -117,6 +118,7 @@ def environment() -> Environment:
         cpu=_cpu(),
         memory_bytes=psutil.virtual_memory().total,
         native_core=native_core,
+        codec=_codec(),
         libjpeg=libjpeg,
         pillow_libjpeg=_pillow_libjpeg(),
         imagemagick=_imagemagick(),
@@ -190,6 +192,18 @@ def _native_core() -> tuple[str, JpegLibrary | None]:
     file = Path(_core.__file__)
     # A libjpeg that is linked statically is part of the extension itself.
     return str(file), _jpeg_library(_core.libjpeg_version(), [*_loaded_libjpegs()[1], file])
+
+
+def _codec() -> str | None:
+    """Return which instructions dl2's own codec runs, or why it cannot."""
+    try:
+        from dl2cli_native import _core
+    except ImportError:
+        return None
+    try:
+        return _core.codec_instruction_set()
+    except ValueError as error:  # DL2_CODEC_ISA asks for what is not there
+        return str(error)
 
 
 def _pillow_libjpeg() -> JpegLibrary | None:

@@ -173,6 +173,7 @@ def decode(
     whole_file: bool = False,
     smoothing: bool = False,
     limits: Limits = ...,
+    codec: str = "native",
 ) -> Pixels:
     """Raises DataError."""
 
@@ -384,6 +385,7 @@ class BatchLoader:
         fetch_threads: int,
         on_damage: str,
         smoothing: bool,
+        codec: str,
         seed: int,
         epoch: int,
     ) -> None: ...
@@ -417,6 +419,10 @@ def place_samples(
     """Return boxes (n, 4), parts (n, 4), flips (n,). Raises ValueError."""
 
 def decode_region(
-    fragments: Sequence[Buffer], box: tuple[int, int, int, int], *, smoothing: bool = False
+    fragments: Sequence[Buffer],
+    box: tuple[int, int, int, int],
+    *,
+    smoothing: bool = False,
+    codec: str = "native",
 ) -> Pixels:
     """Return a box (x, y, width, height) of an image as RGB. Raises DataError."""

@@ -41,16 +41,10 @@ dl2::KeepMetadata to_keep(const std::string& name) {
     throw dl2::Error(dl2::ErrorKind::argument, "keep must be none, icc, exif or all");
 }
 
-dl2::Codec to_codec(const std::string& name) {
-    if (name == "native") return dl2::Codec::native;
-    if (name == "libjpeg") return dl2::Codec::libjpeg;
-    throw dl2::Error(dl2::ErrorKind::argument, "codec must be native or libjpeg");
-}
-
 dl2::TranscodeOptions to_options(const std::vector<PythonScan>& script, const std::string& keep,
                                  bool keep_damaged, const dl2::Limits& limits,
                                  const std::string& codec) {
-    return {to_script(script), to_keep(keep), keep_damaged, limits, to_codec(codec)};
+    return {to_script(script), to_keep(keep), keep_damaged, limits, dl2::codec_of_name(codec)};
 }
 
 class RecordReader {
@@ -272,7 +266,7 @@ void bind_jpeg(py::module_& m) {
     m.def(
         "decode",
         [](const std::vector<py::buffer>& fragments, bool whole_file, bool smoothing,
-           const dl2::Limits& limits) {
+           const dl2::Limits& limits, const std::string& codec) {
             std::vector<InputBytes> inputs;
             std::vector<dl2::Bytes> views;
             inputs.reserve(fragments.size());
@@ -280,10 +274,10 @@ void bind_jpeg(py::module_& m) {
                 views.push_back(inputs.emplace_back(fragment).view());
             }
             const py::gil_scoped_release release;
-            return dl2::decode(views, {whole_file, smoothing, limits});
+            return dl2::decode(views, {whole_file, smoothing, limits, dl2::codec_of_name(codec)});
         },
         "fragments"_a, py::kw_only(), "whole_file"_a = false, "smoothing"_a = false,
-        "limits"_a = dl2::Limits{});
+        "limits"_a = dl2::Limits{}, "codec"_a = "native");
     m.def(
         "compare_coefficients",
         [](const py::buffer& left, const py::buffer& right, const dl2::Limits& limits) {

@@ -275,8 +275,8 @@ void bind_batch_loader(py::module_& m) {
                          std::size_t batch_size, const py::dict& transform, const py::dict& output,
                          const dl2::Limits& limits, std::size_t scans, std::size_t max_visits,
                          unsigned decode_threads, unsigned fetch_threads,
-                         const std::string& on_damage, bool smoothing, std::uint64_t seed,
-                         std::uint64_t epoch) {
+                         const std::string& on_damage, bool smoothing, const std::string& codec,
+                         std::uint64_t seed, std::uint64_t epoch) {
                  dl2::LoaderOptions options;
                  options.decode_threads = decode_threads;
                  options.fetch_threads = fetch_threads;
@@ -284,6 +284,7 @@ void bind_batch_loader(py::module_& m) {
                  options.max_visits = max_visits;
                  options.on_damage = to_policy(on_damage);
                  options.smoothing = smoothing;
+                 options.codec = dl2::codec_of_name(codec);
                  options.transform = to_transform(transform);
                  options.output = to_output(output);
                  options.limits = limits;
@@ -294,7 +295,7 @@ void bind_batch_loader(py::module_& m) {
              }),
              py::kw_only(), "store"_a, "visits"_a, "visit"_a, "slot"_a, "sample"_a, "batch_size"_a,
              "transform"_a, "output"_a, "limits"_a, "scans"_a, "max_visits"_a, "decode_threads"_a,
-             "fetch_threads"_a, "on_damage"_a, "smoothing"_a, "seed"_a, "epoch"_a)
+             "fetch_threads"_a, "on_damage"_a, "smoothing"_a, "codec"_a, "seed"_a, "epoch"_a)
         .def("give", &BatchLoader::give, "images"_a, "labels"_a)
         .def("wait", &BatchLoader::wait, "milliseconds"_a)
         .def("take", &BatchLoader::take)
@@ -317,7 +318,7 @@ void bind_loader(py::module_& m) {
     m.def(
         "decode_region",
         [](const std::vector<py::buffer>& fragments, std::array<std::uint32_t, 4> box,
-           bool smoothing) {
+           bool smoothing, const std::string& codec) {
             std::vector<InputBytes> inputs;
             std::vector<dl2::Bytes> views;
             inputs.reserve(fragments.size());
@@ -326,13 +327,14 @@ void bind_loader(py::module_& m) {
             }
             const py::gil_scoped_release release;
             dl2::DecodeMemory memory;
-            dl2::RegionDecoder decoder(views.data(), views.size(), {false, smoothing, {}}, memory);
+            dl2::RegionDecoder decoder(views.data(), views.size(),
+                                       {false, smoothing, {}, dl2::codec_of_name(codec)}, memory);
             RegionPixels sink;
             sink.pixels = {box[2], box[3], 3, {}};
             decoder.decode({box[0], box[1], box[0] + box[2], box[1] + box[3]}, sink);
             return std::move(sink.pixels);
         },
-        "fragments"_a, "box"_a, py::kw_only(), "smoothing"_a = false);
+        "fragments"_a, "box"_a, py::kw_only(), "smoothing"_a = false, "codec"_a = "native");
 }
 
 }  // namespace dl2_python

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from dl2cli.errors import UsageError
 
@@ -60,6 +61,7 @@ class BenchConfig:
         checks: throttled runs that the predictions are compared with.
         scenarios: what-if questions beside the usual ones, as `Scenario.parse` takes them.
         seed: seed of the order and the crops.
+        codec: who decodes in the pcr and jpeg loaders, as in `LoaderConfig`.
     """
 
     data: Path
@@ -77,6 +79,7 @@ class BenchConfig:
     checks: int = 4
     scenarios: tuple[str, ...] = ()
     seed: int = 0
+    codec: Literal["native", "libjpeg"] = "native"
 
     def __post_init__(self) -> None:
         if not 1 <= self.repeat <= 1000:

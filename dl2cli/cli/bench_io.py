@@ -13,7 +13,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainin
 from dl2cli.cli.command import Command
 from dl2cli.cli.options import Options, argument, flag, no, option
 from dl2cli.cli.output import SCHEMA_VERSION, Output, jsonable
-from dl2cli.cli.shared import JSON, SEED, TRAIN, arch_names, loader_names
+from dl2cli.cli.shared import CODEC, JSON, SEED, TRAIN, arch_names, loader_names
 from dl2cli.errors import Interrupted, ThresholdMissed, UsageError
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class _Data(Options):
     throttle: str | None = option(
         "Read no faster than this, for real, as in 100MB/s,latency=10ms.", metavar="LIMITS"
     )
+    codec: Literal["native", "libjpeg"] = CODEC
     seed: int = SEED
 
 
@@ -193,6 +194,7 @@ def bench_io(options: BenchOptions) -> None:
         checks=options.checks,
         scenarios=tuple(options.what_if or ()),
         seed=options.seed,
+        codec=options.codec,
     )
     output = Output(json_mode=options.json)
     files = _Files(options.csv, options.plot, options.save_log)

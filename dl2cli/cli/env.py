@@ -63,6 +63,7 @@ def _rows(result: Environment) -> Iterator[tuple[str, str]]:
     yield "features", " ".join(cpu.features) or "none that matter"
     yield "memory", f"{result.memory_bytes / 2**30:.1f} GiB"
     yield "native core", result.native_core
+    yield "JPEG codec", f"native ({result.codec})" if result.codec else "not found"
     yield "libjpeg-turbo", _jpeg(result.libjpeg)
     yield "Pillow's", _jpeg(result.pillow_libjpeg)
     yield "ImageMagick", result.imagemagick or _ABSENT

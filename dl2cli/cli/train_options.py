@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from dl2cli.cli.options import Options, flag, no, option
-from dl2cli.cli.shared import JSON, arch_names, loader_names
+from dl2cli.cli.shared import CODEC, JSON, arch_names, loader_names
 
 MEAN: Final = "122.655,116.535,104.04"
 STD: Final = "59.415,58.395,58.65"
@@ -112,6 +112,7 @@ class DataOptions(Options):
     on_damage: Literal["fail", "degrade", "skip"] = option(
         "At a damaged image, stop, use the intact scans, or leave the image out.", default="fail"
     )
+    codec: Literal["native", "libjpeg"] = CODEC
     smoothing: bool = flag("Smooth blocks at few scans, as libjpeg can.")
     synth_train_samples: int = option(
         "Make up this many images per epoch with the synthetic loader; -1 takes the dataset's "

@@ -128,6 +128,7 @@ def _data_config(options: TrainOptions, choice: DataChoice, basics: Basics) -> D
         on_damage=options.on_damage,
         shuffle_window=options.shuffle_window,
         smoothing=options.smoothing,
+        codec=options.codec,
         dataset_class=options.dataset_class,
         cache_bytes=options.cache_size,
         auto_augment=options.augmentation == "autoaugment",

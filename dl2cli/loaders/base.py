@@ -63,6 +63,9 @@ class LoaderConfig:
             each lane that this rank has a share of.
         fetch_threads: threads that read records.
         smoothing: libjpeg's block smoothing of images at less than full fidelity.
+        codec: who decodes in the pcr and jpeg loaders: "native", dl2's own decoder, or "libjpeg".
+            Both give the same pixels; what the former does not read beyond doubt it leaves to the
+            latter.
         pin_memory: page-locked batches where torch sees a GPU, so that they can be sent there while
             it computes.
         dataset_class: of the pytorch loader: "ImageFolder" reads files again and again,
@@ -98,6 +101,7 @@ class LoaderConfig:
     shuffle_window: int = 2
     fetch_threads: int = 1
     smoothing: bool = False
+    codec: Literal["native", "libjpeg"] = "native"
     pin_memory: bool = True
     dataset_class: Literal["ImageFolder", "MinIOFolder"] = "ImageFolder"
     cache_bytes: int = 0
@@ -122,6 +126,8 @@ class LoaderConfig:
                 raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}.")
         if self.lanes is not None and self.lanes < 1:
             raise UsageError(f"lanes must be at least 1, not {self.lanes}.")
+        if self.codec not in ("native", "libjpeg"):
+            raise UsageError(f"codec must be native or libjpeg, not {self.codec!r}.")
         if self.on_damage not in ("fail", "degrade", "skip"):
             raise UsageError(f"on_damage must be fail, degrade or skip, not {self.on_damage!r}.")
         if self.synthetic_images is not None and self.synthetic_images < 1:

@@ -113,6 +113,7 @@ class _NativeEpoch:
             fetch_threads=self.setup.fetch_threads,
             on_damage=config.on_damage,
             smoothing=config.smoothing,
+            codec=config.codec,
             seed=config.seed % (1 << 64),
             epoch=epoch,
         )

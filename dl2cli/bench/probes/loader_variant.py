@@ -59,7 +59,7 @@ class LoaderVariant:
         """Make the loader.
 
         Args:
-            config: batch and image size, and the seed.
+            config: batch and image size, the codec, and the seed.
             normalized: float32 batches, as a step on the CPU takes them; else bytes.
 
         Raises:
@@ -77,6 +77,7 @@ class LoaderVariant:
                 transform=TransformConfig(size=config.image_size),
                 output=OutputConfig(normalized=normalized),
                 seed=config.seed,
+                codec=config.codec,
                 workers=self.workers,
                 scans=self.scans,
                 # Runs here are short: the start of processes would be most of what they cost.

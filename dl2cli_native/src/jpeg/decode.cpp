@@ -174,6 +174,12 @@ std::string libjpeg_version() {
 #endif
 }
 
+Codec codec_of_name(const std::string& name) {
+    if (name == "native") return Codec::native;
+    if (name == "libjpeg") return Codec::libjpeg;
+    throw Error(ErrorKind::argument, "codec must be native or libjpeg, not " + name);
+}
+
 std::string codec_instruction_set() {
     return codec::name(codec::isa());
 }

@@ -68,7 +68,8 @@ std::size_t SampleDecoder::decode(const RecordPrefix& prefix, std::uint32_t slot
 
 void SampleDecoder::decode_groups(std::size_t groups, std::uint64_t sample, std::uint8_t* out) {
     RegionDecoder decoder(fragments_.data(), groups,
-                          {whole_files_, options_.smoothing, options_.limits}, memory_);
+                          {whole_files_, options_.smoothing, options_.limits, options_.codec},
+                          memory_);
     const Region region = start(sample, decoder.width(), decoder.height());
     ResizeRows sink(resizer_);
     decoder.decode(region, sink);

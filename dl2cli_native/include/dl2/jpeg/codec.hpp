@@ -17,6 +17,9 @@ namespace dl2 {
 // or libjpeg-turbo alone. Both give the same bytes, the same pixels and the same verdicts.
 enum class Codec : std::uint8_t { native, libjpeg };
 
+// Throws Error(argument) for any other name than "native" and "libjpeg".
+Codec codec_of_name(const std::string& name);
+
 enum class KeepMetadata : std::uint8_t { none, icc, exif, all };
 
 struct TranscodeOptions {

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "dl2/io/bytes.hpp"
+#include "dl2/jpeg/codec.hpp"
 #include "dl2/loader/augment.hpp"
 
 namespace dl2 {
@@ -37,6 +38,7 @@ struct LoaderOptions {
     std::size_t max_visits = 2;  // record prefixes or files in memory at a time
     DamagePolicy on_damage = DamagePolicy::fail;
     bool smoothing = false;
+    Codec codec = Codec::native;
     TransformOptions transform;
     OutputFormat output;
     Limits limits;
