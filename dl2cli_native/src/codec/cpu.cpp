@@ -40,9 +40,15 @@ void require(Isa isa) {
                 std::string("this processor cannot run the codec's ") + name(isa) + " code");
 }
 
+// What DL2_CODEC_ISA says; null if nothing.
+const char* wanted_isa() {
+    const char* const wanted = std::getenv("DL2_CODEC_ISA");
+    return wanted == nullptr || *wanted == 0 ? nullptr : wanted;
+}
+
 Isa choose() {
-    const char* wanted = std::getenv("DL2_CODEC_ISA");
-    if (wanted == nullptr || *wanted == 0) return available_isas().back();
+    const char* const wanted = wanted_isa();
+    if (wanted == nullptr) return available_isas().back();
     for (const Isa isa : kAll) {
         if (std::string(wanted) != name(isa)) continue;
         require(isa);
@@ -55,6 +61,11 @@ Isa choose() {
 std::atomic<Isa>& current() {
     static std::atomic<Isa> isa{choose()};
     return isa;
+}
+
+std::atomic<bool>& chosen_by_hand() {
+    static std::atomic<bool> chosen{wanted_isa() != nullptr};
+    return chosen;
 }
 
 bool find_fast_pdep() {
@@ -91,6 +102,11 @@ std::vector<Isa> available_isas() {
 void use_isa(Isa wanted) {
     require(wanted);
     current().store(wanted, std::memory_order_relaxed);
+    chosen_by_hand().store(true, std::memory_order_relaxed);
+}
+
+bool decoding_pays() {
+    return isa() != Isa::portable || chosen_by_hand().load(std::memory_order_relaxed);
 }
 
 bool has_fast_pdep() {

@@ -27,6 +27,10 @@ void use_isa(Isa wanted);
 // microcode, a bit at a time: there, the entropy coders take the portable path.
 bool has_fast_pdep();
 
+// Whether decoding natively is faster than libjpeg: the portable path is not, and serves only who
+// asked for it with DL2_CODEC_ISA or use_isa.
+bool decoding_pays();
+
 const char* name(Isa isa);
 
 }  // namespace dl2::codec

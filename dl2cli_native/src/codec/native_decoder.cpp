@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "codec/cpu.hpp"
 #include "codec/pixels.hpp"
 #include "codec/scans.hpp"
 
@@ -17,6 +18,7 @@ constexpr std::uint32_t kMargin = 8;
 Declined NativeDecoder::open(const Bytes* fragments, std::size_t count, bool whole_file,
                              const Limits& limits) {
     const ParsedJpeg& jpeg = memory_.jpeg;
+    if (!decoding_pays()) return "a processor on which libjpeg is faster";
     if (const Declined reason = parse(fragments, count, limits, memory_.jpeg)) return reason;
     if (whole_file && !jpeg.end_marker) return "a file without an end marker";
     if (!can_upsample(jpeg)) return "a sampling that libjpeg's versions upsample differently";

@@ -59,14 +59,27 @@ class PixelSink : public RowSink {
 
     void rows(const std::uint8_t* rows, std::size_t stride, std::uint32_t count) override {
         for (std::uint32_t row = 0; row < count; ++row, rows += stride) {
-            const std::uint8_t* in = rows;
-            for (std::uint32_t x = 0; x < pixels_.width; ++x, in += 4) {
-                for (std::uint32_t c = 0; c < pixels_.channels; ++c) *out_++ = in[c];
+            switch (pixels_.channels) {
+                case 1:
+                    copy<1>(rows);
+                    break;
+                case 3:
+                    copy<3>(rows);
+                    break;
+                default:
+                    copy<4>(rows);
             }
         }
     }
 
   private:
+    template <std::size_t kChannels>
+    void copy(const std::uint8_t* in) {
+        for (std::uint32_t x = 0; x < pixels_.width; ++x, in += 4, out_ += kChannels) {
+            for (std::size_t c = 0; c < kChannels; ++c) out_[c] = in[c];
+        }
+    }
+
     Pixels& pixels_;
     std::uint8_t* out_;
 };
