@@ -1,13 +1,15 @@
 /* Lets chosen system calls fail, as disks, shares and cluster file systems do (LD_PRELOAD).
 
    FAIL="CALL:PATH:ERRNO:AFTER;..." - CALL fails with ERRNO for every path that contains PATH, after
-   AFTER calls that succeed. Calls: open, opendir, readdir, read, write, flock, lock (fcntl),
-   fsync, fsync_folder. */
+   AFTER calls that succeed; a negative ERRNO kills the process with that signal instead. Calls:
+   open, opendir, readdir, read, write, rename, unlink, truncate, flock, lock (fcntl), fsync,
+   fsync_folder; "change" is any of write, rename, unlink, truncate and fsync. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,14 +22,24 @@
 enum { MAX_RULES = 8 };
 static int counts[MAX_RULES];
 
+static int matches(const char *name, const char *call) {
+    if (strcmp(name, "change") != 0) return strcmp(name, call) == 0;
+    const char *changes[] = {"write", "rename", "unlink", "truncate", "fsync", "fsync_folder"};
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; ++i) {
+        if (strcmp(changes[i], call) == 0) return 1;
+    }
+    return 0;
+}
+
 static int failure(const char *call, const char *path) {
     const char *rules = getenv("FAIL");
     for (int i = 0; rules != NULL && *rules != 0 && i < MAX_RULES; ++i) {
         char name[32], part[512];
         int code, after;
         if (sscanf(rules, "%31[^:]:%511[^:]:%d:%d", name, part, &code, &after) == 4 &&
-            strcmp(name, call) == 0 && path != NULL && strstr(path, part) != NULL &&
+            matches(name, call) && path != NULL && strstr(path, part) != NULL &&
             __sync_fetch_and_add(&counts[i], 1) >= after) {
+            if (code < 0) kill(getpid(), -code);
             return errno = code;
         }
         const char *next = strchr(rules, ';');
@@ -90,6 +102,37 @@ ssize_t read(int fd, void *out, size_t size) {
 ssize_t write(int fd, const void *data, size_t size) {
     if (failure_fd("write", fd)) return -1;
     return REAL(ssize_t, "write", int, const void *, size_t)(fd, data, size);
+}
+
+#define PWRITE(name)                                                                          \
+    ssize_t name(int fd, const void *data, size_t size, off_t offset) {                       \
+        if (failure_fd("write", fd)) return -1;                                               \
+        return REAL(ssize_t, #name, int, const void *, size_t, off_t)(fd, data, size, offset); \
+    }
+PWRITE(pwrite)
+PWRITE(pwrite64)
+
+#define TRUNCATE(name)                                    \
+    int name(int fd, off_t size) {                        \
+        if (failure_fd("truncate", fd)) return -1;        \
+        return REAL(int, #name, int, off_t)(fd, size);    \
+    }
+TRUNCATE(ftruncate)
+TRUNCATE(ftruncate64)
+
+int unlink(const char *path) {
+    if (failure("unlink", path)) return -1;
+    return REAL(int, "unlink", const char *)(path);
+}
+
+int fdatasync(int fd) {
+    if (failure_fd("fsync", fd)) return -1;
+    return REAL(int, "fdatasync", int)(fd);
+}
+
+int rename(const char *from, const char *to) {
+    if (failure("rename", to)) return -1;
+    return REAL(int, "rename", const char *, const char *)(from, to);
 }
 
 int flock(int fd, int operation) {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,14 @@ def fail(call: str, path: str, code: int, after: int = 0) -> str:
     `call` is one of those that failing_calls.c names; `after` of them succeed before.
     """
     return f"{call}:{path}:{code}:{after}"
+
+
+def kill(call: str, path: str, after: int) -> str:
+    """Return a rule for `run_dl2`: SIGKILL at `call` number `after` on a path that contains `path`.
+
+    Nothing of that call is done.
+    """
+    return fail(call, path, -signal.SIGKILL, after)
 
 
 def run_dl2(*arguments: object, rules: list[str]) -> subprocess.CompletedProcess[str]:

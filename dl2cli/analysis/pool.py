@@ -14,6 +14,7 @@ from multiprocessing.synchronize import Event
 from typing import Any, Generic, TypeVar
 
 from dl2cli.errors import Dl2Error
+from dl2cli.processes import shorten_socket_folder
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -109,6 +110,7 @@ class OrderedPool(Generic[T, R]):
                 return broken
 
     def _open(self) -> ProcessPoolExecutor:
+        shorten_socket_folder()
         # Not fork: this process has threads. The fork server has loaded what workers need, once.
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([self._function.__module__])

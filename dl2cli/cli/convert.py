@@ -238,13 +238,16 @@ def _tables(result: ConvertResult) -> list[Table]:
 
 def _summary(result: ConvertResult) -> Table:
     rate = result.converted_images / max(result.seconds, 1e-9)
-    change = result.output_bytes / max(result.source_bytes, 1) - 1
+    source_bytes, change = "unknown (there is no PCR_sources.db)", ""
+    if result.source_bytes is not None:
+        source_bytes = size(result.source_bytes)
+        change = f" ({result.output_bytes / max(result.source_bytes, 1) - 1:+.1%})"
     table = Table(title=f"{result.source} → {result.out}", show_header=False)
     rows = [
         ("images", f"{result.images:,} in {result.classes:,} classes"),
         ("records", f"{result.records:,} ({result.resumed_records:,} from an earlier run)"),
-        ("source bytes", size(result.source_bytes)),
-        ("output bytes", f"{size(result.output_bytes)} ({change:+.1%})"),
+        ("source bytes", source_bytes),
+        ("output bytes", size(result.output_bytes) + change),
         ("time", f"{result.seconds:.1f} s, {rate:.0f} images/s"),
         ("re-encoded", f"{result.reencoded:,}"),
         ("kept though damaged", f"{result.kept_damaged:,}"),

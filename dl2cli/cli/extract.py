@@ -12,6 +12,9 @@ from dl2cli.cli.shared import JSON, PREPARE, image_progress, size
 _TEXT = """
 Files get their original names; an image that was not a JPEG gets .jpg appended to its name. With
 --scans K, the files hold the first K scan groups, as a reader at that fidelity sees them.
+
+A file appears when it is whole, and an interrupted extraction goes on where it stopped when the
+same command is given again.
 """
 
 
@@ -38,8 +41,13 @@ def extract(options: ExtractOptions) -> None:
     output.result(
         result,
         f"{result.images:,} images at fidelity {result.scans} in {options.folder}, "
-        f"{size(result.bytes_written)}",
+        f"{size(result.bytes_written)} written",
     )
+    if result.renamed:
+        output.message(
+            f"{result.renamed:,} images have record and slot in their name, because their own name "
+            "was taken, too long or not allowed there."
+        )
 
 
 COMMAND = Command(

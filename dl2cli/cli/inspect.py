@@ -42,7 +42,10 @@ class Fidelity:
 
 @dataclass(frozen=True)
 class InspectReport:
-    """What is in a dataset; `verification` only where it was asked for."""
+    """What is in a dataset; `verification` only where it was asked for.
+
+    `missing` says which record files are not there, or not as long as the index says.
+    """
 
     path: Path
     images: int
@@ -52,6 +55,7 @@ class InspectReport:
     published_format: bool
     fidelities: tuple[Fidelity, ...]
     properties: dict[str, Any]
+    missing: tuple[str, ...]
     verification: VerifyResult | None
 
 
@@ -63,6 +67,11 @@ class InspectOptions(Options):
     against: Path | None = option(
         "Compare each image with its source in this ImageFolder; implies --verify.",
         metavar="SOURCE",
+    )
+    max_pixels: int = option(
+        "Verify images of up to this many pixels, whatever the dataset says of its own.",
+        least=1,
+        default=100_000_000,
     )
     workers: int | None = WORKERS
     json: bool = JSON
@@ -79,10 +88,12 @@ def inspect(options: InspectOptions) -> None:
     if options.verify or options.against is not None:
         workers = options.workers or usable_cores()
         with image_progress(output, f"Verifying {options.dataset.name}") as tell:
-            verification = run(opened, options.against, workers, tell)
+            verification = run(opened, options.against, workers, tell, options.max_pixels)
     report = _describe(opened, verification)
     output.result(report, *_tables(report))
-    if verification is not None and verification.damage:
+    for reason in report.missing if verification is None else ():
+        output.message(reason)
+    if report.missing or (verification is not None and verification.damage):
         raise typer.Exit(ExitCode.BAD_DATA)
 
 
@@ -114,6 +125,7 @@ def _describe(dataset: Dataset, verification: VerifyResult | None) -> InspectRep
         published_format=dataset.is_published_format,
         fidelities=tuple(fidelities),
         properties=dataset.properties,
+        missing=tuple(dataset.missing_records()),
         verification=verification,
     )
 

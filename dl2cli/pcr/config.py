@@ -99,7 +99,7 @@ class ConvertResult:
         images: images in the dataset.
         classes: number of classes.
         records: number of record files.
-        source_bytes: bytes of the sources of these images.
+        source_bytes: bytes of the sources of these images; None where PCR_sources.db is missing.
         output_bytes: bytes of the record files.
         bytes_at_scans: bytes of record files that a reader at fidelity k = 1, 2, ... takes.
         reencoded: images that were encoded anew because they were no ordinary JPEG.
@@ -118,7 +118,7 @@ class ConvertResult:
     images: int
     classes: int
     records: int
-    source_bytes: int
+    source_bytes: int | None
     output_bytes: int
     bytes_at_scans: tuple[int, ...]
     reencoded: int

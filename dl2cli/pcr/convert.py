@@ -27,6 +27,7 @@ from dl2cli.dataset.splits import find_splits, union_classes
 from dl2cli.durability import try_lock
 from dl2cli.errors import (
     DataError,
+    Dl2Error,
     Interrupted,
     StorageError,
     UsageError,
@@ -43,6 +44,7 @@ from dl2cli.pcr.config import (
 from dl2cli.pcr.database import open_database
 from dl2cli.pcr.dataset import Dataset
 from dl2cli.pcr.dataset import open as open_dataset
+from dl2cli.pcr.index import RejectedInfo
 from dl2cli.pcr.output_folder import prepare
 from dl2cli.pcr.pipeline import OnProgress, Pipeline
 from dl2cli_native import _core
@@ -111,7 +113,7 @@ def convert(
             run.execute()
         seconds = time.perf_counter() - start  # without measuring fidelity
         if not finished:
-            _finish(config, folder)
+            _finish(config, folder, notes)
         return _result(config, folder, run, seconds, notes)
 
 
@@ -211,8 +213,10 @@ def _storage_errors(config: ConvertConfig) -> Iterator[None]:
         raise Interrupted(f"Interrupted. {again}") from None
     except OSError as error:
         raise StorageError(f"{config.out}: {error.strerror or error}. {again}") from error
-    except sqlite3.OperationalError as error:
-        raise StorageError(f"{config.out / index.INDEX}: {error}. {again}") from error
+    except StorageError as error:
+        if isinstance(error.__cause__, sqlite3.Error):  # says what, and not what to do next
+            raise StorageError(f"{error} {again}") from error
+        raise
 
 
 @contextlib.contextmanager
@@ -236,7 +240,7 @@ def _locked(config: ConvertConfig) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def _finish(config: ConvertConfig, folder: ImageFolder) -> None:
+def _finish(config: ConvertConfig, folder: ImageFolder, notes: _Notes) -> None:
     """Measure what was asked for, and write the final index."""
     properties: dict[str, Any] = {}
     with open_database(config.out / index.INDEX, write=True) as database:
@@ -254,36 +258,54 @@ def _finish(config: ConvertConfig, folder: ImageFolder) -> None:
                 [(index.to_sql(file.path), file.reason) for file in folder.ignored],
             )
     if config.measure_fidelity is not None:
-        limits = {"limits": [config.limits.max_pixels]}  # as `_properties` stores them
-        dataset = Dataset(config.out, records, folder.classes, limits)
-        properties["fidelity"] = [vars(each) for each in config.measure_fidelity(dataset)]
+        stored = _properties(config, folder)
+        dataset = Dataset(config.out, records, folder.classes, stored)
+        properties["fidelity"] = [vars(each) for each in _measure(config, dataset, notes)]
     index.finalize(config.out, properties, config.images_per_record)
+
+
+def _measure(config: ConvertConfig, dataset: Dataset, notes: _Notes) -> tuple[ScanFidelity, ...]:
+    """Measure fidelity if that was asked for; a measurement that fails costs no result."""
+    if config.measure_fidelity is None:
+        return ()
+    try:
+        return config.measure_fidelity(dataset)
+    except (Dl2Error, _core.DataError, MemoryError) as error:
+        notes.add(
+            f"The fidelity of {dataset.path} was not measured: "
+            f"{str(error).rstrip('.') or 'there is not enough memory'}. The dataset is complete."
+        )
+        return ()
 
 
 def _result(
     config: ConvertConfig, folder: ImageFolder, run: Pipeline, seconds: float, notes: _Notes
 ) -> ConvertResult:
     dataset = open_dataset(config.out)
-    fidelity = tuple(ScanFidelity(**each) for each in dataset.properties.get("fidelity", ()))
-    if not fidelity and config.measure_fidelity is not None:
-        fidelity = config.measure_fidelity(dataset)  # finished before, without being measured
-    reencoded = kept_damaged = source_bytes = 0
+    fidelity = _stored_fidelity(dataset)
+    if run.converted_images == 0 and not fidelity:
+        fidelity = _measure(config, dataset, notes)  # finished before, without being measured
+    reencoded = kept_damaged = source_bytes = known = 0
     for source in dataset.sources():
+        known += 1
         source_bytes += source.bytes
         reencoded += source.is_reencoded
         kept_damaged += source.is_damaged
+    rejected = tuple(dataset.rejected())
+    if rejected and run.converted_images == 0:
+        notes.add(_about_rejected(config, rejected))
     return ConvertResult(
         source=config.source,
         out=config.out,
         images=dataset.image_count,
         classes=len(dataset.classes),
         records=len(dataset.records),
-        source_bytes=source_bytes,
+        source_bytes=source_bytes if known else None,
         output_bytes=dataset.prefix_bytes(dataset.groups),
         bytes_at_scans=tuple(dataset.prefix_bytes(k) for k in range(1, dataset.groups + 1)),
         reencoded=reencoded,
         kept_damaged=kept_damaged,
-        rejected=tuple(dataset.rejected()),
+        rejected=rejected,
         ignored=_count_ignored(folder),
         resumed_records=run.resumed_records,
         seconds=seconds,
@@ -291,6 +313,34 @@ def _result(
         fidelity=fidelity,
         notes=tuple(notes.sentences),
     )
+
+
+def _about_rejected(config: ConvertConfig, rejected: tuple[RejectedInfo, ...]) -> str:
+    """Say what to do about files that an earlier run rejected and this one did not look at."""
+    finished = (config.out / index.INDEX).stat().st_mtime
+    changed = []
+    for each in rejected:
+        with contextlib.suppress(OSError):
+            status = (config.source / each.path).stat()
+            if max(status.st_mtime, status.st_ctime) > finished:
+                changed.append(each.path)
+    if changed:
+        return (
+            f"{len(changed):,} of the {len(rejected):,} rejected files have changed since this "
+            f"dataset was converted ({changed[0]}): --force converts it anew, with them."
+        )
+    return (
+        f"{config.out} was converted before, and {len(rejected):,} files were rejected then. After "
+        "mending them, use --force to convert it anew."
+    )
+
+
+def _stored_fidelity(dataset: Dataset) -> tuple[ScanFidelity, ...]:
+    stored = dataset.properties.get("fidelity")
+    try:
+        return tuple(ScanFidelity(**each) for each in stored or ())
+    except TypeError:  # no table of ours
+        return ()
 
 
 def _count_ignored(folder: ImageFolder) -> dict[str, int]:

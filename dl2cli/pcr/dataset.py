@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from dl2cli.errors import DataError, UsageError, system_failure
@@ -21,6 +22,7 @@ from dl2cli.pcr.index import RecordInfo, RejectedInfo, SourceInfo
 from dl2cli_native import _core
 
 MAX_PIXELS: Final = 65_535**2  # JPEG's own limit
+DECODE_BYTES_PER_PIXEL: Final = 9  # 6 of coefficients, 3 of pixels
 MAX_SCANS: Final = 1000  # a script of 64 scans gives a CMYK image up to 256
 
 
@@ -46,8 +48,18 @@ class Record:
         return len(self._offsets) - 1
 
     def image(self, slot: int) -> memoryview:
-        """Return a JPEG, end marker included, as a view of the record's buffer."""
+        """Return a JPEG, end marker included, as a view of the record's buffer.
+
+        Negative slots count from the end. Raises IndexError where there is no such image.
+        """
+        slot = range(len(self))[slot]
         return self._buffer[self._offsets[slot] : self._offsets[slot + 1]]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle a copy of the bytes: views of a buffer cannot leave their process."""
+        sizes = (self.labels, self.widths, self.heights, self.orientations)
+        fields = (self.info, self.scans, *sizes, self.bytes_read)
+        return _restore_record, (fields, bytes(self._buffer), self._offsets)
 
     @property
     def images(self) -> list[memoryview]:
@@ -55,8 +67,18 @@ class Record:
         return [self.image(slot) for slot in range(len(self))]
 
 
+def _restore_record(fields: tuple[Any, ...], buffer: bytes, offsets: list[int]) -> Record:
+    info, scans, labels, widths, heights, orientations, bytes_read = fields
+    view = memoryview(buffer)
+    return Record(info, scans, labels, widths, heights, orientations, bytes_read, view, offsets)
+
+
 class Dataset:
-    """A PCR dataset on disk. Reading is thread-safe and releases the GIL."""
+    """A PCR dataset on disk. Reading is thread-safe and releases the GIL.
+
+    It can be pickled, to hand it to other processes, and opens its files there anew; a throttle
+    stays behind.
+    """
 
     def __init__(
         self,
@@ -72,6 +94,9 @@ class Dataset:
         self.properties = properties
         self._reader = _core.RecordReader(os.fsencode(path), throttle=throttle)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Dataset, (self.path, self.records, self.classes, self.properties)
+
     @cached_property
     def groups(self) -> int:
         """The number of scan groups G; fidelity k runs from 1 to G."""
@@ -84,12 +109,17 @@ class Dataset:
 
     @cached_property
     def limits(self) -> _core.Limits:
-        """Limits that admit whatever the conversion admitted, in any number of scans."""
+        """Limits that admit whatever the conversion admitted, in any number of scans.
+
+        The dataset says so itself: to read that of a stranger, use limits of your own (`verify`).
+        """
         stored = self.properties.get("limits")
         pixels = stored[0] if isinstance(stored, list) and stored else None
         if not isinstance(pixels, int) or pixels < 1:
             pixels = _core.Limits().max_pixels
-        pixels = min(pixels, MAX_PIXELS)
+        # No image may take more than half of the memory, whatever the dataset says of itself.
+        room = psutil.virtual_memory().total // 2 // DECODE_BYTES_PER_PIXEL
+        pixels = min(pixels, MAX_PIXELS, room)
         return _core.Limits(max_pixels=pixels, max_scans=MAX_SCANS, max_scan_pixels=1 << 62)
 
     @property
@@ -150,6 +180,25 @@ class Dataset:
         info = self.records[record]
         with self._naming(info):
             return (self.path / info.file).stat().st_size
+
+    def missing_records(self) -> list[str]:
+        """Say which record files are not there, or not as long as the index says.
+
+        Nothing is read of them. Raises StorageError.
+        """
+        reasons = []
+        for number, info in enumerate(self.records):
+            try:
+                size = self.record_bytes(number)
+            except DataError as error:
+                reasons.append(str(error))
+                continue
+            if size != sum(info.lengths):
+                reasons.append(
+                    f"{self.path}, record {info.file}: {size:,} bytes, the index says "
+                    f"{sum(info.lengths):,}."
+                )
+        return reasons
 
     def sources(self, record: int | None = None) -> Iterator[SourceInfo]:
         """Yield where each image came from, by record and slot; nothing if that is not known."""
@@ -293,6 +342,7 @@ def _open_published(folder: Path, database: Database) -> Dataset:
             if Path(file).name != file or "\0" in file:
                 raise DataError(f"{file!r} is no plain file name.")
             index.check_lengths(lengths)
+            index.check_metadata_length(lengths[0], index.MAX_RECORD_IMAGES, len(lengths) - 1)
             records.append(RecordInfo(len(records), file, 0, tuple(lengths), None))
     dataset = Dataset(folder, tuple(records), (), {})
     counted = []

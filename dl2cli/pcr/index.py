@@ -157,6 +157,16 @@ def unpack_lengths(blob: bytes) -> tuple[int, ...]:
     return lengths
 
 
+def check_metadata_length(bytes_: int, images: int, groups: int) -> None:
+    """Refuse metadata that is longer than such a record can need. Raises DataError.
+
+    A label takes up to 11 bytes, the sizes and the orientation 5, each length of a fragment 4. The
+    bound is twice that, for fields to come, and is checked before any memory is taken.
+    """
+    if bytes_ > 2 * (images * (16 + 4 * groups) + groups * 16) + 4096:
+        raise DataError(f"{bytes_:,} bytes of metadata for {images:,} images, which need far less.")
+
+
 def check_lengths(lengths: tuple[int, ...] | list[int]) -> None:
     """Refuse lengths that no record can have. Raises DataError."""
     if not 2 <= len(lengths) <= MAX_GROUPS + 1:
@@ -195,6 +205,7 @@ def read_records(database: Database) -> tuple[RecordInfo, ...]:
         # Each image has a label of a byte or more in the metadata.
         if not 0 <= images <= min(MAX_RECORD_IMAGES, parts[0]) or not 0 <= crc32c < 1 << 32:
             raise DataError(f"record {identity} has a count or a checksum that cannot be.")
+        check_metadata_length(parts[0], images, len(parts) - 1)
         records.append(RecordInfo(identity, file, images, parts, crc32c))
     return tuple(records)
 

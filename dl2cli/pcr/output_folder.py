@@ -61,6 +61,8 @@ def prepare(config: ConvertConfig, folder: ImageFolder, properties: dict[str, An
                 "as long as it was; --force converts anew."
             )
         if complete:
+            # A run that was killed in its last moment leaves the empty journal of its index.
+            (config.out / index.JOURNAL).unlink(missing_ok=True)
             return True
         if not config.resume:
             raise UsageError(

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from dl2cli.errors import DataError, StorageError, UsageError, is_file_fault, system_failure
 from dl2cli.pcr import index
-from dl2cli.pcr.dataset import Dataset, Record
+from dl2cli.pcr.dataset import MAX_SCANS, Dataset, Record
 from dl2cli.pcr.index import SourceInfo
 from dl2cli_native import _core
 
 OnProgress = Callable[[int, int], None]
+MAX_PASSES: Final = 256  # over the pixels: 64 scans of a CMYK image, each component on its own
 AHEAD: Final = 8  # images a thread that wait for their turn
 
 
@@ -59,16 +60,25 @@ def verify(
     against: Path | None = None,
     workers: int = 1,
     on_progress: OnProgress | None = None,
+    max_pixels: int | None = None,
 ) -> VerifyResult:
     """Read and decode everything; with `against`, compare each image with its source there.
 
     Memory: one record, and a decoded image (two with `against`) a worker.
 
+    Args:
+        dataset: what to check.
+        against: the ImageFolder that it was made from.
+        workers: threads that decode.
+        on_progress: called with the images checked and their number in all.
+        max_pixels: images of more pixels are listed and not decoded; 100 million if None. What the
+            dataset says of its own limits is not believed.
+
     Raises:
         UsageError: `against` is given and the dataset does not know its sources.
         StorageError: the system failed to read a record or a source; that is no damage.
     """
-    check = _Check(dataset, against)
+    check = _Check(dataset, against, max_pixels or _core.Limits().max_pixels)
     sources = check.sources()
     with ThreadPoolExecutor(workers) as pool:
         try:
@@ -91,7 +101,10 @@ def verify(
 class _Check:
     """Counts and findings of one run of `verify`."""
 
-    def __init__(self, dataset: Dataset, against: Path | None) -> None:
+    def __init__(self, dataset: Dataset, against: Path | None, max_pixels: int) -> None:
+        self.limits = _core.Limits(
+            max_pixels=max_pixels, max_scans=MAX_SCANS, max_scan_pixels=MAX_PASSES * max_pixels
+        )
         self.dataset = dataset
         self.against = against
         self.images = 0
@@ -169,7 +182,7 @@ class _Check:
         """Return what is wrong with an image, or the empty string."""
         jpeg = record.image(slot)
         try:
-            pixels = np.asarray(_core.decode([jpeg], whole_file=True, limits=self.dataset.limits))
+            pixels = np.asarray(_core.decode([jpeg], whole_file=True, limits=self.limits))
         except _core.DataError as error:
             return f"does not decode: {error}"
         except MemoryError as error:
@@ -180,7 +193,7 @@ class _Check:
         if self.against is None or source is None or not _is_comparable(source):
             return ""
         path = f"{self.against}/{source.path}"
-        return _compare(jpeg, pixels, path, source, self.dataset.limits)
+        return _compare(jpeg, pixels, path, source, self.limits)
 
 
 def _is_about_the_record(error: StorageError) -> bool:

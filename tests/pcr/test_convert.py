@@ -332,3 +332,49 @@ def test_a_file_that_is_no_index_is_not_taken_for_one(config: ConvertConfig) -> 
     with pytest.raises(UsageError, match=r"PCR\.db is no PCR index; --force"):
         convert(config)
     assert convert(replace(config, force=True)).images == 21
+
+
+def test_a_mended_file_is_told_with_the_way_to_convert_it(config: ConvertConfig) -> None:
+    path = config.source / "bee" / "3.jpg"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:300])
+    assert convert(config).notes == ()
+    (note,) = convert(config).notes
+    assert "After mending them, use --force" in note
+    later = (config.out / "PCR.db").stat().st_mtime + 5
+    path.write_bytes(whole)
+    os.utime(path, (later, later))
+    told: list[str] = []
+    (note,) = convert(config, on_note=told.append).notes
+    assert told == [note]
+    assert "1 of the 1 rejected files have changed" in note
+    assert "bee/3.jpg" in note
+    assert convert(replace(config, force=True)).images == 21
+
+
+def test_without_provenance_the_size_of_the_sources_is_unknown(config: ConvertConfig) -> None:
+    convert(config)
+    (config.out / "PCR_sources.db").unlink()
+    assert convert(config).source_bytes is None
+
+
+def test_a_measurement_that_fails_costs_no_dataset(config: ConvertConfig) -> None:
+    def fail(_dataset: object) -> tuple[ScanFidelity, ...]:
+        raise DataError("no such pixels.")
+
+    result = convert(replace(config, measure_fidelity=fail))
+    assert (result.images, result.fidelity) == (21, ())
+    assert "was not measured: no such pixels. The dataset is complete" in result.notes[0]
+
+
+def test_large_images_are_measured_under_the_limits_they_were_converted_with(
+    config: ConvertConfig,
+) -> None:
+    seen: list[int] = []
+
+    def look(dataset: pcr.Dataset) -> tuple[ScanFidelity, ...]:
+        seen.append(dataset.limits.max_pixels)
+        return ()
+
+    convert(replace(config, limits=_core.Limits(max_pixels=200_000_000), measure_fidelity=look))
+    assert seen[0] == 200_000_000

@@ -5,16 +5,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from failing_calls import kill, run_dl2
 from jpegs import contents, jpeg_bytes, photo
 
 from dl2cli import pcr
 from dl2cli.errors import DataError, Interrupted, UsageError
 from dl2cli.pcr.config import ConvertConfig, ConvertProgress
 from dl2cli.pcr.convert import convert
+from dl2cli.pcr.extract import extract
 
 
 @pytest.fixture
@@ -60,6 +63,61 @@ def test_sigkill_at_any_moment_then_the_same_bytes(large: ConvertConfig, tmp_pat
     resumed = convert(large)
     assert resumed.images == 121
     assert contents(large.out) == contents(undisturbed.out)
+
+
+def kill_at_random(
+    seed: int, folder: Path, *arguments: object
+) -> Iterator[subprocess.CompletedProcess[str]]:
+    """Start a command again and again; each is killed at a random change of the folder's files.
+
+    The steps between two kills grow, so that the last runs come to the end.
+    """
+    chance = random.Random(seed)
+    most = 6
+    while True:
+        rule = kill("change", f"{folder}", after=chance.randrange(most))
+        run = run_dl2(*arguments, rules=[rule])
+        if run.returncode != -signal.SIGKILL:
+            assert run.returncode == 0, run.stderr
+            return
+        most += most // 2
+        yield run
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_conversion_killed_at_random_system_calls_ends_with_the_same_bytes(
+    config: ConvertConfig, tmp_path: Path, seed: int
+) -> None:
+    photo(60, 40).save(config.source / "bee" / "other.png")
+    (config.source / "bee" / "bad.jpg").write_bytes(b"\xff\xd8\xff nothing")
+    undisturbed = replace(config, out=tmp_path / "undisturbed")
+    convert(undisturbed)
+    whole = contents(undisturbed.out)
+    command = ("convert", config.source, config.out, "--images-per-record", 4, "-w", 2)
+    kills = 0
+    for _ in kill_at_random(seed, config.out, *command):
+        kills += 1
+        for name, content in contents(config.out).items():
+            final = name.startswith("PCR_") and not name.endswith((".tmp", "sources.db"))
+            assert not final or content == whole[name]
+    assert kills >= 3
+    assert contents(config.out) == whole
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_an_extraction_killed_at_random_system_calls_ends_with_the_same_files(
+    config: ConvertConfig, tmp_path: Path, seed: int
+) -> None:
+    convert(config)
+    extract(pcr.open(config.out), tmp_path / "undisturbed")
+    whole = contents(tmp_path / "undisturbed")
+    kills = 0
+    for _ in kill_at_random(seed, tmp_path / "back", "extract", config.out, tmp_path / "back"):
+        kills += 1
+        for name, content in contents(tmp_path / "back").items():
+            assert name.startswith(".dl2") or content == whole[name]
+    assert kills >= 3
+    assert contents(tmp_path / "back") == whole
 
 
 def test_ctrl_c_says_how_to_resume_and_keeps_what_is_done(large: ConvertConfig) -> None:

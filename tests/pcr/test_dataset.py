@@ -1,8 +1,10 @@
 import gc
+import pickle
 import sqlite3
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 from jpegs import contents
 
@@ -133,3 +135,31 @@ def test_a_dataset_may_be_moved_and_be_read_only(dataset: pcr.Dataset, tmp_path:
 def test_a_path_that_the_system_refuses_is_one_sentence() -> None:
     with pytest.raises(StorageError, match="File name too long"):
         pcr.open("a" * 300)
+
+
+def test_datasets_and_records_go_to_other_processes(dataset: pcr.Dataset) -> None:
+    copy = pickle.loads(pickle.dumps(dataset))
+    assert (copy.records, copy.classes) == (dataset.records, dataset.classes)
+    record = dataset.read(1, 3)
+    again = pickle.loads(pickle.dumps(record))
+    assert [bytes(i) for i in again.images] == [bytes(i) for i in copy.read(1, 3).images]
+    assert np.array_equal(again.labels, record.labels)
+    assert (again.scans, again.bytes_read) == (3, record.bytes_read)
+
+
+def test_slots_count_from_either_end(dataset: pcr.Dataset) -> None:
+    record = dataset.read(0)
+    assert record.image(-1) == record.images[-1]
+    for slot in (len(record), -len(record) - 1):
+        with pytest.raises(IndexError):
+            record.image(slot)
+
+
+def test_record_files_that_are_missing_or_cut_are_told(dataset: pcr.Dataset) -> None:
+    assert dataset.missing_records() == []
+    first, second = (dataset.path / dataset.records[n].file for n in (0, 1))
+    first.unlink()
+    second.write_bytes(second.read_bytes()[:-1])
+    gone, cut = dataset.missing_records()
+    assert gone.endswith(f"{first.name}: the file is missing.")
+    assert f"{second.name}: {second.stat().st_size:,} bytes, the index says" in cut

@@ -1,14 +1,19 @@
+import errno
 import io
+import json
+import os
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from failing_calls import fail, run_dl2
 from jpegs import contents, jpeg_bytes, photo
 from PIL import Image
 
 from dl2cli import pcr
+from dl2cli.durability import try_lock
 from dl2cli.errors import DataError, StorageError, UsageError
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert
@@ -113,3 +118,65 @@ def test_a_folder_that_cannot_be_looked_at_is_one_sentence(config: ConvertConfig
     convert(config)
     with pytest.raises(StorageError, match="File name too long"):
         extract(pcr.open(config.out), Path("a" * 300))
+
+
+def test_names_that_are_too_long_are_cut_and_the_rest_goes_on(
+    config: ConvertConfig, tmp_path: Path
+) -> None:
+    long = "ä" * 125 + ".png"  # 254 bytes
+    photo(30, 20).save(config.source / "ant" / long)
+    convert(config)
+    result = extract(pcr.open(config.out), tmp_path / "back")
+    assert (result.images, result.renamed) == (22, 1)
+    (name,) = (each.name for each in (tmp_path / "back/ant").iterdir() if "ä" in each.name)
+    assert name.startswith("ä" * 60)
+    assert name.endswith(".jpg")
+    assert not list((tmp_path / "back").glob(".dl2*"))
+
+
+def test_a_file_system_that_does_not_allow_a_name_gets_another(
+    config: ConvertConfig, tmp_path: Path
+) -> None:
+    (config.source / "ant" / "0.jpg").rename(config.source / "ant" / "a?b.jpg")
+    convert(config)
+    rules = [fail("rename", "a?b.jpg", errno.EINVAL)]
+    run = run_dl2("extract", config.out, tmp_path / "back", "--json", rules=rules)
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["renamed"] == 1
+    assert len(contents(tmp_path / "back")) == 21
+
+
+@pytest.mark.parametrize("after", [0, 1, 7, 20])
+def test_a_full_disk_leaves_whole_files_and_the_same_command_goes_on(
+    config: ConvertConfig, tmp_path: Path, after: int
+) -> None:
+    convert(config)
+    undisturbed, back = tmp_path / "undisturbed", tmp_path / "back"
+    extract(pcr.open(config.out), undisturbed)
+    rules = [fail("write", "/back/", errno.ENOSPC, after=after)]
+    run = run_dl2("extract", config.out, back, rules=rules)
+    assert run.returncode == 1
+    assert "the same command goes on" in run.stderr or after == 0
+    whole = contents(undisturbed)
+    for name, content in contents(back).items():
+        assert name.startswith(".dl2") or content == whole[name]
+    if after > 0:
+        with pytest.raises(UsageError, match="with other options"):
+            extract(pcr.open(config.out), back, scans=1)
+    result = extract(pcr.open(config.out), back)
+    assert result.images == 21
+    assert contents(back) == whole
+
+
+def test_an_extraction_into_a_folder_in_use_is_refused(
+    config: ConvertConfig, tmp_path: Path
+) -> None:
+    convert(config)
+    (tmp_path / "back").mkdir()
+    descriptor = os.open(tmp_path / "back", os.O_RDONLY)
+    try:
+        assert try_lock(descriptor)
+        with pytest.raises(UsageError, match="Another extraction"):
+            extract(pcr.open(config.out), tmp_path / "back")
+    finally:
+        os.close(descriptor)

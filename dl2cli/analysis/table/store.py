@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import fcntl
 import importlib
 import io
 import itertools
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from dl2cli.analysis.table.rows import ImageRow, row_from_line, values_of_line
+from dl2cli.durability import try_lock
 from dl2cli.errors import MissingDependency, StorageError, UsageError
 
 PART_SUFFIX = ".part"
@@ -42,8 +42,8 @@ class PartFile:
         except OSError as error:
             raise StorageError(f"{self.path} cannot be written: {error.strerror}.") from error
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            try_lock(self._file.fileno())
+        except BlockingIOError as error:
             self._file.close()
             raise UsageError(f"Another run is writing {result}.") from error
 
