@@ -297,7 +297,7 @@ class RecordReader:
     ) -> NDArray[np.int32]:
         """Raises DataError, OSError."""
 
-    def hurry(self) -> None:
+    def release_throttle(self) -> None:
         """Wait for no throttle any more."""
 
 class SampleStore:

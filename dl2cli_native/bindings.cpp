@@ -52,7 +52,7 @@ class RecordReader {
     RecordReader(std::string folder, std::size_t keep_buffers,
                  std::shared_ptr<dl2::Throttle> throttle)
         : local_(std::move(folder)), pool_(keep_buffers) {
-        if (throttle != nullptr) throttled_.emplace(local_, std::move(throttle), hurry_);
+        if (throttle != nullptr) throttled_.emplace(local_, std::move(throttle), released_);
     }
 
     dl2::RecordJpegs read(const std::string& name, std::vector<std::uint64_t> lengths,
@@ -72,7 +72,7 @@ class RecordReader {
         return to_array(metadata.labels);
     }
 
-    void hurry() { hurry_ = true; }
+    void release_throttle() { released_ = true; }
 
   private:
     const dl2::Storage& storage() const {
@@ -82,7 +82,7 @@ class RecordReader {
 
     dl2::LocalStorage local_;
     dl2::BufferPool pool_;
-    std::atomic<bool> hurry_{false};
+    std::atomic<bool> released_{false};
     std::optional<dl2::ThrottledStorage> throttled_;
 };
 
@@ -409,7 +409,7 @@ void bind_reader(py::module_& m) {
                  return std::make_unique<RecordReader>(folder, keep_buffers, std::move(throttle));
              }),
              "folder"_a, "keep_buffers"_a = 2, "throttle"_a = nullptr)
-        .def("hurry", &RecordReader::hurry)
+        .def("release_throttle", &RecordReader::release_throttle)
         .def("read", &RecordReader::read, "name"_a, "lengths"_a, "metadata_crc32c"_a, "groups"_a,
              ReleaseGil())
         .def("read_labels", &RecordReader::read_labels, "name"_a, "lengths"_a, "metadata_crc32c"_a);

@@ -156,7 +156,7 @@ class SharedThrottle:
             self._free.value = max(self._free.value, earliest) + size / rate
             return float(self._free.value)
 
-    def hurry(self) -> None:
+    def release(self) -> None:
         """Let nobody wait any more."""
         self._stop.value = 1
 

@@ -131,9 +131,9 @@ class Dataset:
         """Return the dataset with a reader of its own, which `throttle` slows."""
         return Dataset(self.path, self.records, self.classes, self.properties, throttle)
 
-    def hurry(self) -> None:
+    def release_throttle(self) -> None:
         """Wait for no throttle any more, in reads that go on or begin."""
-        self._reader.hurry()
+        self._reader.release_throttle()
 
     def prefix_bytes(self, scans: int) -> int:
         """Return how many bytes of record files a reader at fidelity `scans` takes in all."""

@@ -132,7 +132,7 @@ def test_each_read_waits_for_the_latency():
     for _ in range(8):
         throttle.read(lambda: b"some bytes")
     assert clock.seconds == pytest.approx(1002)
-    throttle.hurry()
+    throttle.release()
     throttle.read(lambda: b"more")
     assert clock.seconds == pytest.approx(1002)
 

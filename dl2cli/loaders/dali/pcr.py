@@ -123,7 +123,7 @@ class _Records:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._dataset.hurry()
+        self._dataset.release_throttle()
         self._pool.shutdown(cancel_futures=True)
 
     def load(self, places: NDArray[np.int64]) -> tuple[list[Any], NDArray[np.uint32]]:

@@ -190,13 +190,13 @@ class _Workers:
     def close(self) -> None:
         """End the processes, without waiting for what they are slowed by."""
         if self._throttle is not None:
-            self._throttle.hurry()
+            self._throttle.release()
         del self._results, self._loader
 
     def __del__(self) -> None:
         throttle = getattr(self, "_throttle", None)
         if throttle is not None:
-            throttle.hurry()
+            throttle.release()
 
 
 def _start_worker(max_pixels: int, worker: int) -> None:
