@@ -14,9 +14,9 @@ from dl2cli.cli.shared import size
 from dl2cli.text import without_controls
 
 if TYPE_CHECKING:
+    from dl2cli.analysis.distribution import Distribution
     from dl2cli.analysis.fidelity.report import FidelityReport, Level
     from dl2cli.analysis.run import AnalysisResult
-    from dl2cli.analysis.summary.distribution import Distribution
     from dl2cli.analysis.summary.tally import Colour, Summary
 
 _SHOWN_FAILURES = 10

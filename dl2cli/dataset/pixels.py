@@ -136,10 +136,10 @@ def read_rare_jpeg(jpeg: bytes, limits: _core.Limits) -> RareJpeg:
         raise DataError(f"damaged {kind}: {error}") from error
     if samples.ndim == 3 and samples.shape[2] == 1:
         samples = samples[:, :, 0]
-    if samples.shape not in {(header.height, header.width), (header.height, header.width, 3)}:
-        raise UnsupportedImage(
-            f"{kind}: neither gray nor colour, an array of shape {samples.shape}"
-        )
+    if samples.shape[:2] != (header.height, header.width):
+        raise DataError(f"damaged {kind}: its decoder makes {samples.shape} of it")
+    if samples.shape[2:] not in {(), (3,)}:
+        raise UnsupportedImage(f"{kind}: {samples.shape[2]} bands, neither gray nor colour")
     pixels = Image.fromarray(scale_to_eight_bits(samples, bits=header.precision))
     return RareJpeg(pixels, kind, header)
 

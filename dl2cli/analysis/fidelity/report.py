@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dl2cli.analysis.summary.distribution import Distribution
+from dl2cli.analysis.distribution import Distribution
 from dl2cli.analysis.table.rows import ImageRow, Point
 
 

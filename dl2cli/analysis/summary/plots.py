@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dl2cli.analysis.distribution import Distribution
 from dl2cli.analysis.fidelity.report import FidelityReport, Level
-from dl2cli.analysis.summary.distribution import Distribution
 from dl2cli.analysis.summary.tally import Summary
 from dl2cli.drawing import INK, load_matplotlib, new_figure
 from dl2cli.errors import UsageError

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from dl2cli.analysis.distribution import Distribution, Histogram
 from dl2cli.analysis.fidelity.report import FidelityReport, FidelityTally
-from dl2cli.analysis.summary.distribution import Distribution, Histogram
 from dl2cli.analysis.table.rows import ImageRow, Note
 
 MAX_EXAMPLES = 3

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dl2cli.analysis.summary.distribution import Distribution, Histogram
+from dl2cli.analysis.distribution import Distribution, Histogram
 from dl2cli.analysis.summary.tally import Tally
 from dl2cli.analysis.table.rows import ImageRow, Note, Point, row_from_line, row_to_line
 
