@@ -238,9 +238,12 @@ class Options:
     panel: ClassVar[str] = "Options"
 
     def __init__(self, **given: Any) -> None:  # noqa: ANN401
+        self.given: dict[str, Any] = {}  # what was on the command line, as text
         for parameter in self.parameters():
-            value = parameter.value(given.pop(parameter.attribute, None))
-            setattr(self, parameter.attribute, value)
+            text = given.pop(parameter.attribute, None)
+            if text not in (None, [], ()) and text is not parameter.declared.default:
+                self.given[parameter.attribute] = text
+            setattr(self, parameter.attribute, parameter.value(text))
         if given:
             raise TypeError(f"There are no options {', '.join(given)}.")
 

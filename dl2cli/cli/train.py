@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from dl2cli.cli import train_folder
+from dl2cli.cli import train_folder, train_resume
 from dl2cli.cli import train_settings as settings
 from dl2cli.cli.command import Command
 from dl2cli.cli.output import Output
@@ -22,6 +22,7 @@ from dl2cli.cli.shared import TRAIN, image_progress
 from dl2cli.cli.train_options import Basics, TrainOptions
 from dl2cli.cores import usable_cores
 from dl2cli.errors import Dl2Error, MissingDependency, UsageError
+from dl2cli.training.launch import Launch, read_launch
 
 if TYPE_CHECKING:
     from dl2cli.training.config import TrainConfig
@@ -40,11 +41,11 @@ Start it with torchrun on several GPUs or machines: torchrun --nproc-per-node 4 
 Exit codes: 0 done, 2 usage, 3 bad data, 4 a missing part, 130 and 143 stopped by a signal.
 """
 
+_OTHER_RANKS_WAIT_S = 5.0
 _HEARD = (
     "Ctrl-C was heard. The step that is running ends first, then the state is saved; press it "
     "again to end at once."
 )
-_OTHER_RANKS_WAIT_S = 5.0
 
 
 def train(options: TrainOptions) -> None:
@@ -52,64 +53,93 @@ def train(options: TrainOptions) -> None:
     # Threads of torch that wait would spin, on cores that the loader needs: 5 times slower where
     # two cores are busy. This must be said before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    launch = read_launch()
     output = Output(json_mode=options.json, heard=_HEARD)
-    with _told_once(Dl2Error):
-        config, stages = _prepare(options, output)
-    if stages:
-        _train_stages(options, config, stages, output)
-        return
+    with _told_once(launch, Dl2Error):
+        options, config, stages = _prepare(options, launch, output)
+    from dl2cli.training.distributed import StoppedEarly
+
+    try:
+        with _told_once(launch, UsageError, MissingDependency):
+            results = _run(options, launch, config, stages, output)
+    except StoppedEarly as error:
+        output.message(str(error))
+        raise typer.Exit(128 + signal.Signals[error.signal]) from None
+    finally:
+        with contextlib.suppress(OSError):  # what nothing was written to is no run
+            config.folder.rmdir()
+    if results:
+        _end(options, launch, results[-1], output)
+
+
+def _run(
+    options: TrainOptions, launch: Launch, config: TrainConfig, stages: list[Stage], output: Output
+) -> tuple[TrainResult, ...]:
+    """Train, and show the result: one, or one for each stage."""
     from dl2cli.cli.train_view import result_tables
-    from dl2cli.training.trainer import train as run
 
-    with _told_once(UsageError, MissingDependency):
-        result = run(config, _observers(options, config.folder, output))
-    if _is_first():
-        output.result(result, *result_tables(result))
-    _end(result, output)
+    def observers(stage: int = 0) -> list[Observer]:
+        return _observers(options, config.folder, output) if launch.is_first else []
 
+    if not stages:
+        from dl2cli.training.trainer import train as train_once
 
-def _train_stages(
-    options: TrainOptions, config: TrainConfig, stages: list[Stage], output: Output
-) -> None:
-    from dl2cli.cli.train_view import result_tables
+        result = train_once(config, observers())
+        if launch.is_first:
+            output.result(result, *result_tables(result))
+        return (result,)
     from dl2cli.training.regimen import train_regimen
 
-    with _told_once(UsageError, MissingDependency):
-        result = train_regimen(config, stages, lambda _: _observers(options, config.folder, output))
-    if _is_first():
-        output.result(result, *(table for each in result.stages for table in result_tables(each)))
-        _say(output, f"The wall time of each stage: {result.log}")
-    if result.stages:
-        _end(result.stages[-1], output)
+    regimen = train_regimen(config, stages, observers)
+    if launch.is_first:
+        output.result(regimen, *(each for one in regimen.stages for each in result_tables(one)))
+        _say(output, f"The wall time of each stage: {regimen.log}")
+    return regimen.stages
 
 
-def _prepare(options: TrainOptions, output: Output) -> tuple[TrainConfig, list[Stage]]:
+def _prepare(
+    options: TrainOptions, launch: Launch, output: Output
+) -> tuple[TrainOptions, TrainConfig, list[Stage]]:
     """Decide everything, say what was decided for the user, and refuse what cannot be."""
     from dl2cli.loaders.base import require_torch
     from dl2cli.training.models import canonical_arch
 
-    choices = _find(options, output)
+    options, from_run = train_resume.with_saved_options(options)
+    choices = _find(options, launch, output)
     choice = next(iter(choices))
     basics, sentence = settings.choose_basics(options, sample=choice.sample)
     basics = replace(basics, arch=canonical_arch(basics.arch))
     fidelity = settings.fidelity(options, choice.loader)
-    folder = train_folder.choose(options, choice, basics, fidelity)
-    resume = train_folder.find_checkpoint(options)
-    config = settings.train_config(options, choice, basics, fidelity, folder, resume)
+    folder = train_folder.choose(options, choice, basics, fidelity, launch)
+    resume = train_resume.find_checkpoint(options)
+    restart = train_resume.resume_after_restart(options, launch, folder)
+    config = settings.train_config(options, choice, basics, fidelity, folder, restart or resume)
+    config = replace(config, options=train_resume.options_to_keep(options, choice, basics))
     stages = _stages(options, choices)
-    if _is_first():
-        earlier = train_folder.check_free(config, overwrite=options.overwrite)
-        config = replace(config, replaces=tuple(earlier))
-        for text in (*(each.why for each in choices), sentence):
+    goes_on = resume is not None and not options.skip_training
+    alone = launch.world_size == 1 and not launch.by_torchrun
+    is_named = options.name is not None or goes_on or not alone
+    if launch.is_first:
+        overwrite = options.overwrite or train_resume.is_of_this_torchrun(
+            launch, folder / config.report_file
+        )
+        if is_named:
+            earlier = train_folder.check_free(config, overwrite=overwrite)
+            config = replace(config, replaces=tuple(earlier))
+        for text in (from_run, *(each.why for each in choices), sentence):
             _say(output, text)
+        if restart is not None:
+            _say(output, f"torchrun has restarted the ranks: they go on from {restart}.")
     torch = require_torch()  # late: all that can be refused without it is refused at once
-    if _is_first():
+    if launch.is_first:
         on_cpu = config.device == "cpu" or not torch.cuda.is_available()
         if config.precision.amp and on_cpu:
             _say(output, "--amp makes a CPU slower, float16 by far: it is meant for GPUs.")
         if on_cpu and choice.classes:
             _say(output, _cpu_warning(choice, basics))
-    return config, stages
+    if not is_named:
+        config = replace(config, folder=train_folder.make_new(folder))
+    return options, config, stages
 
 
 def _cpu_warning(choice: DataChoice, basics: Basics) -> str | None:
@@ -120,7 +150,7 @@ def _cpu_warning(choice: DataChoice, basics: Basics) -> str | None:
     return cpu_warning(basics.arch, basics.image_size, images, basics.epochs, usable_cores())
 
 
-def _find(options: TrainOptions, output: Output) -> list[DataChoice]:
+def _find(options: TrainOptions, launch: Launch, output: Output) -> list[DataChoice]:
     """Find the data: one choice, or one for each stage."""
     from dl2cli.training.data_source import find_data
 
@@ -136,7 +166,7 @@ def _find(options: TrainOptions, output: Output) -> list[DataChoice]:
                 synthetic_images=settings.positive(
                     options.synth_train_samples, "--synth-train-samples"
                 ),
-                on_image=tell if _is_first() else None,
+                on_image=tell if launch.is_first else None,
             )
             for data in ([path for path, _ in stages] if stages else [options.data])
         ]
@@ -157,8 +187,6 @@ def _stages(options: TrainOptions, choices: list[DataChoice]) -> list[Stage]:
 
 
 def _observers(options: TrainOptions, folder: Path, output: Output) -> list[Observer]:
-    if not _is_first():
-        return []
     from dl2cli.cli.train_view import TrainView
 
     view = TrainView(output.err)
@@ -176,13 +204,8 @@ def _say(output: Output, text: str | None) -> None:
         output.err.print(text, soft_wrap=not terminal)
 
 
-def _is_first() -> bool:
-    """Tell whether this is rank 0, the only one that prints and writes the run log."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 @contextmanager
-def _told_once(*kinds: type[Dl2Error]) -> Iterator[None]:
+def _told_once(launch: Launch, *kinds: type[Dl2Error]) -> Iterator[None]:
     """Let rank 0 tell an error of such a kind, which all ranks meet alike.
 
     The others wait for torchrun to end them, which it does when rank 0 has left; one that is still
@@ -191,22 +214,22 @@ def _told_once(*kinds: type[Dl2Error]) -> Iterator[None]:
     try:
         yield
     except kinds:
-        if not _is_first():
+        if not launch.is_first:
             time.sleep(_OTHER_RANKS_WAIT_S)
         raise
 
 
-def _end(result: TrainResult, output: Output) -> None:
+def _end(options: TrainOptions, launch: Launch, result: TrainResult, output: Output) -> None:
     """Say how to go on with a run that was stopped, and end with its signal's exit code."""
     stopped_by = result.stopped_by
     if stopped_by is None:
         return
-    if _is_first():
+    if launch.is_first:
         if result.checkpoint is None:
             output.message(f"Stopped by {stopped_by}, before there was anything to save.")
         else:
             output.message(f"Stopped by {stopped_by}. To go on:")
-            output.message(train_folder.resume_command(sys.argv[1:], result.checkpoint))
+            output.message(train_resume.resume_command(options, launch, result.checkpoint))
     if stopped_by.startswith("SIG"):
         raise typer.Exit(128 + signal.Signals[stopped_by])
 

@@ -7,12 +7,14 @@ import os
 import re
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dl2cli.cli.train_options import Basics, TrainOptions
-from dl2cli.errors import UsageError
+from dl2cli.cli.train_resume import torchrun_start, workspace
+from dl2cli.errors import StorageError, UsageError
+from dl2cli.training.launch import Launch
 
 if TYPE_CHECKING:
     from dl2cli.training.config import TrainConfig
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from dl2cli.training.fidelity.autotune import AutotuneConfig
     from dl2cli.training.fidelity.scan_schedule import ScanSchedule
 
+_TIME: Final = "%Y%m%d-%H%M%S"
 # What a run leaves beside its log: no more than this is ever removed. (TensorBoard would draw the
 # events of an earlier run into the curves of the next.)
 _FILES: Final = (
@@ -34,6 +37,7 @@ def choose(
     choice: DataChoice,
     basics: Basics,
     fidelity: ScanSchedule | AutotuneConfig | None,
+    launch: Launch,
 ) -> Path:
     """Return the run's folder: that of --resume, else the run's name in the workspace.
 
@@ -44,80 +48,62 @@ def choose(
     """
     if options.name is None and options.resume and not options.skip_training:
         return _of_checkpoint(Path(options.resume))
-    name = options.name or _new_name(choice, basics, fidelity)
+    name = options.name or _new_name(choice, basics, fidelity, launch)
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise UsageError(f"--name: {name!r} is no name; --workspace says where runs lie.")
-    return workspace(options) / name
+    return workspace(options.workspace) / name
 
 
 def _of_checkpoint(path: Path) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def find_checkpoint(options: TrainOptions) -> Path | None:
-    """Return the checkpoint that --resume means: a file, or the last one in a run's folder.
-
-    Raises:
-        UsageError: there is none.
-    """
-    if not options.resume:
-        return None
-    path = Path(options.resume)
-    if not path.exists():
-        raise UsageError(f"There is no checkpoint {path}.")
-    if not path.is_dir():
-        return path
-    names = [options.checkpoint_filename]
-    if options.stage:
-        from dl2cli.training.regimen import STAGE_CHECKPOINT
-
-        names = [STAGE_CHECKPOINT.format(number) for number in range(len(options.stage))]
-    found = [path / name for name in names if (path / name).is_file()]
-    if found:
-        return found[-1]
-    others = ", ".join(sorted(each.name for each in path.glob("*.pth.tar")))
-    raise UsageError(
-        f"{path} holds no {names[0]}"
-        + (f"; it holds {others}: name one of them." if others else ": nothing was saved yet.")
-        + " --overwrite begins the run anew."
-    )
-
-
-def workspace(options: TrainOptions) -> Path:
-    """Return the folder that holds the runs' folders."""
-    if options.workspace is not None:
-        return options.workspace
-    home = os.environ.get("DL2_HOME")
-    return Path(home) / "logs" if home else Path("logs")
-
-
 def _new_name(
-    choice: DataChoice, basics: Basics, fidelity: ScanSchedule | AutotuneConfig | None
+    choice: DataChoice,
+    basics: Basics,
+    fidelity: ScanSchedule | AutotuneConfig | None,
+    launch: Launch,
 ) -> str:
     parts = [
         basics.arch,
         "sample" if choice.sample else choice.root.resolve().name,
         choice.loader,
         *([f"{fidelity.label()}scans"] if fidelity else []),
-        time.strftime("%Y%m%d-%H%M%S", time.localtime(_run_start())),
+        _moment(launch),
     ]
     return re.sub(r"[^\w.@,+-]+", "-", "-".join(parts))
 
 
-def _run_start() -> float:
-    """Return a time that all ranks agree on: when torchrun, the parent of all, was started.
+def _moment(launch: Launch) -> str:
+    """Return a time, and what all ranks agree on: when torchrun was started, and as which process.
 
     Raises:
         UsageError: the ranks are on several machines, so that nothing is known to all.
     """
-    world, local = (os.environ.get(name, "1") for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
-    if world == "1":
-        return time.time()
-    if world != local:
+    if launch.world_size == 1 and not launch.by_torchrun:
+        return time.strftime(_TIME)
+    if launch.world_size > launch.local_world_size:
         raise UsageError("On several machines, --name must say what the run is called.")
-    import psutil
+    begun = time.strftime(_TIME, time.localtime(torchrun_start()))
+    return f"{begun}-{os.getppid()}"
 
-    return float(psutil.Process(os.getppid()).create_time())
+
+def make_new(folder: Path) -> Path:
+    """Make the folder of a run that has no name of its own, or one beside it if it is taken.
+
+    Raises StorageError.
+    """
+    free, number = folder, 1
+    while True:
+        try:
+            free.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+            free = folder.with_name(f"{folder.name}-{number}")
+        except OSError as error:
+            raise StorageError(f"{free} cannot be made: {error.strerror}.") from error
+        else:
+            return free
 
 
 def check_free(config: TrainConfig, *, overwrite: bool) -> list[Path]:
@@ -152,16 +138,3 @@ def _logs(config: TrainConfig) -> Iterator[Path]:
     stem, suffix = glob.escape(name.stem), glob.escape(name.suffix)
     for pattern in (stem, f"{stem}_stage_*", f"{stem}_old_[0-9]*"):
         yield from config.folder.glob(pattern + suffix)
-
-
-def resume_command(arguments: Sequence[str], checkpoint: Path) -> str:
-    """Return the command line of this process, so that it goes on from a checkpoint."""
-    kept: list[str] = []
-    is_value = False
-    for argument in arguments:
-        if not is_value and argument != "--overwrite" and not argument.startswith("--resume"):
-            kept.append(argument)
-        is_value = argument == "--resume"
-    ranks = os.environ.get("LOCAL_WORLD_SIZE")
-    program = f"torchrun --nproc-per-node {ranks} -m dl2cli" if ranks else "dl2"
-    return f"{program} {shlex.join([*kept, '--resume', str(checkpoint)])}"

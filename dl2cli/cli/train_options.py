@@ -251,7 +251,8 @@ class RunOptions(Options):
     overwrite: bool = flag("Replace an earlier run of this name.")
     resume: str | None = option(
         "Continue from a checkpoint, or from the last one in a run's folder, even in the middle of "
-        "an epoch. Give the other options as before.",
+        "an epoch, with the run's own options where none are given. auto continues the run of this "
+        "--name, or begins it.",
         metavar="PATH",
     )
     trust_checkpoint: bool = flag(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -88,14 +87,14 @@ def train_config(
         profile_steps=max(options.profile_n, 0),
         checkpoint=CheckpointConfig(
             save=options.save_checkpoints,
-            filename=file_name(options.checkpoint_filename, "--checkpoint-filename"),
+            filename=options.checkpoint_filename,
             every_steps=options.checkpoint_every,
             backups=options.backup_checkpoints,
             resume=resume,
             trusted=options.trust_checkpoint,
         ),
         time_budget_s=seconds(options.time_budget) if options.time_budget else None,
-        report_file=file_name(options.report_file, "--report-file"),
+        report_file=options.report_file,
         device=options.device,
         name=options.name,
     )
@@ -161,8 +160,9 @@ def workers(options: TrainOptions) -> int:
     """Return the workers of a rank: without an option, the ranks of a machine share its cores."""
     if options.workers is not None:
         return options.workers
-    local = os.environ.get("LOCAL_WORLD_SIZE", "1")
-    return max(usable_cores() // max(int(local) if local.isdecimal() else 1, 1), 1)
+    from dl2cli.training.launch import read_launch
+
+    return max(usable_cores() // read_launch().local_world_size, 1)
 
 
 def output_config(options: TrainOptions) -> OutputConfig:
@@ -238,16 +238,6 @@ def positive(value: int, name: str) -> int | None:
     if value < 1:
         raise UsageError(f"{name} is 1 or more, or -1, not {value}.")
     return value
-
-
-def file_name(text: str, name: str) -> str:
-    """Return the name of a file of the run's folder that nothing else has. Raises UsageError."""
-    if text in ("", ".", "..") or Path(text).name != text or text.startswith(("model_", "train_")):
-        raise UsageError(
-            f"{name} is a name in the run's folder, without folders, and not that of another of "
-            f"its files: {text!r} is none."
-        )
-    return text
 
 
 def seconds(text: str) -> float:

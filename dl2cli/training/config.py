@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
+from dl2cli.errors import UsageError
 from dl2cli.loaders import LoaderConfig
 from dl2cli.training.fidelity.autotune import AutotuneConfig
 from dl2cli.training.fidelity.scan_schedule import ScanSchedule
@@ -13,6 +15,12 @@ from dl2cli.training.optimization.loss import LossConfig
 from dl2cli.training.optimization.lr_schedule import LrConfig
 from dl2cli.training.optimization.optimizer import OptimizerConfig
 from dl2cli.training.optimization.precision import PrecisionConfig
+
+# The run's folder has files of these names already, and folders.
+_OWN_FILES: Final = (
+    "checkpoint_epoch_", "model_", "profile_trace", "regimen_log", "tensorboard", "train_data_",
+    "wandb",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -125,3 +133,22 @@ class TrainConfig:
     parameters: dict[str, object] = field(default_factory=dict)
     options: dict[str, str | bool | list[str]] = field(default_factory=dict)
     replaces: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = {
+            "--checkpoint-filename": self.checkpoint.filename,
+            "--report-file": self.report_file,
+        }
+        for option, name in names.items():
+            if name in ("", ".", "..") or Path(name).name != name or name.startswith("."):
+                raise UsageError(
+                    f"{option} must be a file name in the run's folder, without folders, not "
+                    f"{name!r}."
+                )
+            if name.startswith(_OWN_FILES):
+                raise UsageError(f"{option} {name}: another file of the run's folder begins so.")
+        if self.checkpoint.filename == self.report_file:
+            raise UsageError(
+                f"--checkpoint-filename and --report-file are both {self.report_file}: the "
+                "checkpoint would replace the run log."
+            )

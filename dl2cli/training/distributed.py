@@ -1,25 +1,38 @@
 """The processes of a training, as torchrun starts them: gloo on CPUs, NCCL on GPUs.
 
-torchrun is the only launcher; its environment (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR,
-MASTER_PORT) is all that is read here. Without it there is one process and nothing to agree on.
+launch.py reads torchrun's variables. Without them there is one process and nothing to agree on.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from dl2cli.errors import DataError, Dl2Error, UsageError
+from dl2cli.errors import DataError, Dl2Error, Interrupted, UsageError
+from dl2cli.training.launch import Launch, read_launch
 
 if TYPE_CHECKING:
     import torch
 
+    from dl2cli.training.stopping import StopRequest
+
+_POLL_S: Final = 0.1  # how long a signal may wait
+
 
 class RankLost(Dl2Error):  # noqa: N818 - the name says what is wrong
     """Another rank has ended, so that this one cannot go on."""
+
+
+class StoppedEarly(Interrupted):
+    """A signal came before the training could begin; `signal` is its name."""
+
+    def __init__(self, signal: str) -> None:
+        super().__init__(f"Stopped by {signal} while waiting for the other ranks.")
+        self.signal = signal
 
 
 @dataclass(frozen=True)
@@ -103,49 +116,79 @@ class Group:
         return DistributedDataParallel(model, device_ids=devices)
 
 
-def world_from_environment() -> tuple[int, int, int]:
-    """Return rank, world size and local rank, as torchrun says. Raises UsageError."""
-    try:
-        rank, world_size, local_rank = (
-            int(os.environ.get(name, default))
-            for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
-        )
-    except ValueError:
-        raise UsageError("RANK, WORLD_SIZE and LOCAL_RANK must be numbers.") from None
-    return rank, world_size, local_rank
-
-
 @contextmanager
-def join_group(device: str | None) -> Iterator[Group]:
+def join_group(device: str | None, request: StopRequest | None = None) -> Iterator[Group]:
     """Join the other ranks, if there are any, and leave them at the end.
 
     Args:
         device: "cpu" or "cuda"; None takes a GPU if there is one.
+        request: a signal that it catches ends the wait for the others.
 
     Raises:
-        UsageError: there is no such device.
-        RankLost: another rank ended before this one.
+        UsageError: there is no such device, or the variables of torchrun make no sense.
+        RankLost: another rank ended before this one, or cannot be met.
+        StoppedEarly: a signal came while this rank waited for the others.
     """
     import torch.distributed as dist
 
-    rank, world_size, local_rank = world_from_environment()
-    where = _device(device, local_rank)
-    if world_size == 1:
+    launch = read_launch()
+    where = _device(device, launch.local_rank)
+    if launch.world_size == 1:
         yield Group(0, 1, 0, where)
         return
-    dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
+    control = _meet("nccl" if where.type == "cuda" else "gloo", launch, request)
     try:
-        # Flags and sums are small and on the host: gloo is right for them beside NCCL, too.
-        yield Group(rank, world_size, local_rank, where, dist.new_group(backend="gloo"))
+        yield Group(launch.rank, launch.world_size, launch.local_rank, where, control)
     except RuntimeError as error:
         if _is_lost_peer(error):
             raise RankLost(
-                f"rank {rank}: another rank has ended ({str(error).splitlines()[0]}); its own "
-                "message says why. Resume from the last checkpoint."
+                f"Rank {launch.rank}: another rank has ended ({str(error).splitlines()[0]}); its "
+                "own message says why. Resume from the last checkpoint."
             ) from error
         raise
     finally:
         dist.destroy_process_group()
+
+
+def _meet(backend: str, launch: Launch, request: StopRequest | None) -> Any:  # noqa: ANN401 - torch has no public type for it
+    """Wait for all ranks; returns their process group for messages between hosts.
+
+    It happens in another thread: here, the ones that wait would hear no signal for ten minutes.
+
+    Raises:
+        RankLost: the ranks cannot meet.
+        StoppedEarly: a signal came first.
+    """
+    import torch.distributed as dist
+    from torch.distributed.rendezvous import rendezvous
+
+    done: list[Any] = []
+    failed: list[Exception] = []
+
+    def meet() -> None:
+        try:
+            store, rank, world_size = next(rendezvous("env://", launch.rank, launch.world_size))
+            # torchrun keeps its store when it restarts the ranks, and torch 2.13 would find the
+            # addresses of those that have ended in there.
+            prefix = f"attempt_{launch.restarts}"
+            store = dist.PrefixStore(prefix, store)  # type: ignore[attr-defined]
+            dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
+            # Flags and sums are small and on the host: gloo is right for them beside NCCL, too.
+            done.append(dist.new_group(backend="gloo"))
+        except Exception as error:  # told by the thread that waits
+            failed.append(error)
+
+    thread = threading.Thread(target=meet, name="rendezvous", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(_POLL_S)
+        if request is not None and request.signal is not None:
+            raise StoppedEarly(request.signal)
+    if failed:
+        place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        reason = str(failed[0]).strip().split("\n", maxsplit=1)[0][:200].rstrip(".")
+        raise RankLost(f"The ranks cannot meet at {place}: {reason}.") from failed[0]
+    return done[0]
 
 
 def _device(name: str | None, local_rank: int) -> torch.device:

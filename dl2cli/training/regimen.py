@@ -18,7 +18,7 @@ from typing import Any, Final
 from dl2cli.errors import DataError, UsageError
 from dl2cli.training.checkpoint.read import load_checkpoint
 from dl2cli.training.config import TrainConfig
-from dl2cli.training.distributed import world_from_environment
+from dl2cli.training.launch import read_launch
 from dl2cli.training.log.events import Observer, TrainResult
 from dl2cli.training.trainer import train
 
@@ -88,7 +88,7 @@ def train_regimen(
             "epochs": end - stage.first_epoch,
             "dataset": str(stage.train),
         }
-        if world_from_environment()[0] == 0:
+        if read_launch().is_first:
             _write_log(log, times)
         if result.stopped_by is not None:
             break

@@ -6,6 +6,7 @@ A changed option is applied and told, or refused where it cannot be applied: nev
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dl2cli.errors import DataError, UsageError
@@ -98,7 +99,7 @@ def changes(
         parameters: the P record of now.
         loader: the training loader of now.
     """
-    before, now = checkpoint.get("parameters", {}), plain(parameters)
+    before, now = comparable(checkpoint.get("parameters", {})), comparable(parameters)
     changed = [
         f"{name} {now[name]} (was {before[name]})"
         for name in _COMPARED
@@ -111,6 +112,15 @@ def changes(
         if key in saved and key in order and order[key] != saved[key]
     ]
     return [f"Unlike the run that goes on here: {', '.join(changed)}."] if changed else []
+
+
+def comparable(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters as a checkpoint keeps them: JSON types, and paths that stand alone."""
+    kept = plain(parameters)
+    for name in ("data", "val_data"):
+        if isinstance(kept.get(name), str):
+            kept[name] = str(Path(kept[name]).absolute())
+    return kept
 
 
 def _shown(key: str, value: Any) -> Any:  # noqa: ANN401 - a number of any key

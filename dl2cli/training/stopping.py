@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final, Self
 if TYPE_CHECKING:
     from dl2cli.training.distributed import Group
 
-REASONS: Final = ("SIGINT", "SIGTERM", "time budget")
+TIME_BUDGET: Final = "time budget"
+REASONS: Final = ("SIGINT", "SIGTERM", TIME_BUDGET)
 
 
 class StopRequest:
@@ -46,11 +47,16 @@ class StopRequest:
         self._reason = self._reason or signal.Signals(number).name
 
     @property
+    def signal(self) -> str | None:
+        """The name of the signal that came, if one did."""
+        return self._reason if self._reason != TIME_BUDGET else None
+
+    @property
     def reason(self) -> str | None:
         """One of `REASONS`, or None while there is no reason to stop."""
         late = self._deadline is not None and time.monotonic() >= self._deadline
         if late and self._reason is None:
-            self._reason = "time budget"
+            self._reason = TIME_BUDGET
         return self._reason
 
 

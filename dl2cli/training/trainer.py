@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dl2cli.errors import UsageError
 from dl2cli.training.checkpoint.read import load_checkpoint
-from dl2cli.training.checkpoint.write import plain, save_checkpoint, save_weights
+from dl2cli.training.checkpoint.write import save_checkpoint, save_weights
 from dl2cli.training.config import TrainConfig
 from dl2cli.training.distributed import Group, join_group
 from dl2cli.training.fidelity.choice import FidelityControl
@@ -41,6 +41,7 @@ from dl2cli.training.optimization.lr_schedule import learning_rate
 from dl2cli.training.optimization.step import StepOutcome, seed_step
 from dl2cli.training.parts import make_parts
 from dl2cli.training.profile import StepProfiler
+from dl2cli.training.resume import comparable
 from dl2cli.training.run_folder import run_folder
 from dl2cli.training.step_clock import StepClock
 from dl2cli.training.stopping import StopAgreement, StopRequest
@@ -74,7 +75,7 @@ def train(config: TrainConfig, observers: Sequence[Observer] = ()) -> TrainResul
         CannotCompile: torch.compile was asked for, and cannot.
     """
     started = time.perf_counter()
-    with StopRequest(config.time_budget_s) as request, join_group(config.device) as group:
+    with StopRequest(config.time_budget_s) as request, join_group(config.device, request) as group:
         training = _Training(config, group, request, started)
         with run_folder(config, group), compiling(config.compile):
             training.observers = _observers(config, group, observers, started)
@@ -127,7 +128,9 @@ class _Training:
 
     def run(self) -> TrainResult:
         """Train epoch after epoch, until the last or until something stops it."""
-        self._tell("started", self._info())
+        info = self._info()
+        for observer in reversed(self.observers):  # a tracker that cannot start leaves no log
+            observer.started(info)
         for remark in self.parts.remarks:
             self._notice(Notice(NoticeKind.INFO, remark, self.epoch, 0))
         began = time.perf_counter()
@@ -321,7 +324,7 @@ class _Training:
                 "seed": parts.seed,
                 "world_size": group.world_size,
                 "observers": observers,
-                "parameters": plain(parts.parameters),
+                "parameters": comparable(parts.parameters),
                 "options": self.config.options,
             },
         )

@@ -30,6 +30,6 @@ def one_thread() -> None:
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder, without what torchrun or the user may have set."""
     monkeypatch.chdir(tmp_path)
-    for name in ("DL2_HOME", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+    for name in ("DL2_HOME", "RANK", "WORLD_SIZE", "LOCAL_RANK", "TORCHELASTIC_RUN_ID"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path

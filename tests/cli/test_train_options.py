@@ -13,13 +13,15 @@ import torch
 from train_commands import first_record, logged, parse, prepare
 from typer.testing import CliRunner
 
-from dl2cli.cli import train_folder
+from dl2cli.cli import train_folder, train_resume
 from dl2cli.cli import train_settings as settings
 from dl2cli.cli.main import app
 from dl2cli.cores import usable_cores
 from dl2cli.errors import UsageError
+from dl2cli.training.checkpoint.write import FORMAT, VERSION
 from dl2cli.training.fidelity.autotune import AutotuneConfig
 from dl2cli.training.fidelity.scan_schedule import ScanSchedule
+from dl2cli.training.launch import Launch, read_launch
 
 pytestmark = pytest.mark.usefixtures("work", "one_thread")
 
@@ -192,9 +194,11 @@ def test_times(text: str, seconds: float) -> None:
         ("--augmentation autoaugment", "needs --loader pytorch"),
         ("--dataset-class MinIOFolder", "needs --loader pytorch"),
         ("--name ../elsewhere", "is no name"),
-        ("--report-file ../log.json", "--report-file is a name in the run's folder"),
-        ("--checkpoint-filename sub/c.pth.tar", "--checkpoint-filename is a name in"),
-        ("--checkpoint-filename model_best.pth.tar", "--checkpoint-filename is a name in"),
+        ("--report-file ../log.json", "--report-file must be a file name in the run's folder"),
+        ("--checkpoint-filename sub/c.pth.tar", "--checkpoint-filename must be a file name in"),
+        ("--checkpoint-filename experiment_report.json", "would replace the run log"),
+        ("--report-file checkpoint.pth.tar", "would replace the run log"),
+        ("--checkpoint-filename model_best.pth.tar", "another file of the run's folder begins so"),
         ("--run-epochs 0", "--run-epochs is 1 or more, or -1, not 0"),
         ("--optimizer-batch-size -2", "--optimizer-batch-size is 1 or more, or -1, not -2"),
         ("-l synthetic --synth-val-samples 0", "--synth-val-samples is 1 or more, or -1, not 0"),
@@ -263,7 +267,7 @@ def test_names_and_folders(pcr_set: Path, work: Path, monkeypatch: pytest.Monkey
     with pytest.raises(UsageError, match="There is no checkpoint"):
         prepare("-d", pcr_set, "--resume", checkpoint)
     checkpoint.parent.mkdir(parents=True)
-    checkpoint.touch()
+    torch.save({"format": FORMAT, "version": VERSION}, checkpoint)
     assert prepare("-d", pcr_set, "--resume", checkpoint).folder == checkpoint.parent
     assert prepare("-d", pcr_set, "--resume", checkpoint.parent).folder == checkpoint.parent
 
@@ -271,11 +275,16 @@ def test_names_and_folders(pcr_set: Path, work: Path, monkeypatch: pytest.Monkey
 def test_ranks_agree_on_a_name_and_share_the_cores(
     pcr_set: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    variables = {
+        "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "29500", "TORCHELASTIC_RUN_ID": "none",
+    }  # fmt: skip
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
     names = []
     for rank in "01":
         monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("LOCAL_RANK", rank)
         config = prepare("-d", pcr_set)
         names.append(config.folder)
         time.sleep(1.1)  # the clock is no name that both know
@@ -284,7 +293,7 @@ def test_ranks_agree_on_a_name_and_share_the_cores(
     assert logged(config)["distributed"]
     monkeypatch.setenv("WORLD_SIZE", "4")
     with pytest.raises(UsageError, match="On several machines, --name"):
-        train_folder.choose(parse(), *choice_and_basics(pcr_set), None)
+        train_folder.choose(parse(), *choice_and_basics(pcr_set), None, read_launch())
 
 
 def choice_and_basics(data: Path) -> tuple[Any, settings.Basics]:
@@ -293,17 +302,14 @@ def choice_and_basics(data: Path) -> tuple[Any, settings.Basics]:
     return find_data(data, None), settings.USUAL
 
 
-def test_the_command_that_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_that_goes_on() -> None:
     checkpoint = Path("my logs/checkpoint.pth.tar")
-    given = ["train", "-d", "my data", "--resume", "old.tar", "--overwrite", "-e", "3"]
-    wanted = "dl2 train -d 'my data' -e 3 --resume 'my logs/checkpoint.pth.tar'"
-    assert train_folder.resume_command(given, checkpoint) == wanted
-    given[3:5] = ["--resume=old.tar"]
-    assert train_folder.resume_command(given, checkpoint) == wanted
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    assert train_folder.resume_command(given, checkpoint).startswith(
-        "torchrun --nproc-per-node 2 -m dl2cli train -d"
-    )
+    given = parse("-d", "my data", "--resume", "old.tar", "--overwrite", "--time-budget", "2h")
+    command = train_resume.resume_command(given, Launch(), checkpoint)
+    assert command == "dl2 train --resume 'my logs/checkpoint.pth.tar' --time-budget 2h"
+    ranks = Launch(world_size=4, local_world_size=2)
+    command = train_resume.resume_command(parse(), ranks, checkpoint)
+    assert command.startswith("torchrun --nproc-per-node 2 -m dl2cli train --resume")
 
 
 def test_the_help_shows_whole_names_at_80_columns() -> None:

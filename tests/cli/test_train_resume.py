@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 from pathlib import Path
 
 import pytest
 from train_commands import QUICK, dl2, epochs
 
+from dl2cli.cli import train_folder
 from dl2cli.errors import UsageError
 
 pytestmark = pytest.mark.usefixtures("work", "one_thread")
@@ -74,8 +77,7 @@ def test_other_options_than_those_of_the_run_are_told(pcr_set: Path) -> None:
     dl2(*run, *same, "--run-epochs", 1)
     as_before = dl2(*run, *same, "--run-epochs", 1, "--resume", "logs/run")
     assert "Unlike" not in as_before.stderr
-    # As somebody has it who has forgotten what he began with.
-    other = dl2(*run, "-e", 3, "--resume", "logs/run")
+    other = dl2(*run, "-e", 3, "--lr", 0.1, "--resume", "logs/run")
     told = " ".join(other.stderr.split())
     assert "Unlike the run that goes on here: epochs 3 (was 4), lr 0.1 (was 0.5)." in told
     done = dl2(*run, "-e", 3, "--resume", "logs/run")
@@ -116,3 +118,73 @@ def test_other_data_than_that_of_the_run_is_refused(pcr_set: Path, sample_set: P
     assert isinstance(refused.exception, UsageError)
     assert "6 other classes (class0, class1, class2, ...)" in str(refused.exception)
     assert "--data" in str(refused.exception)
+
+
+def test_a_plain_resume_takes_the_options_of_the_run(
+    pcr_set: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(pcr_set.parent)
+    workspace = work / "logs"
+    run = ("-d", pcr_set.name, *QUICK, "-e", 3, "--lr", 0.5, "--nesterov", "--scans", 3)
+    dl2(*run, "--run-epochs", 1, "-n", "run", "--workspace", workspace, "--time-budget", "2h")
+    monkeypatch.chdir(work)  # the path of the data was relative
+    resumed = dl2("--resume", "logs/run", "--run-epochs", 1)
+    told = " ".join(resumed.stderr.split())
+    assert "Options of the run that goes on:" in told
+    for option in ("--lr 0.5", "--nesterov", "--scans 3", f"--data {pcr_set}", "--epochs 3"):
+        assert option in told
+    assert "--time-budget" not in told
+    assert "Unlike" not in told
+    assert "2 of 3" in resumed.stdout
+    other = dl2("--resume", "logs/run", "--scan-schedule", "2@0,4@2", "--wd", 0.1)
+    told = " ".join(other.stderr.split())
+    assert "--scans 3" not in told  # one choice of the fidelity replaces the other
+    assert (
+        "Unlike the run that goes on here: weight_decay 0.1 (was 0.0001), scans 2@0,4@2 (was 3)."
+        in told
+    )
+    assert epochs(workspace / "run" / "experiment_report.json") == [0, 1, 2]
+
+
+def test_a_regimen_needs_no_options_to_go_on(pcr_set: Path) -> None:
+    stages = ("--stage", f"{pcr_set}@0", "--stage", f"{pcr_set}@1")
+    dl2(*stages, *QUICK, "-e", 3, "-n", "regimen", "--skip-validation", "--run-epochs", 2)
+    dl2("--resume", "logs/regimen")
+    assert epochs(Path("logs/regimen/experiment_report_stage_1.json")) == [1, 2]
+
+
+def test_resume_auto_begins_and_goes_on(pcr_set: Path) -> None:
+    run = ("-d", pcr_set, *QUICK, "-e", 2, "-n", "job", "--resume", "auto")
+    refused = dl2(*run[:-4], "--resume", "auto", code=1)
+    assert "--resume auto needs --name" in str(refused.exception)
+    dl2(*run, "--run-epochs", 1)
+    assert epochs(Path("logs/job/experiment_report.json")) == [0]
+    dl2(*run)
+    assert epochs(Path("logs/job/experiment_report.json")) == [0, 1]
+    Path("logs/job/checkpoint.pth.tar").unlink()
+    dl2(*run)  # what saved nothing is begun anew
+    assert epochs(Path("logs/job/experiment_report.json")) == [0, 1]
+
+
+def test_two_trainings_do_not_share_a_folder(pcr_set: Path) -> None:
+    run = ("-d", pcr_set, *QUICK, "-e", 1, "-n", "run")
+    Path("logs/run").mkdir(parents=True)
+    holder = os.open("logs/run", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        refused = dl2(*run, code=1)
+        assert "Another process trains in logs/run" in str(refused.exception)
+    finally:
+        os.close(holder)
+    dl2(*run)
+
+
+def test_automatic_names_are_made_exclusively(tmp_path: Path) -> None:
+    made = [train_folder.make_new(tmp_path / "logs" / "run") for _ in range(3)]
+    assert [folder.name for folder in made] == ["run", "run-2", "run-3"]
+    assert all(folder.is_dir() for folder in made)
+
+
+def test_a_run_that_cannot_begin_leaves_no_folder(pcr_set: Path) -> None:
+    dl2("-d", pcr_set, *QUICK, "-e", 1, "--scans", 50, code=1)
+    assert not list(Path("logs").iterdir())

@@ -16,7 +16,8 @@ from dl2cli.cli.output import Output
 from dl2cli.cli.program import build
 from dl2cli.cli.train_options import TrainOptions
 from dl2cli.training.config import TrainConfig
-from dl2cli.training.distributed import Group, world_from_environment
+from dl2cli.training.distributed import Group
+from dl2cli.training.launch import read_launch
 from dl2cli.training.log.parameters import parameters
 
 QUICK = ("-a", "small_cnn", "--image-size", "32", "-b", "4", "-w", "1", "--device", "cpu")
@@ -30,13 +31,13 @@ def parse(*arguments: object) -> TrainOptions:
 
 
 def prepare(*arguments: object) -> TrainConfig:
-    return train_command._prepare(parse(*arguments), Output())[0]
+    return train_command._prepare(parse(*arguments), read_launch(), Output())[1]
 
 
 def logged(config: TrainConfig) -> dict[str, Any]:
     """The P record of a training that has not begun."""
-    rank, world_size, local_rank = world_from_environment()
-    group = Group(rank, world_size, local_rank, torch.device("cpu"))
+    launch = read_launch()
+    group = Group(launch.rank, launch.world_size, launch.local_rank, torch.device("cpu"))
     return parameters(config, group, seed=config.seed or 0)
 
 

@@ -97,11 +97,18 @@ def _check_is_file(path: Path) -> None:
         raise UsageError(f"{path} is not a regular file.")
 
 
-def _check_torch(path: Path, *, trusted: bool) -> None:
+def is_safe_torch() -> bool:
+    """Tell whether this torch reads a hostile file without executing code."""
     import torch
 
     version = tuple(int(part) for part in re.findall(r"\d+", torch.__version__)[:2])
-    if version < SAFE_TORCH and not trusted:
+    return version >= SAFE_TORCH
+
+
+def _check_torch(path: Path, *, trusted: bool) -> None:
+    import torch
+
+    if not trusted and not is_safe_torch():
         raise UsageError(
             f"torch {torch.__version__} could be made to execute code by {path} (CVE-2025-32434, "
             f"mended in torch 2.6). If you know where the file comes from, add {TRUST_OPTION}; "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
 import sys
 import time
 import warnings
@@ -100,6 +102,33 @@ def test_mlflow_shows_what_was_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert sorted(m.step for m in history) == [250, 500, 750]
     assert {m.value for m in history} == {epoch_report(e).validation.top1_pct for e in range(3)}
     assert run.data.tags["fidelity/250"] == NOTICE.text
+
+
+def test_mlflow_starts_with_what_the_extra_brings(tmp_path: Path):
+    """Without a tracking URI, where it keeps runs by default; in a process without our filters."""
+    pytest.importorskip("alembic")
+    pytest.importorskip("mlflow")
+    code = (
+        "from pathlib import Path\n"
+        "from training_reports import epoch_report, run_info\n"
+        "from dl2cli.training.log.sinks import create_sinks\n"
+        "[sink] = create_sinks(['mlflow'], Path('run'))\n"
+        "sink.started(run_info(Path('run')))\n"
+        "sink.epoch_ended(epoch_report(0))\n"
+        "sink.close()\n"
+        "print(sink.state()['run_id'])\n"
+    )
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**kept, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "mlflow.db").is_file()
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "wandb", "mlflow"])
