@@ -22,7 +22,7 @@ from dl2cli.errors import DataError, StorageError, UsageError, is_file_fault, sy
 
 
 @dataclass(frozen=True)
-class Layout:
+class PublishedLayout:
     """A published layout: what it is called, what it holds, and how it is read.
 
     Attributes:
@@ -36,12 +36,20 @@ class Layout:
     own_split: bool
 
 
-IMPORTERS: Final[dict[str, Layout]] = {
-    "ham10000": Layout("HAM10000, skin lesions", read_ham10000, own_split=False),
-    "stanford-cars": Layout("Stanford Cars, in either layout", read_stanford_cars, own_split=True),
-    "celeba-hq": Layout("CelebA-HQ or CelebA, by an attribute", read_celeba_hq, own_split=False),
-    "imagenet-val": Layout("ImageNet's validation images", read_imagenet_val, own_split=True),
-    "csv": Layout("images named in a CSV of file and label", read_csv_dataset, own_split=False),
+IMPORTERS: Final[dict[str, PublishedLayout]] = {
+    "ham10000": PublishedLayout("HAM10000, skin lesions", read_ham10000, own_split=False),
+    "stanford-cars": PublishedLayout(
+        "Stanford Cars, in either layout", read_stanford_cars, own_split=True
+    ),
+    "celeba-hq": PublishedLayout(
+        "CelebA-HQ or CelebA, by an attribute", read_celeba_hq, own_split=False
+    ),
+    "imagenet-val": PublishedLayout(
+        "ImageNet's validation images", read_imagenet_val, own_split=True
+    ),
+    "csv": PublishedLayout(
+        "images named in a CSV of file and label", read_csv_dataset, own_split=False
+    ),
 }
 
 
@@ -74,7 +82,7 @@ def import_dataset(
     return _place(files, targets, config, on_progress or (lambda done, total: None))
 
 
-def find_layout(name: str) -> Layout:
+def find_layout(name: str) -> PublishedLayout:
     """Return a layout by its name. Raises UsageError."""
     if name not in IMPORTERS:
         alike = difflib.get_close_matches(name, IMPORTERS, n=1)
