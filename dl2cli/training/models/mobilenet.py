@@ -52,7 +52,7 @@ class _Row:
 
 
 @dataclass(frozen=True)
-class _Design:
+class _MobileNetDesign:
     """The blocks of a network, and the width of its last hidden layer."""
 
     rows: tuple[_Row, ...]
@@ -85,7 +85,7 @@ class InvertedResidual(nn.Module):
 class MobileNetV3(nn.Module):
     """A stem, the blocks of a table, a last convolution, and two linear layers."""
 
-    def __init__(self, design: _Design, num_classes: int) -> None:
+    def __init__(self, design: _MobileNetDesign, num_classes: int) -> None:
         super().__init__()
         channels = 16
         layers: list[nn.Module] = [_conv(3, channels, 3, nn.Hardswish, stride=2)]
@@ -116,7 +116,7 @@ class MobileNetV3(nn.Module):
 
 
 _RE, _HS = nn.ReLU, nn.Hardswish
-_SMALL: Final = _Design(
+_SMALL: Final = _MobileNetDesign(
     (
         _Row(3, 16, 16, True, _RE, 2),
         _Row(3, 72, 24, False, _RE, 2),
@@ -132,7 +132,7 @@ _SMALL: Final = _Design(
     ),
     hidden=1024,
 )
-_LARGE: Final = _Design(
+_LARGE: Final = _MobileNetDesign(
     (
         _Row(3, 16, 16, False, _RE, 1),
         _Row(3, 64, 24, False, _RE, 2),

@@ -114,7 +114,7 @@ class Bottleneck(nn.Module):
 
 
 @dataclass(frozen=True)
-class _Design:
+class _ResNetDesign:
     """A block, made by inputs, width and stride; its expansion; and the blocks of each stage."""
 
     block: Callable[[int, int, int], nn.Module]
@@ -133,7 +133,7 @@ class _Design:
 class ResNet(nn.Module):
     """A stem, four stages of blocks, the mean over the image, and one linear layer."""
 
-    def __init__(self, design: _Design, num_classes: int) -> None:
+    def __init__(self, design: _ResNetDesign, num_classes: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
@@ -158,13 +158,13 @@ class ResNet(nn.Module):
 _NEXT = partial(Bottleneck, groups=32, group_width=4)
 _SE_NEXT = partial(_NEXT, squeeze_excitation=True)
 _DESIGNS: Final = {
-    "resnet18": _Design(BasicBlock, BasicBlock.expansion, (2, 2, 2, 2)),
-    "resnet34": _Design(BasicBlock, BasicBlock.expansion, (3, 4, 6, 3)),
-    "resnet50": _Design(Bottleneck, Bottleneck.expansion, (3, 4, 6, 3)),
-    "resnet101": _Design(Bottleneck, Bottleneck.expansion, (3, 4, 23, 3)),
-    "resnet152": _Design(Bottleneck, Bottleneck.expansion, (3, 8, 36, 3)),
-    "resnext101_32x4d": _Design(_NEXT, Bottleneck.expansion, (3, 4, 23, 3)),
-    "se_resnext101_32x4d": _Design(_SE_NEXT, Bottleneck.expansion, (3, 4, 23, 3)),
+    "resnet18": _ResNetDesign(BasicBlock, BasicBlock.expansion, (2, 2, 2, 2)),
+    "resnet34": _ResNetDesign(BasicBlock, BasicBlock.expansion, (3, 4, 6, 3)),
+    "resnet50": _ResNetDesign(Bottleneck, Bottleneck.expansion, (3, 4, 6, 3)),
+    "resnet101": _ResNetDesign(Bottleneck, Bottleneck.expansion, (3, 4, 23, 3)),
+    "resnet152": _ResNetDesign(Bottleneck, Bottleneck.expansion, (3, 8, 36, 3)),
+    "resnext101_32x4d": _ResNetDesign(_NEXT, Bottleneck.expansion, (3, 4, 23, 3)),
+    "se_resnext101_32x4d": _ResNetDesign(_SE_NEXT, Bottleneck.expansion, (3, 4, 23, 3)),
 }
 NETWORKS: Final[dict[str, Callable[[int], nn.Module]]] = {
     name: partial(ResNet, design) for name, design in _DESIGNS.items()
