@@ -50,8 +50,9 @@ _STARTS: Final = {
     "JXL": (0, (b"\xff\x0a", b"\0\0\0\x0cJXL ")),
 }
 _PNG_TEXT: Final = frozenset({b"tEXt", b"zTXt", b"iTXt"})
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF 6.0, section 8
-_WHITE_IS_ZERO, _SIGNED = 0, 2
+# TIFF 6.0, section 8: tags, and what they may say.
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR_CONFIGURATION, _SAMPLE_FORMAT = 258, 262, 284, 339
+_WHITE_IS_ZERO, _SEPARATE, _SIGNED = 0, 2, 2
 
 
 class OverLimit(DataError):  # noqa: N818 - the name says what is wrong
@@ -154,6 +155,13 @@ def _read_header(jpeg: bytes, limits: _core.Limits) -> _core.JpegHeader:
     return header
 
 
+def _is_misread(image: Image.Image) -> bool:
+    """Say whether Pillow would take 16-bit samples in separate planes for 8-bit ones."""
+    planes = _tiff_tag(image, _PLANAR_CONFIGURATION) == _SEPARATE
+    raw = any(tile[0] == "raw" for tile in getattr(image, "tile", ()))
+    return planes and raw and (_tiff_tag(image, _BITS_PER_SAMPLE) or 0) > 8
+
+
 def _check_limit(width: int, height: int, limits: _core.Limits) -> None:
     if width * height > limits.max_pixels:
         raise OverLimit(f"{width} x {height} pixels, more than the limit of {limits.max_pixels}")
@@ -233,6 +241,8 @@ def read_image(content: bytes, limits: _core.Limits) -> Image.Image:
 def _read_once(content: bytes, formats: tuple[str, ...], limits: _core.Limits) -> Image.Image:
     image = Image.open(io.BytesIO(content), formats=formats)
     _check_limit(*image.size, limits)
+    if _is_misread(image):
+        raise UnsupportedImage("a TIFF of 16-bit samples in uncompressed planes")
     image.load()
     return image
 

@@ -12,6 +12,7 @@ from PIL import Image
 from dl2cli.dataset.pixels import (
     FORMATS,
     OPTIONAL_FORMATS,
+    UnsupportedImage,
     read_image,
     readable_formats,
     to_eight_bits,
@@ -132,6 +133,28 @@ def test_lab_becomes_srgb() -> None:
 def test_premultiplied_gray_is_read() -> None:
     image = Image.new("La", (4, 4), (100, 200))
     assert to_eight_bits(image).getpixel((0, 0)) == 127  # 100 of 200
+
+
+def planes(samples: np.ndarray, **options: object) -> bytes:
+    """An RGB TIFF whose colours lie in planes of their own, as microscopes write them."""
+    tifffile = pytest.importorskip("tifffile")
+    out = io.BytesIO()
+    separate = np.ascontiguousarray(np.moveaxis(samples, -1, 0))
+    tifffile.imwrite(out, separate, planarconfig="separate", photometric="rgb", **options)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("options", [{}, {"tile": (32, 32)}, {"rowsperstrip": 7}])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_planes_of_16_bits_are_never_taken_for_8_bits(options: dict, order: str) -> None:
+    expected = np.asarray(colour("RGB"))
+    wide = expected.astype(np.uint16) * 256 + 9
+    packed = planes(wide, compression="deflate", byteorder=order, **options)
+    assert np.array_equal(np.asarray(ours(packed)), expected)
+    eight = planes(expected, byteorder=order, **options)
+    assert np.array_equal(np.asarray(ours(eight)), expected)
+    with pytest.raises(UnsupportedImage, match="16-bit samples in uncompressed planes"):
+        ours(planes(wide, byteorder=order, **options))
 
 
 @pytest.mark.parametrize(
