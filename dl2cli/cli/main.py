@@ -8,7 +8,7 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
-from dl2cli.cli import (
+from dl2cli.cli.commands import (
     analyze_images,
     bench_io,
     convert,
@@ -18,12 +18,12 @@ from dl2cli.cli import (
     inspect,
     report,
     sample,
-    train,
 )
-from dl2cli.cli.command import Command
-from dl2cli.cli.interrupt import answer_interrupts
-from dl2cli.cli.output import Output, flush_or_give_up, give_up, prepare_streams
-from dl2cli.cli.program import HELP_NAMES, Program, version_flag
+from dl2cli.cli.framework.command import Command
+from dl2cli.cli.framework.interrupt import answer_interrupts
+from dl2cli.cli.framework.output import Output, flush_or_give_up, give_up, prepare_streams
+from dl2cli.cli.framework.program import HELP_NAMES, Program, version_flag
+from dl2cli.cli.train import command as train
 from dl2cli.errors import Dl2Error, ExitCode
 
 COMMANDS: Final[tuple[Command, ...]] = (

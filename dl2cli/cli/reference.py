@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from dl2cli.cli.command import Command
-from dl2cli.cli.help import paragraphs
-from dl2cli.cli.options import Parameter
+from dl2cli.cli.framework.command import Command
+from dl2cli.cli.framework.help import paragraphs
+from dl2cli.cli.framework.options import Parameter
 
 FILE: Final = Path(__file__).with_name("REFERENCE.md")
 

@@ -13,7 +13,7 @@ from dl2cli.bench.config import BenchConfig, ComputeConfig
 from dl2cli.bench.export import FIELDS, draw_curves, to_csv
 from dl2cli.bench.result import BenchInterrupted, BenchResult
 from dl2cli.bench.run import BenchProgress, bench
-from dl2cli.cli.output import jsonable
+from dl2cli.cli.framework.output import jsonable
 from dl2cli.errors import UsageError
 from dl2cli.report.model import BenchRun
 from dl2cli.report.read.discover import Finder

@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from dl2cli.cli.train_time import cpu_warning
+from dl2cli.cli.train.time import cpu_warning
 
 # Python's handler does nothing, as if the main thread were within native code.
 PROGRAM = """
 import signal, sys, threading
-from dl2cli.cli.interrupt import answer_interrupts
+from dl2cli.cli.framework.interrupt import answer_interrupts
 heard = threading.Event()
 def say():
     print("heard", flush=True)

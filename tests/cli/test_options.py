@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 import pytest
 
-from dl2cli.cli.command import Command
+from dl2cli.cli.framework.command import Command
+from dl2cli.cli.framework.options import Options, argument, flag, no, option
+from dl2cli.cli.framework.program import build
 from dl2cli.cli.main import COMMANDS
-from dl2cli.cli.options import Options, argument, flag, no, option
-from dl2cli.cli.program import build
 from dl2cli.errors import UsageError
 
 

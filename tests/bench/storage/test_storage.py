@@ -23,7 +23,7 @@ from dl2cli.bench.storage.report import (
     StorageProgress,
     cache_verdict,
 )
-from dl2cli.cli.output import jsonable
+from dl2cli.cli.framework.output import jsonable
 from dl2cli.errors import DataError, UsageError
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert

@@ -9,8 +9,8 @@ from typing import Final
 from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from dl2cli.cli.options import flag, no, option
-from dl2cli.cli.output import Output
+from dl2cli.cli.framework.options import flag, no, option
+from dl2cli.cli.framework.output import Output
 
 # The groups of `dl2 --help`.
 PREPARE: Final = "Prepare and look at data"

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from dl2cli.cli.options import Options, flag, no, option
-from dl2cli.cli.shared import CODEC, JSON, arch_names, loader_names
+from dl2cli.cli.framework.options import Options, flag, no, option
+from dl2cli.cli.framework.shared import CODEC, JSON, arch_names, loader_names
 
 MEAN: Final = "122.655,116.535,104.04"
 STD: Final = "59.415,58.395,58.65"

@@ -12,8 +12,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from dl2cli.cli.shared import size
-from dl2cli.cli.train_shares import ShareBar, Shares, progress_bar, share_bar
+from dl2cli.cli.framework.shared import size
+from dl2cli.cli.train.shares import ShareBar, Shares, progress_bar, share_bar
 from dl2cli.text import clean_text
 from dl2cli.training.log.events import (
     EpochReport,

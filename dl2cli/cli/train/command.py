@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from dl2cli.cli import train_folder, train_resume
-from dl2cli.cli import train_settings as settings
-from dl2cli.cli.command import Command
-from dl2cli.cli.output import Output
-from dl2cli.cli.shared import TRAIN, image_progress
-from dl2cli.cli.train_options import Basics, TrainOptions
+from dl2cli.cli.framework.command import Command
+from dl2cli.cli.framework.output import Output
+from dl2cli.cli.framework.shared import TRAIN, image_progress
+from dl2cli.cli.train import folder as train_folder
+from dl2cli.cli.train import resume as train_resume
+from dl2cli.cli.train import settings
+from dl2cli.cli.train.options import Basics, TrainOptions
 from dl2cli.cores import usable_cores
 from dl2cli.errors import Dl2Error, MissingDependency, UsageError
 from dl2cli.training.launch import Launch, read_launch
@@ -76,7 +77,7 @@ def _run(
     options: TrainOptions, launch: Launch, config: TrainConfig, stages: list[Stage], output: Output
 ) -> tuple[TrainResult, ...]:
     """Train, and show the result: one, or one for each stage."""
-    from dl2cli.cli.train_view import result_tables
+    from dl2cli.cli.train.view import result_tables
 
     def observers(stage: int = 0) -> list[Observer]:
         return _observers(options, config.folder, output) if launch.is_first else []
@@ -143,7 +144,7 @@ def _prepare(
 
 
 def _cpu_warning(choice: DataChoice, basics: Basics) -> str | None:
-    from dl2cli.cli.train_time import cpu_warning
+    from dl2cli.cli.train.time import cpu_warning
     from dl2cli.loaders.contents import count_images
 
     images = count_images(choice.train)
@@ -187,7 +188,7 @@ def _stages(options: TrainOptions, choices: list[DataChoice]) -> list[Stage]:
 
 
 def _observers(options: TrainOptions, folder: Path, output: Output) -> list[Observer]:
-    from dl2cli.cli.train_view import TrainView
+    from dl2cli.cli.train.view import TrainView
 
     view = TrainView(output.err)
     if not options.track:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from dl2cli.cli.command import Command
-from dl2cli.cli.options import Options, argument, flag, no, option
-from dl2cli.cli.output import SCHEMA_VERSION, Output, jsonable
-from dl2cli.cli.shared import CODEC, JSON, SEED, TRAIN, arch_names, loader_names
+from dl2cli.cli.framework.command import Command
+from dl2cli.cli.framework.options import Options, argument, flag, no, option
+from dl2cli.cli.framework.output import SCHEMA_VERSION, Output, jsonable
+from dl2cli.cli.framework.shared import CODEC, JSON, SEED, TRAIN, arch_names, loader_names
 from dl2cli.errors import Interrupted, ThresholdMissed, UsageError
 
 if TYPE_CHECKING:
@@ -283,7 +283,7 @@ class _Files:
 def _bench(config: BenchConfig, output: Output, files: _Files) -> BenchResult:
     from dl2cli.bench.result import BenchInterrupted
     from dl2cli.bench.run import bench
-    from dl2cli.cli.bench_screen import render
+    from dl2cli.cli.screens.bench import render
 
     try:
         with _progress(output) as tell:
@@ -310,7 +310,7 @@ def _compare(
     config: BenchConfig, names: tuple[str, str], output: Output, *, with_step: bool
 ) -> None:
     from dl2cli.bench.compare import compare
-    from dl2cli.cli.bench_screen import render_comparison
+    from dl2cli.cli.screens.bench import render_comparison
 
     columns = (
         TextColumn("comparing", markup=False),

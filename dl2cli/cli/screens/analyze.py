@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dl2cli.cli.shared import size
+from dl2cli.cli.framework.shared import size
 from dl2cli.text import without_controls
 
 if TYPE_CHECKING:

@@ -13,9 +13,10 @@ import torch
 from train_commands import first_record, logged, parse, prepare
 from typer.testing import CliRunner
 
-from dl2cli.cli import train_folder, train_resume
-from dl2cli.cli import train_settings as settings
 from dl2cli.cli.main import app
+from dl2cli.cli.train import folder as train_folder
+from dl2cli.cli.train import resume as train_resume
+from dl2cli.cli.train import settings
 from dl2cli.cores import usable_cores
 from dl2cli.errors import UsageError
 from dl2cli.training.checkpoint.write import FORMAT, VERSION

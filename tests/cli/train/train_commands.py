@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from typer.testing import CliRunner
 
-from dl2cli.cli import train as train_command
+from dl2cli.cli.framework.output import Output
+from dl2cli.cli.framework.program import build
 from dl2cli.cli.main import app
-from dl2cli.cli.output import Output
-from dl2cli.cli.program import build
-from dl2cli.cli.train_options import TrainOptions
+from dl2cli.cli.train import command as train_command
+from dl2cli.cli.train.options import TrainOptions
 from dl2cli.training.config import TrainConfig
 from dl2cli.training.distributed import Group
 from dl2cli.training.launch import read_launch

@@ -16,9 +16,9 @@ from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
 
-from dl2cli.cli.command import Command
-from dl2cli.cli.options import Parameter
-from dl2cli.cli.output import Screen
+from dl2cli.cli.framework.command import Command
+from dl2cli.cli.framework.options import Parameter
+from dl2cli.cli.framework.output import Screen
 
 MAX_WIDTH = 100
 _NAME_WIDTH = 28  # a value's name that does not fit stands in the next line

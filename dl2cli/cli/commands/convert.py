@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Literal
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from dl2cli.cli.command import Command
-from dl2cli.cli.options import Options, argument, flag, no, option
-from dl2cli.cli.output import Output
-from dl2cli.cli.shared import CODEC, JSON, PREPARE, SEED, WORKERS, size
+from dl2cli.cli.framework.command import Command
+from dl2cli.cli.framework.options import Options, argument, flag, no, option
+from dl2cli.cli.framework.output import Output
+from dl2cli.cli.framework.shared import CODEC, JSON, PREPARE, SEED, WORKERS, size
 from dl2cli.cores import usable_cores
 from dl2cli.text import without_controls
 

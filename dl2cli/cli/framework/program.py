@@ -16,9 +16,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import dl2cli
-from dl2cli.cli.command import Command
-from dl2cli.cli.help import command_help, program_help
-from dl2cli.cli.output import give_up, writing_stdout
+from dl2cli.cli.framework.command import Command
+from dl2cli.cli.framework.help import command_help, program_help
+from dl2cli.cli.framework.output import give_up, writing_stdout
 from dl2cli.errors import ExitCode, Interrupted, UsageError
 from dl2cli.text import suggestion
 

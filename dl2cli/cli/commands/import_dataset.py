@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from dl2cli.cli.command import Command
-from dl2cli.cli.options import Options, argument, option
-from dl2cli.cli.output import Output
-from dl2cli.cli.shared import JSON, PREPARE, image_progress
+from dl2cli.cli.framework.command import Command
+from dl2cli.cli.framework.options import Options, argument, option
+from dl2cli.cli.framework.output import Output
+from dl2cli.cli.framework.shared import JSON, PREPARE, image_progress
 
 if TYPE_CHECKING:
     from dl2cli.dataset.importers import ImportResult

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from train_commands import QUICK, dl2, epochs
 
-from dl2cli.cli import train_folder
+from dl2cli.cli.train import folder as train_folder
 from dl2cli.errors import UsageError
 
 pytestmark = pytest.mark.usefixtures("work", "one_thread")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dl2cli.cli.options import Options
+from dl2cli.cli.framework.options import Options
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dl2cli.cli.bench_chart import Line, chart
-from dl2cli.cli.output import printable
-from dl2cli.cli.shared import size
+from dl2cli.cli.framework.output import printable
+from dl2cli.cli.framework.shared import size
+from dl2cli.cli.screens.bench_chart import Line, chart
 
 if TYPE_CHECKING:
     from dl2cli.bench.compare import LoaderComparison

@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from dl2cli.cli.train_options import SAMPLE, USUAL, Basics, TrainOptions
+from dl2cli.cli.train.options import SAMPLE, USUAL, Basics, TrainOptions
 from dl2cli.cores import usable_cores
 from dl2cli.errors import UsageError
 

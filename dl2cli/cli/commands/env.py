@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from dl2cli.cli.command import Command
-from dl2cli.cli.options import Options
-from dl2cli.cli.output import Output
-from dl2cli.cli.shared import HELP, JSON
+from dl2cli.cli.framework.command import Command
+from dl2cli.cli.framework.options import Options
+from dl2cli.cli.framework.output import Output
+from dl2cli.cli.framework.shared import HELP, JSON
 
 if TYPE_CHECKING:
     from dl2cli.environment import Environment, Gpus, JpegLibrary

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from dl2cli.cli.train_options import Basics, TrainOptions
+from dl2cli.cli.train.options import Basics, TrainOptions
 from dl2cli.errors import UsageError
 from dl2cli.training.launch import Launch
 

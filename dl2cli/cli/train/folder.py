@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from dl2cli.cli.train_options import Basics, TrainOptions
-from dl2cli.cli.train_resume import torchrun_start, workspace
+from dl2cli.cli.train.options import Basics, TrainOptions
+from dl2cli.cli.train.resume import torchrun_start, workspace
 from dl2cli.errors import StorageError, UsageError
 from dl2cli.training.launch import Launch
 

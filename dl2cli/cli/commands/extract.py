@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dl2cli.cli.command import Command
-from dl2cli.cli.options import Options, argument, option
-from dl2cli.cli.output import Output
-from dl2cli.cli.shared import JSON, PREPARE, image_progress, size
+from dl2cli.cli.framework.command import Command
+from dl2cli.cli.framework.options import Options, argument, option
+from dl2cli.cli.framework.output import Output
+from dl2cli.cli.framework.shared import JSON, PREPARE, image_progress, size
 
 _TEXT = """
 Files get their original names; an image that was not a JPEG gets .jpg appended to its name. With

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.table import Table
 
-from dl2cli.cli.command import Command
-from dl2cli.cli.options import Options, argument, flag, option
-from dl2cli.cli.output import Output
-from dl2cli.cli.shared import JSON, PREPARE, WORKERS, image_progress, size
+from dl2cli.cli.framework.command import Command
+from dl2cli.cli.framework.options import Options, argument, flag, option
+from dl2cli.cli.framework.output import Output
+from dl2cli.cli.framework.shared import JSON, PREPARE, WORKERS, image_progress, size
 from dl2cli.cores import usable_cores
 from dl2cli.errors import ExitCode
 from dl2cli.text import without_controls

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Literal
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from dl2cli.cli.analyze_screen import render
-from dl2cli.cli.command import Command
-from dl2cli.cli.options import Options, argument, option
-from dl2cli.cli.output import Output, printable
-from dl2cli.cli.shared import JSON, PREPARE, RESUME, SEED
+from dl2cli.cli.framework.command import Command
+from dl2cli.cli.framework.options import Options, argument, option
+from dl2cli.cli.framework.output import Output, printable
+from dl2cli.cli.framework.shared import JSON, PREPARE, RESUME, SEED
+from dl2cli.cli.screens.analyze import render
 from dl2cli.cores import usable_cores
 from dl2cli.errors import ExitCode, UsageError
 

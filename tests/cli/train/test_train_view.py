@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 from training_reports import epoch_report, phase_report, run_info, train_result
 
-from dl2cli.cli.train_shares import Shares
-from dl2cli.cli.train_view import TrainView, result_tables
+from dl2cli.cli.train.shares import Shares
+from dl2cli.cli.train.view import TrainView, result_tables
 from dl2cli.training.log.events import Notice, NoticeKind, Phase, StepReport
 
 

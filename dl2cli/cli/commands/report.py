@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from dl2cli.cli.command import Command
-from dl2cli.cli.options import Options, argument, flag, option
-from dl2cli.cli.output import Output, writing_stdout
-from dl2cli.cli.shared import JSON, TRAIN
+from dl2cli.cli.framework.command import Command
+from dl2cli.cli.framework.options import Options, argument, flag, option
+from dl2cli.cli.framework.output import Output, writing_stdout
+from dl2cli.cli.framework.shared import JSON, TRAIN
 from dl2cli.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ class _Writer:
             case "latex":
                 self.output.write(render.to_latex(tables))
             case _:
-                from dl2cli.cli.report_screen import print_report
+                from dl2cli.cli.screens.report import print_report
 
                 with writing_stdout():
                     print_report(self.output.out, result, tables, findings=not self.names)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dl2cli.cli.command import Command
-from dl2cli.cli.options import Options
-from dl2cli.cli.output import Output, printable
-from dl2cli.cli.shared import HELP, JSON, image_progress
+from dl2cli.cli.framework.command import Command
+from dl2cli.cli.framework.options import Options
+from dl2cli.cli.framework.output import Output, printable
+from dl2cli.cli.framework.shared import HELP, JSON, image_progress
 
 _TEXT = """
 It is an ImageFolder in train/ and val/ of 360 generated pictures in 6 classes (20 MB), which a

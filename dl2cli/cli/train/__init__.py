@@ -1,0 +1,1 @@
+"""`dl2 train`: its options, the run's folder, and what it shows."""
