@@ -41,11 +41,13 @@ class TableOptions(Options):
     table: Path | None = option(
         "Read the labels from this file.", metavar="FILE", shown="where the layout has it"
     )
-    file_column: str = option("csv: the column with the file names.", default="file")
-    label_column: str = option("csv: the column with the classes.", default="label")
-    group_column: str | None = option("csv: keep images with the same value here in one split.")
-    split_column: str | None = option("csv: the column that names the split.")
-    attribute: str = option("celeba-hq: the attribute that becomes the class.", default="Male")
+    file_column: str = option("Take file names from this column (csv).", default="file")
+    label_column: str = option("Take classes from this column (csv).", default="label")
+    group_column: str | None = option(
+        "Keep images with the same value in this column in one split (csv)."
+    )
+    split_column: str | None = option("Take the split from this column (csv).")
+    attribute: str = option("Make classes of this attribute (celeba-hq).", default="Male")
 
 
 class ImportOptions(TableOptions):
@@ -53,7 +55,9 @@ class ImportOptions(TableOptions):
 
     panel = "Options"
 
-    name: str = argument("NAME", "ham10000, stanford-cars, celeba-hq, imagenet-val or csv.")
+    name: Literal["ham10000", "stanford-cars", "celeba-hq", "imagenet-val", "csv"] = argument(
+        "NAME", "What to import: a published dataset, or any with a table of its labels."
+    )
     source: Path = argument("SOURCE", "The folder with the published files.")
     out: Path = argument("OUT", "The ImageFolder to make.")
     by: Literal["hardlink", "symlink", "copy"] = option(

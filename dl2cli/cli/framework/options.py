@@ -163,7 +163,7 @@ class Parameter:
         declared = self.declared
         completion = self.complete if self.words or declared.choices or declared.completes else None
         if declared.is_argument:
-            info = typer.Argument(metavar=self.names[0])
+            info = typer.Argument(metavar=self.names[0], autocompletion=completion)
         elif self.base is bool:
             kind, names = bool, (*self.names, *declared.aliases)
             if self.is_negative:
