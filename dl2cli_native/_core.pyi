@@ -288,7 +288,7 @@ class RecordReader:
         self, folder: bytes, keep_buffers: int = 2, throttle: Throttle | None = None
     ) -> None: ...
     def read(
-        self, name: str, lengths: Sequence[int], metadata_crc32c: int | None, groups: int
+        self, name: str, lengths: Sequence[int], metadata_crc32c: int | None, scans: int
     ) -> Record:
         """Raises DataError, OSError."""
 

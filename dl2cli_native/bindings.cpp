@@ -16,6 +16,7 @@
 #include "dl2/jpeg/header.hpp"
 #include "dl2/record/converter.hpp"
 #include "dl2/record/jpegs.hpp"
+#include "dl2/record/record_reader.hpp"
 
 using namespace pybind11::literals;
 using namespace dl2_python;
@@ -46,45 +47,6 @@ dl2::TranscodeOptions to_options(const std::vector<PythonScan>& script, const st
                                  const std::string& codec) {
     return {to_script(script), to_keep(keep), keep_damaged, limits, dl2::codec_of_name(codec)};
 }
-
-class RecordReader {
-  public:
-    RecordReader(std::string folder, std::size_t keep_buffers,
-                 std::shared_ptr<dl2::Throttle> throttle)
-        : local_(std::move(folder)), pool_(keep_buffers) {
-        if (throttle != nullptr) throttled_.emplace(local_, std::move(throttle), released_);
-    }
-
-    dl2::RecordJpegs read(const std::string& name, std::vector<std::uint64_t> lengths,
-                          std::optional<std::uint32_t> metadata_crc32c, std::size_t groups) {
-        const dl2::RecordLocation location{name, std::move(lengths), metadata_crc32c};
-        return dl2::read_jpegs(storage(), location, groups, pool_);
-    }
-
-    py::array_t<std::int32_t> read_labels(const std::string& name,
-                                          std::vector<std::uint64_t> lengths,
-                                          std::optional<std::uint32_t> metadata_crc32c) {
-        dl2::Metadata metadata;
-        {
-            const py::gil_scoped_release release;
-            metadata = dl2::read_metadata(storage(), {name, std::move(lengths), metadata_crc32c});
-        }
-        return to_array(metadata.labels);
-    }
-
-    void release_throttle() { released_ = true; }
-
-  private:
-    const dl2::Storage& storage() const {
-        if (throttled_) return *throttled_;
-        return local_;
-    }
-
-    dl2::LocalStorage local_;
-    dl2::BufferPool pool_;
-    std::atomic<bool> released_{false};
-    std::optional<dl2::ThrottledStorage> throttled_;
-};
 
 void bind_errors(py::module_& m) {
     m.def("is_file_fault", &dl2::is_file_fault, "code"_a);
@@ -403,6 +365,7 @@ void bind_reader(py::module_& m) {
             return to_array(record.metadata.orientations);
         });
 
+    using dl2::RecordReader;
     py::class_<RecordReader>(m, "RecordReader")
         .def(py::init([](const py::bytes& folder, std::size_t keep_buffers,
                          std::shared_ptr<dl2::Throttle> throttle) {
@@ -410,9 +373,25 @@ void bind_reader(py::module_& m) {
              }),
              "folder"_a, "keep_buffers"_a = 2, "throttle"_a = nullptr)
         .def("release_throttle", &RecordReader::release_throttle)
-        .def("read", &RecordReader::read, "name"_a, "lengths"_a, "metadata_crc32c"_a, "groups"_a,
-             ReleaseGil())
-        .def("read_labels", &RecordReader::read_labels, "name"_a, "lengths"_a, "metadata_crc32c"_a);
+        .def(
+            "read",
+            [](RecordReader& reader, const std::string& name, std::vector<std::uint64_t> lengths,
+               std::optional<std::uint32_t> metadata_crc32c, std::size_t scans) {
+                return reader.read({name, std::move(lengths), metadata_crc32c}, scans);
+            },
+            "name"_a, "lengths"_a, "metadata_crc32c"_a, "scans"_a, ReleaseGil())
+        .def(
+            "read_labels",
+            [](RecordReader& reader, const std::string& name, std::vector<std::uint64_t> lengths,
+               std::optional<std::uint32_t> metadata_crc32c) {
+                std::vector<std::int32_t> labels;
+                {
+                    const py::gil_scoped_release release;
+                    labels = reader.read_labels({name, std::move(lengths), metadata_crc32c});
+                }
+                return to_array(labels);
+            },
+            "name"_a, "lengths"_a, "metadata_crc32c"_a);
 }
 
 }  // namespace

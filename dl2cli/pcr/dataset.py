@@ -23,7 +23,15 @@ from dl2cli_native import _core
 
 MAX_PIXELS: Final = 65_535**2  # JPEG's own limit
 DECODE_BYTES_PER_PIXEL: Final = 9  # 6 of coefficients, 3 of pixels
+MAX_PASSES: Final = 256  # over the pixels: 64 scans of a CMYK image, each component on its own
 MAX_SCANS: Final = 1000  # a script of 64 scans gives a CMYK image up to 256
+
+
+def limits_of(max_pixels: int) -> _core.Limits:
+    """Return the limits for images of a dataset: of so many pixels, in any number of scans."""
+    return _core.Limits(
+        max_pixels=max_pixels, max_scans=MAX_SCANS, max_scan_pixels=MAX_PASSES * max_pixels
+    )
 
 
 @dataclass(frozen=True)
@@ -31,7 +39,7 @@ class Record:
     """The images of one record at fidelity k, all in one buffer.
 
     `labels` is int32 (n,); `widths`, `heights` (uint16) and `orientations` (uint8, EXIF) are (n,),
-    or empty in datasets of the published converter. `bytes_read` counts what came from storage.
+    or empty in datasets of the PCR_Release converter. `bytes_read` counts what came from storage.
     """
 
     info: RecordInfo
@@ -120,11 +128,11 @@ class Dataset:
         # No image may take more than half of the memory, whatever the dataset says of itself.
         room = psutil.virtual_memory().total // 2 // DECODE_BYTES_PER_PIXEL
         pixels = min(pixels, MAX_PIXELS, room)
-        return _core.Limits(max_pixels=pixels, max_scans=MAX_SCANS, max_scan_pixels=1 << 62)
+        return limits_of(pixels)
 
     @property
     def is_published_format(self) -> bool:
-        """Whether the published converter wrote it (no checksums, no sizes, no class names)."""
+        """Whether the PCR_Release converter wrote it (no checksums, no sizes, no class names)."""
         return "format_version" not in self.properties
 
     def throttled(self, throttle: _core.Throttle) -> Dataset:
@@ -151,7 +159,7 @@ class Dataset:
         info = self.records[record]
         wanted = self.groups if scans is None else scans
         self._check_scans(wanted)
-        # A record of the published converter may have fewer groups than the dataset.
+        # A record of the PCR_Release converter may have fewer groups than the dataset.
         groups = min(wanted, len(info.lengths) - 1)
         with self._naming(info):
             native = self._reader.read(info.file, list(info.lengths), info.crc32c, groups)
@@ -268,7 +276,7 @@ class _Naming:
 
 
 def open(path: str | os.PathLike[str]) -> Dataset:  # noqa: A001 - read as `pcr.open`
-    """Open a PCR dataset, ours or one of the published converter.
+    """Open a PCR dataset, ours or one of the PCR_Release converter.
 
     Raises:
         UsageError: there is no dataset at `path`.
@@ -334,7 +342,7 @@ def _open_own(folder: Path, database: Database) -> Dataset:
 
 
 def _open_published(folder: Path, database: Database) -> Dataset:
-    """Open a dataset of the published converter; counts and classes are read from its records."""
+    """Open a dataset of the PCR_Release converter; counts and classes are read from its records."""
     records: list[RecordInfo] = []
     classes = 0
     with _in_file(folder / index.INDEX):

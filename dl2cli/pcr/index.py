@@ -67,7 +67,7 @@ class RecordInfo:
     """A row of the index: where a record is, and how long its parts are.
 
     `lengths` has G + 1 entries in bytes: the metadata, then each scan group. `crc32c` is that of
-    the metadata; datasets of the published converter have none.
+    the metadata; datasets of the PCR_Release converter have none.
     """
 
     id: int
@@ -261,7 +261,7 @@ def finalize(folder: Path, properties: dict[str, Any], images_per_record: int) -
     Args:
         folder: the dataset's folder.
         properties: added to those of the working index.
-        images_per_record: what readers of the published tool call the batch size.
+        images_per_record: what readers of the PCR_Release tool call the batch size.
     """
     with open_database(folder / INDEX) as working:
         _write_final_sources(folder, working)

@@ -48,7 +48,7 @@ def prepare(config: ConvertConfig, folder: ImageFolder, properties: dict[str, An
             if not database.has_table(published.TABLE):
                 raise UsageError(f"{working} is no PCR index; --force replaces it.")
             raise UsageError(
-                f"{config.out} holds a PCR dataset of the published converter; "
+                f"{config.out} holds a PCR dataset of the PCR_Release converter; "
                 "choose another folder."
             )
         stored = index.read_properties(database)

@@ -1,4 +1,4 @@
-"""The index of the published converter: a SqliteDict table whose values are pickled integers.
+"""The index of the PCR_Release converter: a SqliteDict table whose values are pickled integers.
 
 A pickle is a program, so none is ever run here. What a list of integers needs is a dozen opcodes;
 they are read one by one, and anything else is refused.
@@ -47,7 +47,7 @@ def read_integers(pickled: bytes) -> list[int]:
 def read_index(database: Database) -> dict[str, list[int]]:
     """Return file name -> lengths (metadata, then each group) for the records of an index.
 
-    The published converter also stores numpy arrays under keys that begin with `m_`; they are
+    The PCR_Release converter also stores numpy arrays under keys that begin with `m_`; they are
     never looked at.
     """
     rows = database.rows(
@@ -68,7 +68,7 @@ def read_index(database: Database) -> dict[str, list[int]]:
 def rows(
     records: Iterable[tuple[str, list[int]]], images: int, classes: int, images_per_record: int
 ) -> list[tuple[str, bytes]]:
-    """Return the rows by which readers of the published tool find our records."""
+    """Return the rows by which readers of the PCR_Release tool find our records."""
 
     def dump(value: int | list[int]) -> bytes:
         return pickle.dumps(value, protocol=2)

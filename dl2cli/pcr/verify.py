@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 
 from dl2cli.errors import DataError, StorageError, UsageError, is_file_fault, system_failure
 from dl2cli.pcr import index
-from dl2cli.pcr.dataset import MAX_SCANS, Dataset, Record
+from dl2cli.pcr.dataset import Dataset, Record, limits_of
 from dl2cli.pcr.index import SourceInfo
 from dl2cli_native import _core
 
 OnProgress = Callable[[int, int], None]
-MAX_PASSES: Final = 256  # over the pixels: 64 scans of a CMYK image, each component on its own
 AHEAD: Final = 8  # images a thread that wait for their turn
 
 
@@ -102,9 +101,7 @@ class _Check:
     """Counts and findings of one run of `verify`."""
 
     def __init__(self, dataset: Dataset, against: Path | None, max_pixels: int) -> None:
-        self.limits = _core.Limits(
-            max_pixels=max_pixels, max_scans=MAX_SCANS, max_scan_pixels=MAX_PASSES * max_pixels
-        )
+        self.limits = limits_of(max_pixels)
         self.dataset = dataset
         self.against = against
         self.images = 0

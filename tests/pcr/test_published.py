@@ -25,7 +25,7 @@ from dl2cli_native import _core
 
 
 def write_published(folder: Path, batches: list[list[tuple[bytes, int]]]) -> None:
-    """Write a dataset as the published converter does: progressive JPEGs, SqliteDict, pickles."""
+    """Write a dataset as the PCR_Release converter does: progressive JPEGs, SqliteDict, pickles."""
     folder.mkdir()
     with SqliteDict(str(folder / "PCR.db"), autocommit=True) as db:
         db["m_dataset_size"] = sum(map(len, batches))

@@ -51,11 +51,11 @@ std::size_t SampleDecoder::decode(const RecordPrefix& prefix, std::uint32_t slot
     }
     if (whole_files_) check_is_ours(prefix.fragments.at(slot), options_.limits);
     fragments_.clear();
-    for (std::size_t group = 0; group < prefix.groups; ++group) {
+    for (std::size_t group = 0; group < prefix.scans; ++group) {
         fragments_.push_back(prefix.fragments[group * images + slot]);
     }
     const bool degrade = options_.on_damage == DamagePolicy::degrade;
-    for (std::size_t groups = prefix.groups;; --groups) {
+    for (std::size_t groups = prefix.scans;; --groups) {
         try {
             decode_groups(groups, sample, out);
             return groups;

@@ -61,7 +61,7 @@ RecordPrefix FileStore::read(const Storage& storage, std::uint32_t unit, std::si
     RecordPrefix prefix;
     prefix.bytes_read = file.size;
     prefix.metadata.labels = {labels_[unit]};
-    prefix.groups = 1;
+    prefix.scans = 1;
     prefix.fragments = {Bytes(buffer->data.get(), file.size)};
     prefix.buffer = std::move(buffer);
     return prefix;

@@ -20,10 +20,10 @@ constexpr std::uint8_t kEndMarker[2] = {0xFF, 0xD9};
 }
 
 // Where each image begins, and where the whole ends; checks that the fragments fill their groups.
-std::vector<std::uint64_t> lay_out(const Metadata& metadata, std::size_t groups) {
+std::vector<std::uint64_t> lay_out(const Metadata& metadata, std::size_t scans) {
     const std::size_t images = metadata.labels.size();
     std::vector<std::uint64_t> offsets(images + 1, 0);
-    for (std::size_t group = 0; group < groups; ++group) {
+    for (std::size_t group = 0; group < scans; ++group) {
         std::uint64_t total = 0;
         for (std::size_t image = 0; image < images; ++image) {
             const std::uint32_t size = metadata.fragment_bytes[group * images + image];
@@ -92,7 +92,7 @@ class GroupReader {
     std::vector<Piece> pieces_;
 };
 
-// Puts the images of a record of the published converter together from its prefix.
+// Puts the images of a record of the PCR_Release converter together from its prefix.
 RecordJpegs assemble(RecordPrefix prefix, BufferPool& pool) {
     const std::size_t images = prefix.metadata.labels.size();
     RecordJpegs jpegs;
@@ -101,7 +101,7 @@ RecordJpegs assemble(RecordPrefix prefix, BufferPool& pool) {
     jpegs.offsets.push_back(0);
     std::uint8_t* out = jpegs.buffer->data.get();
     for (std::size_t image = 0; image < images; ++image) {
-        for (std::size_t group = 0; group < prefix.groups; ++group) {
+        for (std::size_t group = 0; group < prefix.scans; ++group) {
             const Bytes fragment = prefix.fragments[group * images + image];
             std::memcpy(out, fragment.data, fragment.size);
             out += fragment.size;
@@ -116,27 +116,27 @@ RecordJpegs assemble(RecordPrefix prefix, BufferPool& pool) {
 
 }  // namespace
 
-RecordJpegs read_jpegs(const Storage& storage, const RecordLocation& location, std::size_t groups,
+RecordJpegs read_jpegs(const Storage& storage, const RecordLocation& location, std::size_t scans,
                        BufferPool& pool) {
     RecordJpegs jpegs;
     jpegs.metadata = read_metadata(storage, location);
     const Metadata& metadata = jpegs.metadata;
     // `read_prefix` also refuses a fidelity that there is not.
-    if (metadata.format_version == 0 || groups == 0 || groups > metadata.groups) {
-        return assemble(read_prefix(storage, location, groups, pool), pool);
+    if (metadata.format_version == 0 || scans == 0 || scans > metadata.groups) {
+        return assemble(read_prefix(storage, location, scans, pool), pool);
     }
     std::uint64_t group_bytes = 0;
-    for (std::size_t group = 0; group < groups; ++group) group_bytes += metadata.group_bytes[group];
+    for (std::size_t group = 0; group < scans; ++group) group_bytes += metadata.group_bytes[group];
     const auto range = storage.open(location.name, location.lengths[0], group_bytes);
     jpegs.bytes_read = location.lengths[0] + group_bytes;
-    jpegs.offsets = lay_out(metadata, groups);
+    jpegs.offsets = lay_out(metadata, scans);
     jpegs.buffer = pool.take(jpegs.offsets.back());
 
     const std::size_t images = metadata.labels.size();
     std::uint8_t* out = jpegs.buffer->data.get();
     std::vector<std::uint64_t> cursors(jpegs.offsets.begin(), jpegs.offsets.end() - 1);
     GroupReader reader(*range, out, cursors);
-    for (std::size_t group = 0; group < groups; ++group) {
+    for (std::size_t group = 0; group < scans; ++group) {
         reader.read(group, metadata.fragment_bytes.data() + group * images,
                     metadata.group_crc32c[group]);
     }

@@ -110,21 +110,21 @@ BufferPool::Lease BufferPool::take(std::size_t size) {
 
 namespace {
 
-// Opens the first `groups` groups of a record, or with `damage` as many as its file still holds.
+// Opens the first `scans` groups of a record, or with `damage` as many as its file still holds.
 std::unique_ptr<RangeReader> open_prefix(const Storage& storage, const RecordLocation& location,
-                                         std::size_t& groups, std::uint64_t& bytes,
+                                         std::size_t& scans, std::uint64_t& bytes,
                                          std::string* damage) {
-    for (;; --groups) {
+    for (;; --scans) {
         bytes = 0;
-        for (std::size_t part = 0; part <= groups; ++part) {
+        for (std::size_t part = 0; part <= scans; ++part) {
             if (location.lengths[part] > kMaxPartBytes) damaged("index", "a length out of range");
             bytes += location.lengths[part];
         }
         try {
             return storage.open(location.name, 0, bytes);
         } catch (const Error& error) {
-            if (damage == nullptr || groups == 1 || error.kind() != ErrorKind::data) throw;
-            *damage = group_name(groups - 1) + ": " + error.what();
+            if (damage == nullptr || scans == 1 || error.kind() != ErrorKind::data) throw;
+            *damage = group_name(scans - 1) + ": " + error.what();
         }
     }
 }
@@ -149,31 +149,31 @@ void take_group(RangeReader& range, std::size_t group, std::uint64_t size, std::
 
 }  // namespace
 
-RecordPrefix read_prefix(const Storage& storage, const RecordLocation& location, std::size_t groups,
+RecordPrefix read_prefix(const Storage& storage, const RecordLocation& location, std::size_t scans,
                          BufferPool& pool, std::string* damage) {
     const std::vector<std::uint64_t>& lengths = location.lengths;
-    if (groups == 0 || groups >= lengths.size()) {
-        throw Error(ErrorKind::argument, "fidelity " + std::to_string(groups) +
+    if (scans == 0 || scans >= lengths.size()) {
+        throw Error(ErrorKind::argument, "fidelity " + std::to_string(scans) +
                                              " of a record with " +
                                              std::to_string(lengths.size() - 1) + " scan groups");
     }
     RecordPrefix prefix;
-    const auto range = open_prefix(storage, location, groups, prefix.bytes_read, damage);
+    const auto range = open_prefix(storage, location, scans, prefix.bytes_read, damage);
     prefix.buffer = pool.take(prefix.bytes_read);
     std::uint8_t* at = prefix.buffer->data.get();
     prefix.metadata = take_metadata(*range, location, at);
     at += lengths[0];
-    for (; prefix.groups < groups; ++prefix.groups) {
-        const std::uint64_t size = lengths[prefix.groups + 1];
+    for (; prefix.scans < scans; ++prefix.scans) {
+        const std::uint64_t size = lengths[prefix.scans + 1];
         try {
-            take_group(*range, prefix.groups, size, at, prefix);
+            take_group(*range, prefix.scans, size, at, prefix);
         } catch (const Error& error) {
-            if (damage == nullptr || prefix.groups == 0 || error.kind() != ErrorKind::data) throw;
+            if (damage == nullptr || prefix.scans == 0 || error.kind() != ErrorKind::data) throw;
             *damage = error.what();
-            prefix.fragments.resize(prefix.groups * prefix.metadata.labels.size());
+            prefix.fragments.resize(prefix.scans * prefix.metadata.labels.size());
             break;
         }
-        if (prefix.groups == 0) prefix.fragments.reserve(groups * prefix.fragments.size());
+        if (prefix.scans == 0) prefix.fragments.reserve(scans * prefix.fragments.size());
         at += size;
     }
     return prefix;

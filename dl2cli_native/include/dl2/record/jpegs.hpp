@@ -18,9 +18,9 @@ struct RecordJpegs {
 
 // Reads the metadata, and then the k groups once, front to back: the system puts each fragment in
 // its place in its image, and it is checked there while it is in the processor's cache. Records of
-// the published converter do not say where that is; they are read whole first. Throws as
+// the PCR_Release converter do not say where that is; they are read whole first. Throws as
 // `read_prefix`.
-RecordJpegs read_jpegs(const Storage& storage, const RecordLocation& location, std::size_t groups,
+RecordJpegs read_jpegs(const Storage& storage, const RecordLocation& location, std::size_t scans,
                        BufferPool& pool);
 
 }  // namespace dl2

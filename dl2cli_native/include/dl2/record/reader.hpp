@@ -39,15 +39,15 @@ class BufferPool {
 struct RecordLocation {
     std::string name;
     std::vector<std::uint64_t> lengths;            // G + 1
-    std::optional<std::uint32_t> metadata_crc32c;  // none in datasets of the published converter
+    std::optional<std::uint32_t> metadata_crc32c;  // none in datasets of the PCR_Release converter
 };
 
-// The first k groups of a record.
+// A record at fidelity k: its first k scan groups.
 struct RecordPrefix {
     BufferPool::Lease buffer;  // of the whole prefix
     std::uint64_t bytes_read = 0;
     Metadata metadata;
-    std::size_t groups = 0;        // k
+    std::size_t scans = 0;         // k
     std::vector<Bytes> fragments;  // group-major: of image i in group g at [g * images + i]
 };
 
@@ -55,7 +55,7 @@ struct RecordPrefix {
 // dataset has them) and against the index. Throws Error(io), or Error(data) naming the group; with
 // `damage`, the groups before the first damaged one are given instead, if there are any, and the
 // reason is put there.
-RecordPrefix read_prefix(const Storage& storage, const RecordLocation& location, std::size_t groups,
+RecordPrefix read_prefix(const Storage& storage, const RecordLocation& location, std::size_t scans,
                          BufferPool& pool, std::string* damage = nullptr);
 
 // Reads a record's metadata alone, checked in the same way.

@@ -1,7 +1,7 @@
 // The record file: MetadataRecord | ScanGroup 1 | ... | ScanGroup G, each in the protobuf wire
 // format, concatenated without framing; the lengths are in the index.
 //
-// Source of the format: the messages of the published converter (MetadataRecord{labels = 1,
+// Source of the format: the messages of the PCR_Release converter (MetadataRecord{labels = 1,
 // progressive_levels = 2}, ScanGroup{image_bytes = 1}) and the wire format of Protocol Buffers
 // ("Encoding"). Fields 16 and up are ours; readers that do not know them skip them.
 #pragma once
@@ -20,7 +20,7 @@ constexpr std::uint32_t kFormatVersion = 1;
 struct Metadata {
     std::vector<std::int32_t> labels;         // n: the class of each image
     std::uint32_t groups = 0;                 // G
-    std::uint32_t format_version = 0;         // 0: the published converter wrote it
+    std::uint32_t format_version = 0;         // 0: the PCR_Release converter wrote it
     std::vector<std::uint64_t> group_bytes;   // G: serialised length of each group
     std::vector<std::uint32_t> group_crc32c;  // G
     std::vector<std::uint16_t> widths;        // n, in pixels

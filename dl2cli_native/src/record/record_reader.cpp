@@ -1,0 +1,24 @@
+#include "dl2/record/record_reader.hpp"
+
+namespace dl2 {
+
+RecordReader::RecordReader(std::string folder, std::size_t keep_buffers,
+                           std::shared_ptr<Throttle> throttle)
+    : local_(std::move(folder)), pool_(keep_buffers) {
+    if (throttle != nullptr) throttled_.emplace(local_, std::move(throttle), throttle_released_);
+}
+
+RecordJpegs RecordReader::read(const RecordLocation& location, std::size_t scans) {
+    return read_jpegs(storage(), location, scans, pool_);
+}
+
+std::vector<std::int32_t> RecordReader::read_labels(const RecordLocation& location) {
+    return read_metadata(storage(), location).labels;
+}
+
+const Storage& RecordReader::storage() const {
+    if (throttled_) return *throttled_;
+    return local_;
+}
+
+}  // namespace dl2
