@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Fuzzes the JPEG splitter, both transcoders, the record parser, and the decoding of regions, under
-# AddressSanitizer (clang's runtime for it: libclang-rt-14-dev in Debian 12).
+# Fuzzes the JPEG splitter, both transcoders, the record parser, the decoding of regions, and the
+# native decoder beside libjpeg, under AddressSanitizer (clang's runtime for it: libclang-rt-14-dev
+# in Debian 12).
 # Usage: scripts/fuzz.sh [SECONDS_A_TARGET]   (default 60; what it finds stays in build/fuzz)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,7 +13,7 @@ cmake --build "$build" --parallel "$(nproc)" >"$build/build.log" 2>&1 ||
     { cat "$build/build.log"; exit 1; }
 
 python=${DL2_VENV:-.venv}/bin/python
-for target in fuzz_jpeg fuzz_record fuzz_region fuzz_transcode; do
+for target in fuzz_jpeg fuzz_record fuzz_region fuzz_transcode fuzz_decode; do
     mkdir -p "$build/corpus-$target"
     # Seeds: real JPEGs of every kind, and the records that a conversion of them writes.
     PYTHONPATH=tests "$python" scripts/fuzz_seeds.py "$target" "$build/corpus-$target"

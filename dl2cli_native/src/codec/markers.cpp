@@ -4,6 +4,8 @@
 #include <cstring>
 #include <numeric>
 
+#include "codec/kernels/kernels.hpp"
+
 namespace dl2::codec {
 namespace {
 
@@ -79,10 +81,10 @@ class MarkerParser {
 // Finds the end of the entropy-coded data that starts at `at`: the next marker that is no restart
 // marker, or the end of the piece.
 Declined find_scan_end(Bytes bytes, std::size_t at, std::size_t& end) {
+    const EntropyKernels& kernels = entropy_kernels();
     while (at < bytes.size) {
-        const void* hit = std::memchr(bytes.data + at, 0xFF, bytes.size - at);
-        if (hit == nullptr) break;
-        at = static_cast<std::size_t>(static_cast<const std::uint8_t*>(hit) - bytes.data);
+        at += kernels.find_marker(bytes.data + at, bytes.size - at);
+        if (at == bytes.size) break;
         std::size_t next = at + 1;
         while (next < bytes.size && bytes[next] == 0xFF) ++next;
         if (next == bytes.size) return "a piece that ends inside a marker";

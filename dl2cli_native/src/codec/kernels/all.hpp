@@ -16,8 +16,8 @@
 namespace dl2::codec::DL2_CODEC_ISA {
 
 static const EntropyKernels kEntropyKernels = {
-    unstuff,    reverse_bits, dc_first,    dc_refine,    sequential,   first,
-    first_pair, refine,       refine_pair, refine_start, find_nonzero, apply,
+    find_marker, unstuff, reverse_bits, dc_first,     dc_refine,    sequential, first,
+    first_pair,  refine,  refine_pair,  refine_start, find_nonzero, apply,
 };
 
 static const EncodeKernels kEncodeKernels = {

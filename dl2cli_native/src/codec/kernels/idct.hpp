@@ -55,6 +55,15 @@ DL2_INLINE Vector shift32(Vector a) {
 DL2_INLINE Vector pack32(Vector a, Vector b) {
     return _mm512_packs_epi32(a, b);
 }
+DL2_INLINE Vector pack16(Vector a, Vector b) {
+    return _mm512_packs_epi16(a, b);
+}
+DL2_INLINE Vector low8(Vector a, Vector b) {
+    return _mm512_unpacklo_epi8(a, b);
+}
+DL2_INLINE Vector high8(Vector a, Vector b) {
+    return _mm512_unpackhi_epi8(a, b);
+}
 DL2_INLINE Vector low16(Vector a, Vector b) {
     return _mm512_unpacklo_epi16(a, b);
 }
@@ -103,6 +112,15 @@ DL2_INLINE Vector shift32(Vector a) {
 }
 DL2_INLINE Vector pack32(Vector a, Vector b) {
     return _mm256_packs_epi32(a, b);
+}
+DL2_INLINE Vector pack16(Vector a, Vector b) {
+    return _mm256_packs_epi16(a, b);
+}
+DL2_INLINE Vector low8(Vector a, Vector b) {
+    return _mm256_unpacklo_epi8(a, b);
+}
+DL2_INLINE Vector high8(Vector a, Vector b) {
+    return _mm256_unpackhi_epi8(a, b);
 }
 DL2_INLINE Vector low16(Vector a, Vector b) {
     return _mm256_unpacklo_epi16(a, b);
@@ -197,6 +215,22 @@ DL2_INLINE void transpose(Vector r[8]) {
         r[2 * i] = low64(b[i], b[i + 4]);
         r[2 * i + 1] = high64(b[i], b[i + 4]);
     }
+}
+
+// Columns of a block to its rows as bytes, in each lane for itself: out[i] holds rows 2i and 2i
+// + 1.
+DL2_INLINE void pack_rows(const Vector r[8], Vector out[4]) {
+    Vector a[4];  // columns i and i + 4
+    for (int i = 0; i < 4; ++i) a[i] = pack16(r[i], r[i + 4]);
+    const Vector b[4] = {low8(a[0], a[1]), high8(a[0], a[1]), low8(a[2], a[3]), high8(a[2], a[3])};
+    const Vector left = low16(b[0], b[2]);  // columns 0 to 3 of rows 0 to 3
+    const Vector left_below = high16(b[0], b[2]);
+    const Vector right = low16(b[1], b[3]);
+    const Vector right_below = high16(b[1], b[3]);
+    out[0] = low32(left, right);
+    out[1] = high32(left, right);
+    out[2] = low32(left_below, right_below);
+    out[3] = high32(left_below, right_below);
 }
 
 #endif

@@ -73,11 +73,11 @@ static void idct(const i16* blocks, std::size_t count, const u16* quant, u8* out
         pass<kConstBits - kPass1Bits>(r);
         transpose(r);
         pass<kConstBits + kPass1Bits + 3>(r);
-        transpose(r);
+        Vector packed[4];
+        pack_rows(r, packed);
         for (int row = 0; row < 8; row += 2) {
-            const Vector packed = _mm512_packs_epi16(r[row], r[row + 1]);
             const Vector samples =
-                _mm512_xor_si512(_mm512_permutexvar_epi64(by_row, packed), center);
+                _mm512_xor_si512(_mm512_permutexvar_epi64(by_row, packed[row / 2]), center);
             u8* const at = out + stride * static_cast<std::size_t>(row);
             _mm256_storeu_si256(reinterpret_cast<__m256i*>(at), _mm512_castsi512_si256(samples));
             _mm256_storeu_si256(reinterpret_cast<__m256i*>(at + stride),
@@ -159,10 +159,11 @@ static void idct(const i16* blocks, std::size_t count, const u16* quant, u8* out
         pass<kConstBits - kPass1Bits>(r);
         transpose(r);
         pass<kConstBits + kPass1Bits + 3>(r);
-        transpose(r);
+        Vector packed[4];
+        pack_rows(r, packed);
         for (int row = 0; row < 8; row += 2) {
-            const Vector packed = _mm256_packs_epi16(r[row], r[row + 1]);
-            const Vector samples = _mm256_xor_si256(_mm256_permute4x64_epi64(packed, 0xD8), center);
+            const Vector samples =
+                _mm256_xor_si256(_mm256_permute4x64_epi64(packed[row / 2], 0xD8), center);
             u8* const at = out + stride * static_cast<std::size_t>(row);
             _mm_storeu_si128(reinterpret_cast<__m128i*>(at), _mm256_castsi256_si128(samples));
             _mm_storeu_si128(reinterpret_cast<__m128i*>(at + stride),

@@ -155,6 +155,8 @@ struct RefinedBits {
 // ---- The loops
 
 struct EntropyKernels {
+    // The offset of the first 0xFF that is followed by anything but 0, or by nothing; else `size`.
+    std::size_t (*find_marker)(const std::uint8_t* bytes, std::size_t size);
     // Copies entropy-coded bytes without the stuffing. Stops behind `from + size`, or at an 0xFF
     // that is followed by anything but 0: returns where in `from`, and in `used` how many bytes
     // were written. `to` has room for size + kPadding.

@@ -25,6 +25,31 @@ DL2_INLINE std::size_t copy_to_marker(const u8* from, std::size_t size, u8* to) 
     return end;
 }
 
+// The offset of the first 0xFF that is followed by anything but 0, or by nothing; else `size`.
+static std::size_t find_marker(const u8* bytes, std::size_t size) {
+    std::size_t at = 0;
+#if defined(DL2_CODEC_AVX2) || defined(DL2_CODEC_AVX512)
+    const __m256i marker = _mm256_set1_epi8(-1);
+    const __m256i zero = _mm256_setzero_si256();
+    for (; at + 33 <= size; at += 32) {
+        const __m256i here = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes + at));
+        const __m256i next = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes + at + 1));
+        const __m256i found =
+            _mm256_andnot_si256(_mm256_cmpeq_epi8(next, zero), _mm256_cmpeq_epi8(here, marker));
+        const u32 places = static_cast<u32>(_mm256_movemask_epi8(found));
+        if (places != 0) return at + _tzcnt_u32(places);
+    }
+#endif
+    while (at < size) {
+        const void* const hit = std::memchr(bytes + at, 0xFF, size - at);
+        if (hit == nullptr) return size;
+        at = static_cast<std::size_t>(static_cast<const u8*>(hit) - bytes);
+        if (at + 1 == size || bytes[at + 1] != 0) return at;
+        at += 2;
+    }
+    return size;
+}
+
 static std::size_t unstuff(const u8* from, std::size_t size, u8* to, std::size_t* used) {
     std::size_t at = 0;
     u8* out = to;

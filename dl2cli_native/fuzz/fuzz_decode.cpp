@@ -1,0 +1,73 @@
+// The native codec beside libjpeg on any bytes, with each instruction set: the same pixels, or the
+// same error; and its coefficients.
+#include <cstdlib>
+#include <string>
+
+#include "codec/cpu.hpp"
+#include "codec/read_coefficients.hpp"
+#include "dl2/error.hpp"
+#include "dl2/io/crc32c.hpp"
+#include "dl2/jpeg/region.hpp"
+#include "script.hpp"
+
+namespace {
+
+struct Rows : dl2::RowSink {
+    std::size_t width = 0;
+    std::vector<std::uint8_t> rgb;
+    void rows(const std::uint8_t* pixels, std::size_t stride, std::uint32_t count) override {
+        for (std::uint32_t row = 0; row < count; ++row, pixels += stride) {
+            for (std::size_t x = 0; x < width; ++x) {
+                rgb.insert(rgb.end(), pixels + 4 * x, pixels + 4 * x + 3);
+            }
+        }
+    }
+};
+
+struct Outcome {
+    std::string error;
+    std::vector<std::uint8_t> rgb;
+};
+
+// Decodes a region that depends on nothing but the input.
+Outcome decode(dl2::Bytes jpeg, std::uint32_t draw, dl2::Codec codec, dl2::DecodeMemory& memory) {
+    Outcome outcome;
+    try {
+        const bool whole_file = (draw & 1) != 0;
+        dl2::RegionDecoder decoder(&jpeg, 1, {whole_file, false, small_limits(), codec}, memory);
+        dl2::Region box{0, 0, decoder.width(), decoder.height()};
+        if ((draw & 2) != 0) {
+            box.x0 = (draw >> 4) % decoder.width();
+            box.y0 = (draw >> 8) % decoder.height();
+            box.x1 = box.x0 + 1 + (draw >> 12) % (decoder.width() - box.x0);
+            box.y1 = box.y0 + 1 + (draw >> 20) % (decoder.height() - box.y0);
+        }
+        Rows sink;
+        sink.width = box.x1 - box.x0;
+        decoder.decode(box, sink);
+        outcome.rgb = std::move(sink.rgb);
+    } catch (const dl2::Error& error) {
+        outcome.error = error.what();
+    }
+    return outcome;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    const dl2::Bytes jpeg(data, size);
+    const std::uint32_t draw = dl2::crc32c(data, size);
+    static dl2::DecodeMemory memory;
+    const Outcome expected = decode(jpeg, draw, dl2::Codec::libjpeg, memory);
+    for (const dl2::codec::Isa isa : dl2::codec::available_isas()) {
+        dl2::codec::use_isa(isa);
+        const Outcome found = decode(jpeg, draw, dl2::Codec::native, memory);
+        if (found.error != expected.error || found.rgb != expected.rgb) std::abort();
+    }
+    dl2::codec::ParsedJpeg parsed;
+    dl2::codec::ReaderMemory reader;
+    if (dl2::codec::parse(&jpeg, 1, small_limits(), parsed) == nullptr) {
+        dl2::codec::read_coefficients(parsed, reader);
+    }
+    return 0;
+}
