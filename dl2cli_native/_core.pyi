@@ -423,6 +423,7 @@ def decode_region(
     box: tuple[int, int, int, int],
     *,
     smoothing: bool = False,
+    limits: Limits = ...,
     codec: str = "native",
 ) -> Pixels:
     """Return a box (x, y, width, height) of an image as RGB. Raises DataError."""

@@ -174,10 +174,15 @@ class BatchLoader {
 // Rows of RGBX, kept as RGB.
 struct RegionPixels : dl2::RowSink {
     dl2::Pixels pixels;
+    std::uint8_t* out = nullptr;
+    RegionPixels(std::uint32_t width, std::uint32_t height) {
+        pixels = {width, height, 3, std::vector<std::uint8_t>(std::size_t{3} * width * height)};
+        out = pixels.samples.data();
+    }
     void rows(const std::uint8_t* rgbx, std::size_t stride, std::uint32_t count) override {
         for (std::uint32_t row = 0; row < count; ++row, rgbx += stride) {
-            for (std::uint32_t x = 0; x < pixels.width; ++x) {
-                pixels.samples.insert(pixels.samples.end(), rgbx + 4 * x, rgbx + 4 * x + 3);
+            for (std::uint32_t x = 0; x < pixels.width; ++x, out += 3) {
+                std::copy_n(rgbx + 4 * x, 3, out);
             }
         }
     }
@@ -318,7 +323,7 @@ void bind_loader(py::module_& m) {
     m.def(
         "decode_region",
         [](const std::vector<py::buffer>& fragments, std::array<std::uint32_t, 4> box,
-           bool smoothing, const std::string& codec) {
+           bool smoothing, const dl2::Limits& limits, const std::string& codec) {
             std::vector<InputBytes> inputs;
             std::vector<dl2::Bytes> views;
             inputs.reserve(fragments.size());
@@ -328,13 +333,19 @@ void bind_loader(py::module_& m) {
             const py::gil_scoped_release release;
             dl2::DecodeMemory memory;
             dl2::RegionDecoder decoder(views.data(), views.size(),
-                                       {false, smoothing, {}, dl2::codec_of_name(codec)}, memory);
-            RegionPixels sink;
-            sink.pixels = {box[2], box[3], 3, {}};
+                                       {false, smoothing, limits, dl2::codec_of_name(codec)},
+                                       memory);
+            const std::uint64_t right = std::uint64_t{box[0]} + box[2];
+            const std::uint64_t bottom = std::uint64_t{box[1]} + box[3];
+            if (right > decoder.width() || bottom > decoder.height()) {
+                throw dl2::Error(dl2::ErrorKind::argument, "a region outside of the image");
+            }
+            RegionPixels sink(box[2], box[3]);
             decoder.decode({box[0], box[1], box[0] + box[2], box[1] + box[3]}, sink);
             return std::move(sink.pixels);
         },
-        "fragments"_a, "box"_a, py::kw_only(), "smoothing"_a = false, "codec"_a = "native");
+        "fragments"_a, "box"_a, py::kw_only(), "smoothing"_a = false, "limits"_a = dl2::Limits{},
+        "codec"_a = "native");
 }
 
 }  // namespace dl2_python
