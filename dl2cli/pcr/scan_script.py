@@ -3,8 +3,11 @@
 The syntax is that of `jpegtran -scans`: scans end with `;`, components are separated by spaces or
 commas, and `: Ss-Se, Ah, Al` gives spectral selection and successive approximation (ITU-T T.81,
 annex G). `#` begins a comment. A script speaks of a YCbCr image: component 0 is luma, 1 is Cb, 2 is
-Cr. Each scan of the script is one scan group; other kinds of images are mapped onto the groups by
+Cr. Each line of the script is one scan group; other kinds of images are mapped onto the groups by
 meaning (gray, RGB and CMYK components are all luma).
+
+Beyond jpegtran's syntax, a line of AC coefficients may name several components: the standard wants
+a scan for each of them, and all of these are in the line's group.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from pathlib import Path
 from dl2cli.errors import UsageError
 
 LAST_COEFFICIENT = 63
-MAX_BIT_POSITION = 13  # T.81, G.1.1.1.2
+MAX_BIT_POSITION = 10  # of libjpeg for samples of 8 bits; T.81, G.1.1.1.2 says 13
 MAX_SCANS = 64
 
 _NUMBER = "[0-9]{1,9}"  # more digits than any number of a script has
@@ -51,9 +54,35 @@ _SPECTRAL = """
 """
 
 
+# Much quality for each byte: all components and frequencies together from the first bits on, luma's
+# low frequencies a little ahead. The price is decode time, since each bit is a scan of its own.
+_RATE = """
+0,1,2: 0-0, 0, 1;
+0,1,2: 1-63, 0, 4;
+0,1,2: 1-63, 4, 3;
+0: 1-5, 3, 2;
+1,2: 1-63, 3, 2;
+0: 6-63, 3, 2;
+1,2: 1-63, 2, 1;
+0: 1-63, 2, 1;
+0,1,2: 0-0, 1, 0;
+1,2: 1-63, 1, 0;
+0: 1-63, 1, 0;
+"""
+
+# Little decode time: as few scans as give all but the last bit.
+_FAST = """
+0,1,2: 0-0, 0, 0;
+0: 1-9, 0, 1;
+1,2: 1-63, 0, 1;
+0: 10-63, 0, 1;
+0,1,2: 1-63, 1, 0;
+"""
+
+
 @dataclass(frozen=True)
 class Scan:
-    """One scan: component indices, first and last coefficient, previous and this bit position."""
+    """One line: component indices, first and last coefficient, previous and this bit position."""
 
     components: tuple[int, ...]
     ss: int
@@ -158,10 +187,8 @@ def _scan_error(scan: Scan, reached: list[list[int | None]]) -> str | None:
         return "coefficients run from 0 to 63"
     if scan.ss == 0 and scan.se != 0:
         return "a progressive scan holds the DC coefficient (0-0) or AC coefficients, not both"
-    if scan.ss > 0 and len(scan.components) > 1:
-        return "an AC scan has one component"
     if scan.al > MAX_BIT_POSITION or (scan.ah != 0 and scan.al != scan.ah - 1):
-        return "Al must be at most 13, and Ah - 1 in a refinement"
+        return f"Al must be at most {MAX_BIT_POSITION}, and Ah - 1 in a refinement"
     for component in scan.components:
         if scan.ss > 0 and reached[component][0] is None:
             return f"component {component} needs its DC scan first"
@@ -176,4 +203,6 @@ def _scan_error(scan: Scan, reached: list[list[int | None]]) -> str | None:
 
 DEFAULT = parse(_DEFAULT, "default")
 SPECTRAL = parse(_SPECTRAL, "spectral")
-BUILT_IN = {script.name: script for script in (DEFAULT, SPECTRAL)}
+RATE = parse(_RATE, "rate")
+FAST = parse(_FAST, "fast")
+BUILT_IN = {script.name: script for script in (DEFAULT, SPECTRAL, RATE, FAST)}

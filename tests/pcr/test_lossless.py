@@ -16,10 +16,10 @@ from PIL import Image
 from dl2cli import pcr
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert
-from dl2cli.pcr.scan_script import DEFAULT, SPECTRAL, ScanScript
+from dl2cli.pcr.scan_script import BUILT_IN, DEFAULT, ScanScript
 from dl2cli_native import _core
 
-SCRIPTS = pytest.mark.parametrize("script", [DEFAULT, SPECTRAL], ids=lambda s: s.name)
+SCRIPTS = pytest.mark.parametrize("script", BUILT_IN.values(), ids=lambda s: s.name)
 
 
 def pillow_pixels(jpeg: bytes) -> np.ndarray:
