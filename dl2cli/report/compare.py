@@ -9,7 +9,7 @@ from dl2cli.dataset.naming import KNOWN_IMAGES
 from dl2cli.errors import UsageError
 from dl2cli.report.config import DEFAULT_BASELINE, ReportConfig
 from dl2cli.report.entries import Entry, is_given
-from dl2cli.report.model import Epoch, Kind, LogNote, RegimenRun, Severity, TrainingRun
+from dl2cli.report.model import BenchIoRun, Epoch, Kind, LogNote, RegimenRun, Severity, TrainingRun
 from dl2cli.report.read.values import finite, is_named
 
 # Runs are like for like when these agree; the field that the baseline names is left out.
@@ -28,6 +28,8 @@ PEER_FIELDS = (
     "epochs_asked",
 )
 LOADER_FIELDS = ("loader", "dataset_class", "cache_size_bytes")
+BOUND_BY_DATA = 0.3  # from this share of waiting on, a run is bound by its data path
+BOUND_BY_COMPUTE = 0.05
 TRAININGS = (Kind.TRAIN, Kind.STAGE, Kind.REGIMEN)
 
 
@@ -126,6 +128,26 @@ def speedup(entry: Entry, baseline: Entry | None) -> float | None:
         if own is not None and other:
             return finite(own / other)
     return None
+
+
+def bound_of(entry: Entry) -> str | None:
+    """Tell what an iteration mostly waits for, or None where that was not measured.
+
+    bench-io's own model counts for its measurements. Else it is what `stall_frac` says, a lower
+    bound of the wait for data: "compute" below BOUND_BY_COMPUTE, from BOUND_BY_DATA on "storage",
+    "decode", or "data" where the log does not split the wait, and "partly ..." between the two.
+    """
+    run, timing = entry.run, entry.timing
+    if isinstance(run, BenchIoRun) and run.bound is not None:
+        return {"prep": "decode"}.get(run.bound, run.bound)
+    if timing.stall_frac is None or run.kind is Kind.STANDALONE:
+        return None
+    if timing.stall_frac < BOUND_BY_COMPUTE or entry.setup.dataset == "synthetic":
+        return "compute"
+    cause = "data"
+    if timing.fetch_s is not None and timing.prep_s is not None:
+        cause = "storage" if timing.fetch_s >= timing.prep_s else "decode"
+    return cause if timing.stall_frac >= BOUND_BY_DATA else f"partly {cause}"
 
 
 @dataclass(frozen=True, slots=True)

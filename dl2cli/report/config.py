@@ -120,6 +120,7 @@ class ReportConfig:
     select: tuple[Selection, ...] = ()
     group_by: tuple[str, ...] = ()
     sort: str = ""
+    tables: tuple[str, ...] = ()  # those that are asked for; none: all
     images: tuple[EpochImages, ...] = ()
     targets_pct: tuple[float, ...] = ()
     budgets_h: tuple[float, ...] = ()

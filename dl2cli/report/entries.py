@@ -23,6 +23,9 @@ from dl2cli.report.model import (
 )
 from dl2cli.report.read.values import int_of, is_named
 
+# Notes that say that a run's times are not what they seem: plots and findings leave them out.
+UNUSABLE = ("opens only",)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -50,6 +53,13 @@ class Entry:
         if isinstance(run, TrainingRun | StandaloneRun | CodecRun | RegimenRun):
             return run.total_s
         return None
+
+    @property
+    def codec_rate_img_s(self) -> float | None:
+        """The images a second of a codec run, or None where its times measure something else."""
+        if self.codec is None or any(note.code in UNUSABLE for note in self.run.notes):
+            return None
+        return self.codec.rate_total_img_s
 
     def field(self, name: str) -> object:
         """Return a field that runs can be selected, grouped and compared by."""
@@ -110,17 +120,22 @@ def build_entry(run: Run, config: ReportConfig) -> Entry:
 
 
 def _bench_timing(run: BenchIoRun) -> metrics.Timing:
-    # Seconds an image become seconds an iteration of one image: shares stay what they are.
+    """Turn bench-io's seconds an image into seconds an iteration, as all other logs have them."""
+    batch = run.setup.batch_size
+
+    def iteration_s(image_s: float | None) -> float | None:
+        return None if image_s is None or batch is None else image_s * batch
+
     parts = (run.fetch_s, run.prep_s)
     data_s = None if None in parts else sum(part for part in parts if part is not None)
     whole = None if data_s is None or run.compute_s is None else data_s + run.compute_s
     return metrics.Timing(
         rate_train_img_s=run.rate_img_s,
-        data_s=data_s,
-        fetch_s=run.fetch_s,
-        prep_s=run.prep_s,
-        compute_s=run.compute_s,
-        iteration_s=whole,
+        data_s=iteration_s(data_s),
+        fetch_s=iteration_s(run.fetch_s),
+        prep_s=iteration_s(run.prep_s),
+        compute_s=iteration_s(run.compute_s),
+        iteration_s=iteration_s(whole),
         stall_frac=metrics.ratio(data_s, whole),
         bytes_per_image=run.bytes_per_image,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from dl2cli.report.compare import TRAININGS, rate_of, speedup
+from dl2cli.report.compare import BOUND_BY_COMPUTE, BOUND_BY_DATA, TRAININGS, rate_of, speedup
 from dl2cli.report.entries import Entry
 from dl2cli.report.io_stats import DiskStats
 from dl2cli.report.metrics import ratio
@@ -14,10 +14,9 @@ from dl2cli.report.tables.learning import delta_top1
 from dl2cli.report.tables.table import duration, size
 
 MAX_SENTENCES = 6  # of one kind
-BOUND_BY_DATA = 0.3  # from this share of waiting on, a run is bound by its data path
-BOUND_BY_COMPUTE = 0.05
 NO_READS_BYTES = 2**20  # what any machine reads beside
 CACHED, NOT_CACHED = 0.05, 0.9  # reads of a later epoch over those of the first
+SAME_RATE = 1.05  # the fastest over the slowest: below it, runs are about as fast
 COLD = 1.25  # the first epoch's time over the mean of the others
 
 _KIND_WORDS = {
@@ -90,6 +89,13 @@ def _fastest(entries: Sequence[Entry]) -> Iterator[str]:
         if len(real) > 1:
             best, worst = real[0], real[-1]
             times = ratio(rate_of(best), rate_of(worst)) or 1.0
+            if times < SAME_RATE:
+                low, high = rate_of(worst), rate_of(best)
+                yield (
+                    f"{arch} on {gpus}: all {len(real)} runs are about as fast, "
+                    f"with {low:.0f} to {high:.0f} img/s."
+                )
+                continue
             yield (
                 f"{arch} on {gpus}: {best.name} is the fastest with {rate_of(best):.0f} img/s, "
                 f"{times:.2f} times {worst.name}, the slowest ({rate_of(worst):.0f} img/s)."
@@ -187,7 +193,10 @@ def _cold_caches(entries: Sequence[Entry]) -> Iterator[str]:
     if cold:
         names = ", ".join(f"{entry.name} {times:.1f} times" for times, entry in cold[:5])
         more = f" and {len(cold) - 5} more runs" if len(cold) > 5 else ""
-        yield f"First epochs take longer than the mean epoch (a cold cache): {names}{more}."
+        yield (
+            "First epochs take longer than the mean epoch (cold caches, or warming up): "
+            f"{names}{more}."
+        )
 
 
 def _unsteady(entries: Sequence[Entry]) -> Iterator[str]:
@@ -197,7 +206,7 @@ def _unsteady(entries: Sequence[Entry]) -> Iterator[str]:
         if spread is not None and spread > 1.5 and timing.epoch_std_s is not None:
             yield (
                 f"{entry.name}: epoch times vary {spread:.1f} times (std "
-                f"{duration(timing.epoch_std_s)}), so its mean is shaky."
+                f"{duration(timing.epoch_std_s)}), so its mean says little."
             )
 
 
@@ -208,8 +217,8 @@ def _codecs(entries: Sequence[Entry]) -> Iterator[str]:
                 (
                     (rate, e)
                     for e in entries
-                    if e.run.kind is kind and e.setup.device == device and e.codec
-                    if (rate := e.codec.rate_total_img_s) is not None
+                    if e.run.kind is kind and e.setup.device == device
+                    if (rate := e.codec_rate_img_s) is not None
                 ),
                 key=lambda pair: -pair[0],
             )

@@ -92,6 +92,16 @@ class Setup:
     device: str | None = None
 
     @property
+    def storage_words(self) -> str | None:
+        """The storage as a plot may name it: both words where name and data path disagree.
+
+        `mem` is the page cache, which no path can name.
+        """
+        if self.storage and self.storage_path and self.storage not in ("mem", self.storage_path):
+            return f"{self.storage} (path: {self.storage_path})"
+        return self.storage or self.storage_path
+
+    @property
     def ranks(self) -> str:
         """What computes, in words: published runs name no device, and all had GPUs."""
         count = self.world_size or 1
@@ -293,6 +303,15 @@ class QualityList:
 
 
 @dataclass(frozen=True, slots=True)
+class LogFile:
+    """A log that was read, as it lay there, so that a report can be traced to it."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Corpus:
     """Everything found under the given folders, in a deterministic order."""
 
@@ -303,3 +322,5 @@ class Corpus:
     notes: tuple[LogNote, ...]
     files_read: int
     files_ignored: int
+    roots: tuple[str, ...] = ()  # absolute
+    files: tuple[LogFile, ...] = ()

@@ -11,10 +11,11 @@ from dl2cli.report.entries import Entry, build_entries, compared
 from dl2cli.report.findings import findings
 from dl2cli.report.io_stats import DiskStats, disk_stats
 from dl2cli.report.model import Corpus, LogNote, QualityList, Severity
-from dl2cli.report.tables import context, learning, overview, speed
+from dl2cli.report.tables import answer, context, learning, overview, speed
 from dl2cli.report.tables.table import Table, check_sort
 
 TABLE_NAMES = (
+    "answer",
     "overview",
     "throughput",
     "groups",
@@ -79,6 +80,7 @@ def build_report(corpus: Corpus, config: ReportConfig) -> Report:
         d for d in disk_stats(corpus, config.drop_first) if d.run is None or _has(entries, d.run)
     )
     tables = [
+        answer.answer(entries, base, times, config),
         overview.overview(entries),
         speed.throughput(entries, base, config.drop_first),
         *([speed.groups(entries, config.group_by)] if config.group_by else []),
@@ -90,7 +92,7 @@ def build_report(corpus: Corpus, config: ReportConfig) -> Report:
         context.parameters(entries),
         context.warnings(notes),
     ]
-    check_sort(tables, config.sort)
+    check_sort([t for t in tables if not config.tables or t.name in config.tables], config.sort)
     if config.sort:
         tables = [table.sorted_by(config.sort) for table in tables]
     return Report(

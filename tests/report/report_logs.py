@@ -145,12 +145,13 @@ BENCH = {
     "runs": [
         {
             "name": "pcr k=5", "loader": "pcr", "scans": 5, "workers": 8, "dataset": "photos",
-            "rate_img_s": 812.5, "bytes_per_image": 41230.5, "fetch_stall_s": 0.0004,
-            "prep_stall_s": 0.0001, "compute_s": 0.0005, "storage": "hdd", "unknown": {"a": 1},
+            "batch_size": 64, "rate_img_s": 812.5, "bytes_per_image": 41230.5,
+            "fetch_stall_s": 0.0004, "prep_stall_s": 0.0001, "compute_s": 0.0005, "storage": "hdd",
+            "unknown": {"a": 1},
         },
         {
             "name": "originals", "loader": "pytorch", "scans": None, "workers": 8,
-            "dataset": "photos", "rate_img_s": 406.25, "bytes_per_image": 110000,
+            "batch_size": 64, "dataset": "photos", "rate_img_s": 406.25, "bytes_per_image": 110000,
             "fetch_stall_s": 0.001, "prep_stall_s": 0.0005, "compute_s": 0.0005, "storage": "hdd",
         },
     ],

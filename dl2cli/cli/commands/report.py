@@ -97,8 +97,8 @@ class _Out(Options):
     )
     json: bool = JSON
     table: list[str] | None = option(
-        "Show only this table: overview, throughput, groups, accuracy, budget, regimens, codecs, "
-        "disk_io, parameters or warnings. Repeatable.",
+        "Show only this table: answer, overview, throughput, groups, accuracy, budget, regimens, "
+        "codecs, disk_io, parameters or warnings. Repeatable.",
         choices=_table_names,
     )
     plots: Path | None = option("Write the plots into this folder.", metavar="DIR")
@@ -138,6 +138,7 @@ def report(options: ReportOptions) -> None:
 
     config = _config(options)
     writer = _Writer(options)
+    writer.check()
     written = [path for path in (options.html, options.plots) if path is not None]
     finder = Finder(options.logdir, skip=written)
     if options.watch:
@@ -166,6 +167,7 @@ def _config(options: ReportOptions) -> ReportConfig:
         select=tuple(Selection.parse(text) for text in options.select or ()),
         group_by=tuple(dict.fromkeys(fields)),
         sort=options.sort,
+        tables=tuple(options.table or ()),
         images=tuple(EpochImages.parse(text) for text in options.images_per_epoch or ()),
         targets_pct=tuple(options.target or ()),
         budgets_h=tuple(options.budget or ()),
@@ -184,6 +186,16 @@ class _Writer:
         self.html = options.html
         self.output = Output(json_mode=self.format == "json")
         self.refresh_s: float | None = None
+
+    def check(self) -> None:
+        """Refuse what cannot be written before anything is read. Raises UsageError."""
+        from dl2cli.output_file import check_output_file
+        from dl2cli.report.plots.figures import check_folder
+
+        if self.html is not None:
+            check_output_file(self.html, option="--html")
+        if self.plots is not None:
+            check_folder(self.plots)
 
     def load(self, finder: Finder, config: ReportConfig) -> Report:
         """Read the logs, with a bar on a terminal."""
@@ -241,10 +253,13 @@ class _Writer:
             case "latex":
                 self.output.write(render.to_latex(tables))
             case _:
-                from dl2cli.cli.screens.report import print_report
+                from dl2cli.cli.screens.report import print_report, print_summary
 
                 with writing_stdout():
-                    print_report(self.output.out, result, tables, findings=not self.names)
+                    if self.html is not None and not self.names:
+                        print_summary(self.output.out, result, str(self.html))
+                    else:
+                        print_report(self.output.out, result, tables, findings=not self.names)
 
 
 def _watch(finder: Finder, config: ReportConfig, writer: _Writer, interval: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -11,11 +12,13 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from dl2cli.report.tables.answer import families
 from dl2cli.report.tables.table import Cell, Column, Table, shown
 
 if TYPE_CHECKING:
     from dl2cli.report.report import Report
 
+SUMMARY_ROWS, SUMMARY_FINDINGS = 24, 8
 MAX_TEXT_WIDTH = 22
 MIN_NAME_WIDTH = 14
 NAME_SHARE = 0.36
@@ -27,13 +30,12 @@ _COLOURS = {"error": "red", "cut": "red", "warning": "yellow", "no summary": "ye
 def print_report(
     console: Console, report: Report, tables: Sequence[Table], *, findings: bool
 ) -> None:
-    """Print the findings and the tables; parameters only when there is room on paper."""
+    """Print the answer, the findings and the tables; parameters only when they are asked for."""
     if findings:
-        for sentence in report.findings:
-            console.print(Text(f"• {sentence}"))
-        console.print()
+        _print_answer(console, report)
+        _print_findings(console, report, len(report.findings))
     for table in tables:
-        if table.name == "parameters" and findings:
+        if table.name in ("answer", "parameters") and findings:
             continue
         if table.name == "warnings" and findings:
             table = _without_remarks(table)  # noqa: PLW2901
@@ -49,6 +51,49 @@ def print_report(
         console.print(Text(f"{files}.", style="dim"))
 
 
+def print_summary(console: Console, report: Report, page: str) -> None:
+    """Print what a report says at first sight, when all of it is on a page."""
+    _print_answer(console, report, SUMMARY_ROWS)
+    _print_findings(console, report, SUMMARY_FINDINGS)
+    counts = Counter(note.severity.value for note in report.notes)
+    words = [_plural(counts[level], level) for level in ("error", "warning") if counts[level]]
+    told = f"; {' and '.join(words)}: --table warnings" if words else ""
+    files = report.corpus.files_read
+    runs = _plural(len(report.entries), "run")
+    text = f"{runs} of {_plural(files, 'log file')}{told}. Everything is in {page}."
+    console.print(Text(text, style="dim"))
+
+
+def _plural(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def _print_answer(console: Console, report: Report, rows: int | None = None) -> None:
+    """Print the answer, a table for each model and data set, up to a number of rows in all."""
+    answer = report.table("answer")
+    if answer is None:
+        return
+    left = rows if rows is not None else len(answer.rows)
+    for table in families(answer):
+        if left <= 0:
+            break
+        part = replace(table, rows=table.rows[:left])
+        left -= len(part.rows)
+        console.print(rich_table(part, console.width, name_dropped=False))
+    hidden = len(answer.rows) - rows if rows is not None else 0
+    more = f" {hidden} more rows are on the page." if hidden > 0 else ""
+    if rows is None:
+        more += " --table answer has all columns."
+    console.print(Text(answer.about + more, style="dim"))
+    console.print()
+
+
+def _print_findings(console: Console, report: Report, most: int) -> None:
+    for sentence in report.findings[:most]:
+        console.print(Text(f"• {sentence}"))
+    console.print()
+
+
 def _without_remarks(table: Table) -> Table:
     """Keep warnings and errors; say how to see the rest."""
     rows = tuple(row for row in table.rows if row[0] != "info")
@@ -58,11 +103,11 @@ def _without_remarks(table: Table) -> Table:
     return replace(table, rows=rows, about=about)
 
 
-def rich_table(table: Table, width: int) -> RichTable:
+def rich_table(table: Table, width: int, *, name_dropped: bool = True) -> RichTable:
     """Return a table that fits the width; columns that do not are named below it."""
     visible = table.visible()
     kept = _fitting(visible, width)
-    dropped = [c for i, c in enumerate(visible.columns) if i not in kept]
+    dropped = [c for i, c in enumerate(visible.columns) if i not in kept and name_dropped]
     rich = RichTable(
         title=Text(table.title, style="bold"),
         title_justify="left",

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from dl2cli.drawing import INK, new_figure
+from dl2cli.drawing import new_figure
 from dl2cli.output_file import write_output
-from dl2cli.report.plots.palette import RAW_COLOUR
+from dl2cli.report.plots.svg import tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,16 +26,18 @@ MAX_LABEL = 36  # characters of a name beside an axes
 MAX_TITLE = 80
 
 T = TypeVar("T")
+Point = tuple[float, float, str, str]  # x, y, the name and the text of a hover value
 
 
 @dataclass(frozen=True, slots=True)
 class Tip:
-    """A hover value at a point of an axes."""
+    """A hover value at a point of an axes; `name` is what many points of a plot share."""
 
     axes: Axes
     x: float
     y: float
     text: str
+    name: str = ""
 
 
 @dataclass(slots=True)
@@ -67,7 +69,7 @@ class InlineSvg:
     name: str
     title: str
     svg: str
-    points: tuple[tuple[float, float, str], ...]
+    points: tuple[Point, ...]
     hover: str
 
 
@@ -118,33 +120,26 @@ def inline_svg(plot: Plot) -> InlineSvg:
     """
     buffer = io.StringIO()
     with _drawn(plot) as canvas:
-        canvas.figure.savefig(
-            buffer, format="svg", dpi=DPI, metadata={"Date": None}, transparent=True
-        )
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+        for patch in (canvas.figure.patch, *(axes.patch for axes in canvas.figure.axes)):
+            patch.set_visible(False)
+        # savefig would draw everything twice.
+        svg: Any = FigureCanvasSVG(canvas.figure)
+        svg.print_svg(buffer, metadata={"Date": None})
         height = plot.height_in * DPI
         found = (_point(tip, height) for tip in canvas.tips)
         points = tuple(point for point in found if point is not None)
-    return InlineSvg(plot.name, plot.title, _tidy(buffer.getvalue()), points, plot.hover)
+    return InlineSvg(plot.name, plot.title, tidy(buffer.getvalue()), points, plot.hover)
 
 
-def _point(tip: Tip, height: float) -> tuple[float, float, str] | None:
+def _point(tip: Tip, height: float) -> Point | None:
     """Return where a value is on the picture, or None where its axes do not show it."""
     x, y = (float(value) for value in tip.axes.transData.transform((tip.x, tip.y)))
     frame = tip.axes.bbox
     if not (frame.x0 - 1 <= x <= frame.x1 + 1 and frame.y0 - 1 <= y <= frame.y1 + 1):
         return None
-    return (round(x, 1), round(height - y, 1), tip.text)
-
-
-def _tidy(svg: str) -> str:
-    """Cut the prologue, ids that nothing refers to, and let the page give the ink its colour."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", svg)
-    svg = re.sub(r"<svg [^>]*viewBox=\"([^\"]*)\"[^>]*>", r'<svg viewBox="\1">', svg, count=1)
-    # The blue of raw is too dark on a dark page, which has a lighter one.
-    svg = svg.replace(RAW_COLOUR.lower(), "var(--raw)").replace(INK, "currentColor")
-    return svg.replace("xlink:href", "href").strip()
+    return (round(x, 1), round(height - y, 1), tip.name, tip.text)
 
 
 def slug(*parts: object) -> str:

@@ -50,7 +50,7 @@ def _draw_cache(canvas: Canvas, disks: Sequence[DiskStats]) -> None:
                   label="page cache" if once else None)  # fmt: skip
         axes.barh(y, read, 0.6, cache, color=palette.FETCH, edgecolor=INK, linewidth=0.5,
                   label="read from disk in a later epoch" if once else None)  # fmt: skip
-        axes.plot([first, first], [y - 0.42, y + 0.42], color=palette.COLOURS[4], linewidth=2,
+        axes.plot([first, first], [y - 0.42, y + 0.42], color=palette.RED, linewidth=2,
                   label="data size (read in the first epoch)" if once else None)  # fmt: skip
         axes.annotate(f"{cache:.1f} + {read:.1f} GiB", (max(cache + read, first), y), (4, 0),
                       textcoords="offset points", va="center", fontsize=8)  # fmt: skip
@@ -78,7 +78,7 @@ def _draw_trace(canvas: Canvas, trace: DiskTrace) -> None:
     above.plot(minutes, speeds, color=palette.RAW_COLOUR, linewidth=1)
     above.fill_between(minutes, speeds, color=palette.RAW_COLOUR, alpha=0.25)
     above.set_ylabel("disk reads (MiB/s)")
-    below.plot(minutes, waits, color=palette.COLOURS[4], linewidth=1)
+    below.plot(minutes, waits, color=palette.RED, linewidth=1)
     below.set_ylabel("iowait (% of CPU)")
     below.set_xlabel(f"minutes (means of {width} samples)")
     for axes in (above, below):

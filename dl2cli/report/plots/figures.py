@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from dl2cli.report.plots import bars, curves, disk_io
+from dl2cli.output_file import check_output_file, write_output
+from dl2cli.report.plots import bars, curves, disk_io, rates
 from dl2cli.report.plots.canvas import InlineSvg, Plot, inline_svg, write_plot
-from dl2cli.report.plots.palette import looks
 from dl2cli.report.report import Report
+
+LIST_NAME = ".dl2-plots"
 
 
 def all_plots(report: Report) -> list[Plot]:
@@ -25,25 +29,51 @@ def all_plots(report: Report) -> list[Plot]:
 
 def _plots(report: Report) -> Iterator[Plot]:
     entries = report.compared
-    # Trainings first: their plots hold most colours at once.
-    learned = [entry.setup.variant for entry in entries if entry.codec is None]
-    variants = looks(learned, (entry.setup.variant for entry in entries))
-    yield from bars.rate_plots(entries, variants)
+    yield from rates.rate_plots(entries)
     yield from bars.stall_plots(entries)
-    yield from curves.curve_plots(entries, variants, report.clocks)
+    yield from curves.curve_plots(entries, report.clocks)
     yield from disk_io.disk_plots(report.disks, report.corpus.traces)
-    yield from bars.codec_plots(entries, variants)
+    yield from bars.codec_plots(entries)
     yield from bars.quality_plots(report.qualities)
+
+
+def check_folder(directory: Path) -> None:
+    """Refuse a folder for plots that cannot be one, before any work is done.
+
+    Raises:
+        UsageError: it is a file, or lies under one.
+    """
+    check_output_file(directory / LIST_NAME, option="--plots")
 
 
 def write_plots(report: Report, directory: Path, suffix: str) -> list[Path]:
     """Write every plot into a folder as svg, png or pdf.
 
+    Plots that an earlier report left there, and that this one does not draw, are deleted: they
+    would be of other runs. A hidden file in the folder lists what was written.
+
     Raises:
         MissingDependency: matplotlib is not installed.
-        StorageError: the folder cannot be written.
+        UsageError, StorageError: the folder cannot be written (`dl2cli.output_file`).
     """
-    return [write_plot(plot, directory, suffix) for plot in all_plots(report)]
+    listed = directory / LIST_NAME
+    before = _names_in(listed)
+    written = [write_plot(plot, directory, suffix) for plot in all_plots(report)]
+    names = {path.name for path in written}
+    for name in before - names:
+        with contextlib.suppress(OSError):
+            (directory / name).unlink()
+    write_output(listed, "".join(f"{name}\n" for name in sorted(names)).encode())
+    return written
+
+
+def _names_in(listed: Path) -> set[str]:
+    """Return the names in a list of plots; whatever else stands in it is passed over."""
+    try:
+        lines = listed.read_text(errors="replace").splitlines()
+    except OSError:
+        return set()
+    return {line for line in lines if re.fullmatch(r"[A-Za-z0-9.-]{1,90}\.(svg|png|pdf)", line)}
 
 
 def inline_plots(report: Report) -> list[InlineSvg]:

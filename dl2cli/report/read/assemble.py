@@ -56,9 +56,14 @@ def assemble(
 def _named(runs: Sequence[Run]) -> list[Run]:
     """Name runs by directory where it holds one file of runs, else by directory and stem.
 
-    `experiment_report_stage_0` is `stage_0` for short.
+    `experiment_report_stage_0` is `stage_0` for short. A measurement of bench-io has its own name,
+    after that of its file, whatever folder the file lies in.
     """
     files = {run.source.file for run in runs}
+    benches = Counter(
+        PurePosixPath(file).name
+        for file in {run.source.file for run in runs if run.kind is Kind.BENCH}
+    )
     count = Counter(PurePosixPath(file).parent for file in files)
     used: Counter[str] = Counter()
     named: list[Run] = []
@@ -68,7 +73,12 @@ def _named(runs: Sequence[Run]) -> list[Run]:
         # A stage never has its directory's name: that is its regimen's.
         if count[PurePosixPath(stem).parent] > 1 or run.kind is Kind.STAGE:
             name += "/" + PurePosixPath(stem).name.removeprefix("experiment_report_")
-        name += run.source.run.removeprefix(stem)
+        measurement = run.source.run.removeprefix(stem)
+        if run.kind is Kind.BENCH:
+            file = PurePosixPath(run.source.file)
+            name = PurePosixPath(stem).name if benches[file.name] == 1 else stem
+            measurement = ": " + measurement.removeprefix("#")
+        name += measurement
         used[name] += 1
         if used[name] > 1:
             name += f" ({used[name]})"

@@ -13,6 +13,7 @@ from dl2cli.report.model import (
     Corpus,
     DiskTrace,
     Kind,
+    LogFile,
     LogNote,
     MemInfo,
     QualityList,
@@ -51,6 +52,7 @@ class FileResult:
     contents: tuple[Content, ...] = ()
     notes: tuple[LogNote, ...] = ()
     known: bool = True
+    log: LogFile | None = None
 
 
 @dataclass(slots=True)
@@ -81,7 +83,12 @@ class Finder:
             notes += result.notes
         contents = [content for result in results for content in result.contents]
         known = sum(result.known for result in results)
-        return assemble(contents, notes, files_read=known, files_ignored=len(results) - known)
+        corpus = assemble(contents, notes, files_read=known, files_ignored=len(results) - known)
+        return replace(
+            corpus,
+            roots=tuple(clean_text(str(root.absolute()), 1000) for root in self.roots),
+            files=tuple(result.log for result in results if result.log is not None),
+        )
 
     def signature(self) -> int:
         """Return a number that changes when a file under the roots appears, goes or changes."""
@@ -89,11 +96,11 @@ class Finder:
 
     def _files(self, notes: list[LogNote]) -> Iterator[tuple[str, Path]]:
         """Yield (relative name, path) in natural order, each path once."""
-        seen = {os.path.realpath(path) for path in self.skip}
+        seen = {_real(path) for path in self.skip}
         found: list[tuple[str, Path]] = []
         for root, label in zip(self.roots, _root_labels(self.roots), strict=True):
             for path in _walk(root, notes, seen):
-                real = os.path.realpath(path)
+                real = _real(path)
                 if real in seen:
                     continue
                 seen.add(real)
@@ -104,16 +111,27 @@ class Finder:
         stamp = _stamp(path)
         cached = self._cache.get(str(path))
         if cached is None or cached[0] != stamp:
-            cached = (stamp, _read_file(file, path))
+            result = _read_file(file, path)
+            if result.known and result.contents:
+                result = replace(result, log=LogFile(file, stamp[1], text_file.sha256_of(path)))
+            cached = (stamp, result)
             self._cache[str(path)] = cached
         return cached[1]
+
+
+def _real(path: Path) -> str:
+    """Return a path without links, or with those that lead nowhere or may not be followed."""
+    try:
+        return os.path.realpath(path)
+    except OSError:
+        return str(path.absolute())
 
 
 def _root_labels(roots: Sequence[Path]) -> list[str]:
     """Return what to put before names so that several roots cannot be mixed up."""
     if len(roots) == 1:
         return [""]
-    names = [root.resolve().name for root in roots]
+    names = [Path(_real(root)).name for root in roots]
     return [
         name if names.count(name) == 1 else str(root).strip("/")
         for name, root in zip(names, roots, strict=True)
@@ -126,18 +144,21 @@ def _relative_name(path: Path, root: Path, label: str) -> str:
         relative = label / relative
     elif relative.parent == Path():
         # A log right in the folder given: the folder's name is the name of its run.
-        relative = path.resolve().parent.name / relative
+        relative = Path(_real(path)).parent.name / relative
     return clean_text(relative.as_posix(), 1000)
 
 
 def _walk(root: Path, notes: list[LogNote], skip: Set[str]) -> Iterator[Path]:
     if not root.exists():
-        raise UsageError(f"{clean_text(str(root))} does not exist: name a folder with run logs.")
+        reason = "is a link that leads nowhere" if os.path.lexists(root) else "does not exist"
+        raise UsageError(f"{clean_text(str(root))} {reason}: name a folder with run logs.")
     if not root.is_dir():
         yield root
         return
 
     def complain(error: OSError) -> None:
+        if isinstance(error, FileNotFoundError):
+            return  # it went while the folders were walked
         name = clean_text(str(error.filename))
         notes.append(LogNote(Severity.ERROR, "unreadable", f"{name}: {error.strerror}.", name))
 
@@ -145,7 +166,7 @@ def _walk(root: Path, notes: list[LogNote], skip: Set[str]) -> Iterator[Path]:
         subdirs[:] = sorted(
             name
             for name in subdirs
-            if not name.startswith(".") and os.path.realpath(Path(directory, name)) not in skip
+            if not name.startswith(".") and _real(Path(directory, name)) not in skip
         )
         for name in sorted(names):
             if not name.startswith("."):

@@ -44,7 +44,7 @@ def training_run(session: log.Session, source: RunSource, kind: Kind) -> Trainin
         v_records=len(session.v_steps),
         summary=log.summary_of(session),
         lines=session.lines,
-        nonfinite=session.nonfinite,
+        nonfinite=session.nonfinite + log.absurd_steps(session),
         start=session.start,
         start_unix_s=session.first_unix_s,
         utc_offset_s=session.offset_s,

@@ -74,8 +74,8 @@ def notes_of(session: Session, file: str) -> Iterator[LogNote]:
     def warn(code: str, text: str) -> LogNote:
         return LogNote(Severity.WARNING, code, text, file)
 
-    if session.nonfinite:
-        yield warn("nonfinite", f"Values that are NaN, infinite or absurd: {session.nonfinite}.")
+    if absurd := session.nonfinite + absurd_steps(session):
+        yield warn("nonfinite", f"Values that are NaN, infinite or absurd: {absurd}.")
     if session.nulls:
         yield warn("nulls", f"Values that are null: {session.nulls}.")
     if session.other_lines:
@@ -168,6 +168,12 @@ def steps_of(session: Session) -> tuple[Step, ...]:
         Step(epoch, iteration, data_s, compute_s, iteration_s)
         for (epoch, iteration), (data_s, compute_s, iteration_s) in sorted(session.steps.items())
     )
+
+
+def absurd_steps(session: Session) -> int:
+    """Return how many of the iterations' times are NaN, infinite or absurd."""
+    values = (value for times in session.steps.values() for value in times)
+    return sum(value is not None and finite(value) is None for value in values)
 
 
 def summary_of(session: Session) -> dict[str, float]:

@@ -58,19 +58,27 @@ def open_bytes(path: Path) -> IO[bytes]:
     Raises:
         DataError: it is no regular file, or cannot be read.
     """
+    file = _open_regular(path)
     try:
-        # Not to wait for ever for the other end of a FIFO that took the file's place.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        file = os.fdopen(handle, "rb")
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            file.close()
-            raise DataError(f"{path} is no regular file.")
         if file.peek(2)[:2] != b"\x1f\x8b":
             return file
         file.close()
         return cast("IO[bytes]", gzip.open(path, "rb"))
     except OSError as error:
+        file.close()
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
+
+
+def _open_regular(path: Path) -> io.BufferedReader:
+    try:
+        # Not to wait for ever for the other end of a FIFO, or for the kernel's messages.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            return os.fdopen(handle, "rb")
+        os.close(handle)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
+    raise DataError(f"{path} is no regular file.")
 
 
 def sha256_of(path: Path) -> str:
@@ -80,7 +88,7 @@ def sha256_of(path: Path) -> str:
         DataError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with _open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
@@ -145,7 +153,7 @@ def read_document(path: Path) -> bytes:
 
 def _guarded_read(file: _Readable, size: int, path: Path) -> bytes:
     try:
-        return file.read(size)
+        return file.read(size) or b""  # None: there is nothing to read for now
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {error}.") from None
 

@@ -62,6 +62,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     about: str = ""
+    sparse: bool = False  # columns that hold nothing are left out, whatever their rank
 
     def records(self) -> list[dict[str, Cell]]:
         """Return the rows as mappings from column key to plain value."""
@@ -74,7 +75,10 @@ class Table:
             index
             for index, column in enumerate(self.columns)
             if column.rank <= max_rank
-            and (column.rank == 0 or any(row[index] not in (None, "") for row in self.rows))
+            and (
+                (column.rank == 0 and not self.sparse)
+                or any(row[index] not in (None, "") for row in self.rows)
+            )
         ]
         return replace(
             self,
@@ -151,15 +155,17 @@ def _cell(value: object) -> Cell:
 
 
 def check_sort(tables: Iterable[Table], order: str) -> None:
-    """Refuse to sort by a column that no table has.
+    """Refuse to sort by a column that no table has that is shown.
 
     Raises:
         UsageError: no table has it.
     """
+    tables = [table for table in tables if table.rows]
     known = {column.key for table in tables for column in table.columns}
-    if order and order.removeprefix("-") not in known:
+    if tables and order and order.removeprefix("-") not in known:
+        where = f"the table {tables[0].name} has no" if len(tables) == 1 else "no table has a"
         raise UsageError(
-            f"--sort: no table has a column {order.removeprefix('-')!r}. "
+            f"--sort: {where} column {order.removeprefix('-')!r}. "
             f"Columns are {', '.join(sorted(known))}."
         )
 

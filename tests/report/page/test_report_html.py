@@ -1,7 +1,9 @@
 """The page, looked at by a real browser."""
 
+import hashlib
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -9,8 +11,9 @@ import pytest
 from report_browser import CHROMIUM, Page, browser
 from report_logs import BENCH, Training, write_json, write_training
 
+import dl2cli
 from dl2cli.report.config import ReportConfig
-from dl2cli.report.page.html import render_html, write_html
+from dl2cli.report.page.html import Origin, render_html, write_html
 from dl2cli.report.read.discover import Finder
 from dl2cli.report.report import Report, build_report
 
@@ -109,7 +112,13 @@ def test_nothing_is_loaded_from_outside_and_text_is_escaped(html: Path) -> None:
 
 def test_the_page_is_the_same_each_time(tmp_path: Path) -> None:
     write_training(tmp_path / "run" / "r.json")
-    assert render_html(make(tmp_path)) == render_html(make(tmp_path))
+    origin = Origin("dl2 report logs --html page.html", datetime(2026, 1, 2, tzinfo=UTC))
+    page = render_html(make(tmp_path), origin=origin)
+    assert page == render_html(make(tmp_path), origin=origin)
+    log = (tmp_path / "run" / "r.json").read_bytes()
+    for part in ("2026-01-02 00:00:00+00:00", origin.command, str(tmp_path), dl2cli.__version__):
+        assert part in page
+    assert hashlib.sha256(log).hexdigest() in page
 
 
 def test_it_loads_without_a_complaint_and_nothing_in_it_runs(page: Page) -> None:

@@ -22,14 +22,12 @@ from dl2cli.report.plots.canvas import (
     inline_svg,
     write_plot,
 )
-from dl2cli.report.plots.figures import all_plots, write_plots
-from dl2cli.report.plots.palette import COLOURS, RAW_COLOUR, looks
+from dl2cli.report.plots.figures import LIST_NAME, all_plots, write_plots
+from dl2cli.report.plots.palette import RAW_COLOUR, look_of
 from dl2cli.report.read.discover import Finder
 from dl2cli.report.report import Report, build_report
 
 Figure = pytest.importorskip("matplotlib.figure").Figure
-
-_VARIANTS = ("raw ", "jpeg")
 
 
 def parse_svg(svg: str) -> ET.Element:
@@ -76,9 +74,8 @@ def test_every_plot_that_is_asked_for(everything: Report) -> None:
     names = {plot.name for plot in all_plots(everything)}
     where = "resnet50-imagenet"
     assert names >= {
-        "rate-resnet50-1-gpu", "rate-resnet50-1-gpu-by-variant", "rate-no-model-bench-io",
-        "rate-resnet50-1-gpu-by-codec-and-workers", "rate-resnet50-1-gpu-minio-and-compression",
-        "stalls", f"accuracy-over-epochs-{where}", f"accuracy-over-time-{where}",
+        "rate-by-variant-resnet50-1-gpu", "rate-by-variant-no-model-bench-io", "stalls",
+        f"accuracy-over-epochs-{where}", f"accuracy-over-time-{where}",
         f"fewer-images-or-fewer-bytes-{where}", f"regimens-{where}",
         "disk-reads-and-page-cache", "disk-over-time-io", "encoding", "qualities",
     }  # fmt: skip
@@ -94,7 +91,20 @@ def test_png_files_are_whole_and_of_one_width(everything: Report, tmp_path: Path
             colours = image.convert("RGB").getcolors(1 << 20)
         assert colours is not None
         assert len(colours) > 3
-    assert sorted(tmp_path.iterdir()) == sorted(paths), "no temporary file is left"
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {path.name for path in paths} | {LIST_NAME}, "no temporary file is left"
+
+
+def test_plots_of_an_earlier_report_do_not_stay(everything: Report, tmp_path: Path) -> None:
+    mine, other = tmp_path / "mine.svg", tmp_path / "rate-old.svg"
+    before = write_plots(everything, tmp_path, "svg")
+    for path in (mine, other):
+        path.write_text("of the user")
+    write_training(tmp_path / "logs" / "run" / "r.json", Training())
+    after = write_plots(make(tmp_path / "logs"), tmp_path, "pdf")
+    kept = {path for path in tmp_path.iterdir() if path.suffix}
+    assert kept == {*after, mine, other}
+    assert not set(before) & kept
 
 
 def test_svg_and_pdf_files_are_whole_and_the_same_each_time(
@@ -113,7 +123,7 @@ def test_svg_and_pdf_files_are_whole_and_the_same_each_time(
 def test_bars_carry_their_values_and_axes_their_units(
     everything: Report, drawn: dict[str, InlineSvg]
 ) -> None:
-    plot = drawn["rate-resnet50-1-gpu"]
+    plot = drawn["rate-by-variant-resnet50-1-gpu"]
     assert "images/s" in plot.svg
     rates = [
         f"{e.timing.rate_epoch_img_s:.0f}"
@@ -131,27 +141,54 @@ def test_hover_values_lie_on_the_picture(drawn: dict[str, InlineSvg]) -> None:
         root = parse_svg(plot.svg)
         _, _, width, height = (float(v) for v in root.attrib["viewBox"].split())
         assert plot.points, name
-        assert all(0 <= x <= width and 0 <= y <= height for x, y, _ in plot.points), name
+        assert all(0 <= x <= width and 0 <= y <= height for x, y, *_ in plot.points), name
         used = {node.attrib["id"] for node in root.iter() if "id" in node.attrib}
         assert not {one for one in used if re.fullmatch(r"[a-z0-9.]+_\d+", one)}
 
 
-def test_a_zoomed_panel_tells_only_what_it_shows(drawn: dict[str, InlineSvg]) -> None:
+def test_hover_values_of_a_curve_tell_its_run_and_both_accuracies(
+    drawn: dict[str, InlineSvg],
+) -> None:
     points = drawn["accuracy-over-epochs-resnet50-imagenet"].points
-    first = [text for _, _, text in points if "run0, epoch 1:" in text]
-    last = [text for _, _, text in points if "run0, epoch 20:" in text]
-    assert len(first) == 2, "top-1 and top-5"
-    assert sum("top-1" in text for text in last) == 2, "in the whole and in the zoomed panel"
+    texts = [name + text for _, _, name, text in points]
+    assert "run0, epoch 1: top-1 1.00 %, top-5 21.00 %" in texts
+    assert "run0, epoch 20: top-1 96.00 %, top-5 116.00 %" in texts
 
 
-def test_one_look_for_a_variant_everywhere() -> None:
-    first = looks(["jpeg-10", "raw", None, "webp-05"], ["mbt-1"])
-    again = looks([None, "webp-05", "raw", "jpeg-10", "jpeg-10"], ["jpeg-10", "mbt-1"])
-    assert first == again
-    assert first["raw"].colour == RAW_COLOUR
-    many = looks([f"jpeg-{i:02d}" for i in range(25)])
-    assert len(set(many.values())) == len(many)
-    assert {look.colour for look in many.values()} == {RAW_COLOUR, *COLOURS}
+def test_a_zoomed_panel_is_for_long_trainings_only(tmp_path: Path) -> None:
+    for epochs, panels in ((3, 1), (30, 2)):
+        folder = tmp_path / str(epochs)
+        write_training(folder / "run" / "r.json", Training(epochs=epochs, top1=33.28))
+        plot = next(p for p in all_plots(make(folder)) if p.name.startswith("accuracy-over-epochs"))
+        canvas = Canvas(Figure())
+        plot.draw(canvas)
+        assert len(canvas.figure.axes) == panels
+
+
+@pytest.mark.parametrize(
+    ("epochs", "iterations", "unit"), [(2, 250, "seconds"), (8, 1000, "minutes")]
+)
+def test_a_time_axis_has_a_unit_that_can_be_read(
+    tmp_path: Path, epochs: int, iterations: int, unit: str
+) -> None:
+    write_training(tmp_path / "r.json", Training(epochs=epochs, iterations=iterations))
+    plot = next(p for p in all_plots(make(tmp_path)) if p.name.startswith("accuracy-over-time"))
+    canvas = Canvas(Figure())
+    plot.draw(canvas)
+    (axes,) = canvas.figure.axes
+    assert axes.get_xlabel().startswith(unit)
+    assert 1 < axes.get_xlim()[1] < 1000
+
+
+def test_the_colour_of_a_variant_comes_from_its_name() -> None:
+    names = [f"jpeg-{q:02d}" for q in (5, 10, 25, 50, 75, 85, 95)]
+    names += [f"webp-{q:02d}" for q in (1, 5, 10)] + [f"pcr-{k}" for k in (1, 2, 5, 10)]
+    names += ["raw", "raw-10", "raw-20", "raw-50", "synthetic"]
+    assert len({look_of(name).colour for name in names}) == len(names)
+    assert look_of("raw").colour == RAW_COLOUR
+    assert look_of("jpeg-10+raw") == look_of("jpeg-10"), "a regimen looks like its first stage"
+    assert all(re.fullmatch(r"#[0-9a-fA-F]{6}", look_of(name).colour) for name in names)
+    assert look_of(None) == look_of("?")
 
 
 def test_very_many_runs_give_few_plots() -> None:
@@ -194,24 +231,47 @@ def test_bars_of_one_variant_in_one_group_carry_their_runs(tmp_path: Path) -> No
     assert "raw, run2" in svg
 
 
-def test_no_two_curves_of_a_plot_share_a_colour(tmp_path: Path) -> None:
-    sources = [f"data-hdd/imagenet/jpeg-{quality:02d}" for quality in range(10, 20)]
-    sources += ["data-hdd/imagenet/raw/"] * 2
-    for index, data in enumerate(sources):
-        training = Training(data=data, start=index + 1.0, epochs=10, top1=1.0 + index)
-        write_training(tmp_path / f"run{index:02d}" / "r.json", training)
-    report = make(tmp_path)
-    plots = {plot.name: plot for plot in all_plots(report)}
-    for name in ("accuracy-over-epochs-resnet50-imagenet", "accuracy-over-time-resnet50-imagenet"):
-        canvas = Canvas(Figure())
-        plots[name].draw(canvas)
-        lines = [
-            line for line in canvas.figure.axes[0].lines if str(line.get_label())[:4] in _VARIANTS
-        ]
-        assert len(lines) == len(sources)
-        assert len({line.get_color() for line in lines}) == len(sources)
-        raw = next(line for line in lines if "run10" in str(line.get_label()))
-        assert raw.get_color() == RAW_COLOUR, "the first curve of a variant has its look"
+def test_curves_of_one_variant_share_its_colour_and_differ_in_their_line(tmp_path: Path) -> None:
+    sources = ["jpeg-10", "jpeg-10", "raw", "raw", "raw"]
+    for index, variant in enumerate(sources):
+        training = Training(data=f"d/imagenet/{variant}", start=index + 1.0, epochs=12)
+        write_training(tmp_path / f"run{index}" / "r.json", training)
+    plot = next(p for p in all_plots(make(tmp_path)) if p.name.startswith("accuracy-over-time"))
+    canvas = Canvas(Figure())
+    plot.draw(canvas)
+    lines = canvas.figure.axes[0].lines
+    assert {line.get_color() for line in lines} == {look_of("jpeg-10").colour, RAW_COLOUR}
+    assert len({(line.get_color(), str(line.get_linestyle())) for line in lines}) == 5 - 1
+    assert len({(line.get_color(), line.get_marker()) for line in lines}) == 5
+    labels = [str(line.get_label()) for line in lines]
+    assert len(set(labels)) == len(labels)
+
+
+def test_runs_are_grouped_by_what_they_ask(tmp_path: Path) -> None:
+    start = 0.0
+    for experiment, storage in (("acc", "mem"), ("time", "hdd")):
+        for variant in ("raw", "jpeg-10", "jpeg-50", "webp-10"):
+            start += 1.0
+            training = Training(data=f"data-sas/imagenet/{variant}/", epochs=12, start=start)
+            name = f"{experiment}-inet-r50-{variant.replace('-', '')}-{storage}"
+            write_training(tmp_path / "h2" / name / "r.json", training)
+    write_training(
+        tmp_path / "h2" / "space-inet-r50-raw10-mem" / "r.json",
+        Training(data="data-sas/imagenet/raw-10/", epochs=12, start=99.0),
+    )
+    titles = {plot.title for plot in all_plots(make(tmp_path))}
+    assert {
+        "Accuracy over epochs: resnet50, imagenet: acc, mem",
+        "Accuracy over epochs: resnet50, imagenet: time, hdd (path: sas)",
+        "Fewer images or fewer bytes: resnet50, imagenet",
+    } <= titles
+    plots = {plot.title: plot for plot in all_plots(make(tmp_path))}
+    canvas = Canvas(Figure())
+    plots["Fewer images or fewer bytes: resnet50, imagenet"].draw(canvas)
+    assert {tip.name for tip in canvas.tips} == {
+        "h2/space-inet-r50-raw10-mem",
+        *(f"h2/acc-inet-r50-{variant}-mem" for variant in ("jpeg10", "jpeg50", "webp10")),
+    }, "the subset is paired with the runs that agree with it most"
 
 
 def test_long_names_leave_room_for_the_plot(tmp_path: Path) -> None:

@@ -245,7 +245,7 @@ def test_names_stay_unique(tmp_path: Path) -> None:
     twice = {**BENCH, "runs": [BENCH["runs"][0], BENCH["runs"][0]]}
     write_json(tmp_path / "bench" / "b.json", twice)
     names = [run.source.run for run in load(tmp_path).runs]
-    assert names == ["bench#pcr k=5", "bench#pcr k=5 (2)", "run/r", "run/r (2)"]
+    assert names == ["b: pcr k=5", "b: pcr k=5 (2)", "run/r", "run/r (2)"]
 
 
 def test_a_lonely_stage_and_its_journal_keep_their_names_apart(tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ const memory = {
 };
 
 function compareCells(a, b) {
-  const [x, y] = [a.dataset.v, b.dataset.v];
-  if (x !== undefined && y !== undefined) return Number(x) - Number(y);
+  if (a.classList.contains("n")) {
+    return Number(a.dataset.v ?? a.textContent) - Number(b.dataset.v ?? b.textContent);
+  }
   return a.textContent.localeCompare(b.textContent, "en", { numeric: true });
 }
 
@@ -55,7 +56,7 @@ function prepareTable(section) {
     button.type = "button";
     button.textContent = head.textContent;
     button.addEventListener("click", () => {
-      const number = head.classList.contains("number");
+      const number = head.classList.contains("n");
       const now = head.getAttribute("aria-sort");
       const descending = now ? now === "ascending" : number;
       sortRows(section, index, descending);
@@ -63,9 +64,16 @@ function prepareTable(section) {
     });
     head.replaceChildren(button);
   });
-  search.addEventListener("input", () => {
-    filterRows(section, search.value);
-    memory.write(section.id, { filter: search.value });
+  if (search) {
+    search.addEventListener("input", () => {
+      filterRows(section, search.value);
+      memory.write(section.id, { filter: search.value });
+    });
+  }
+  // All digits of a number, when someone points at it.
+  section.addEventListener("pointerover", (event) => {
+    const cell = event.target.closest("td[data-v]");
+    if (cell) cell.title = cell.dataset.v;
   });
   const all = section.querySelector("input[type=checkbox]");
   const showAll = (on) => section.classList.toggle("all", on);
@@ -80,7 +88,7 @@ function prepareTable(section) {
   if (saved.index < section.querySelectorAll("th").length) {
     sortRows(section, saved.index, saved.descending);
   }
-  if (saved.filter) {
+  if (search && saved.filter) {
     search.value = saved.filter;
     filterRows(section, saved.filter);
   }
@@ -94,7 +102,7 @@ function distance(mode, dx, dy) {
 }
 
 function preparePlot(figure) {
-  const points = JSON.parse(figure.querySelector("script").textContent);
+  const { names, points } = JSON.parse(figure.querySelector("script").textContent);
   const svg = figure.querySelector("svg");
   const tip = figure.querySelector(".tip");
   const mark = document.createElementNS("http://www.w3.org/2000/svg", "circle");
@@ -110,11 +118,11 @@ function preparePlot(figure) {
 
   function show(index) {
     current = index;
-    const [x, y, text] = points[index];
+    const [x, y, name, text] = points[index];
     mark.setAttribute("cx", x);
     mark.setAttribute("cy", y);
     svg.append(mark);
-    tip.textContent = text;
+    tip.textContent = names[name] + text;
     tip.hidden = false;
     const spot = new DOMPoint(x, y).matrixTransform(svg.getScreenCTM());
     const frame = figure.getBoundingClientRect();
