@@ -39,9 +39,12 @@ def baselines(entries: Sequence[Entry], pattern: str) -> dict[str, Entry]:
     `pattern` is a variant (`raw`), a storage (`hdd`), or a glob over run names. Of a variant or
     storage, the baseline is the first run that agrees with the run in everything else
     (PEER_FIELDS). Of the runs that a glob names, the baseline is the comparable one that agrees
-    with the run most.
+    with the run most. Where there is no raw run, the default stands for the PCR runs with the most
+    scans.
     """
     usable = [entry for entry in entries if entry.run.duplicate_of is None]
+    if pattern == DEFAULT_BASELINE:
+        pattern = _default_variant(usable)
     for field in ("variant", "storage"):
         # A stage is no baseline: what it learned began elsewhere.
         candidates = [
@@ -57,6 +60,14 @@ def baselines(entries: Sequence[Entry], pattern: str) -> dict[str, Entry]:
         if (peer := _closest(entry, named)) is not None:
             found[entry.name] = peer
     return found
+
+
+def _default_variant(entries: Sequence[Entry]) -> str:
+    variants = {entry.setup.variant for entry in entries if entry.setup.variant}
+    scans = [int(v[4:]) for v in variants if v.startswith("pcr-") and v[4:].isdecimal()]
+    if DEFAULT_BASELINE in variants or not scans:
+        return DEFAULT_BASELINE
+    return f"pcr-{max(scans)}"
 
 
 def _baselines_but(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from dl2cli.errors import UsageError
 from dl2cli.output_file import check_output_file, write_output
 from dl2cli.report.plots import bars, curves, disk_io, rates
 from dl2cli.report.plots.canvas import InlineSvg, Plot, inline_svg, write_plot
@@ -43,6 +44,8 @@ def check_folder(directory: Path) -> None:
     Raises:
         UsageError: it is a file, or lies under one.
     """
+    if directory.exists() and not directory.is_dir():
+        raise UsageError(f"--plots: {directory} is a file: name a folder.")
     check_output_file(directory / LIST_NAME, option="--plots")
 
 

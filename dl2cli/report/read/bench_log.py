@@ -31,12 +31,13 @@ from typing import Any
 
 from dl2cli.dataset.naming import parse_data_path
 from dl2cli.report.model import BenchIoRun, Kind, LogNote, RunSource, Setup, Severity, Status
-from dl2cli.report.read.values import finite, float_of, int_of, text_of
+from dl2cli.report.read.values import finite, float_of, int_of, number, text_of
 from dl2cli.text import clean_text
 
 KIND = "dl2-bench-io"
 SCHEMA_VERSION = 1
 MAX_RUNS = 10_000
+_MEASURES = ("rate_img_s", "bytes_per_image", "fetch_stall_s", "prep_stall_s", "compute_s")
 
 
 def is_bench(document: Mapping[str, Any]) -> bool:
@@ -62,6 +63,13 @@ def bench_runs(
     return read, tuple(notes)
 
 
+def _absurd_notes(entry: Mapping[str, Any], source: RunSource) -> tuple[LogNote, ...]:
+    numbers = (entry.get(key) for key in _MEASURES)
+    count = sum(isinstance(n, int | float) and finite(number(n)) is None for n in numbers)
+    text = f"Values that are NaN, infinite or absurd: {count}."
+    return (LogNote(Severity.WARNING, "nonfinite", text, source.file),) if count else ()
+
+
 def _bench_io_run(entry: Mapping[str, Any], index: int, source: RunSource) -> BenchIoRun:
     name = text_of(entry, "name") or str(index)
     scans = int_of(entry, "scans")
@@ -74,6 +82,7 @@ def _bench_io_run(entry: Mapping[str, Any], index: int, source: RunSource) -> Be
     elif scans is not None or (loader or "").startswith("pcr"):
         variant = f"pcr-{scans}" if scans else "pcr"
     rate = finite(float_of(entry, "rate_img_s"))
+    notes = _absurd_notes(entry, source)
     return BenchIoRun(
         source=replace(source, run=f"{source.run}#{name}"),
         kind=Kind.BENCH,
@@ -92,7 +101,7 @@ def _bench_io_run(entry: Mapping[str, Any], index: int, source: RunSource) -> Be
             batch_size=int_of(entry, "batch_size"),
         ),
         status=Status.COMPLETE if rate is not None else Status.NO_SUMMARY,
-        notes=(),
+        notes=notes,
         duplicate_of=None,
         rate_img_s=rate,
         bytes_per_image=finite(float_of(entry, "bytes_per_image")),

@@ -47,6 +47,11 @@ def _bad_values(count: int, file: str) -> tuple[LogNote, ...]:
     return (LogNote(Severity.ERROR, "damaged", text, file),)
 
 
+def _bad_total(document: Mapping[str, Any]) -> int:
+    total = document.get("total_time")
+    return int(isinstance(total, int | float) and finite(number(total)) is None)
+
+
 def is_standalone(document: Mapping[str, Any]) -> bool:
     """Tell whether a document is a loader's log."""
     return isinstance(document.get("data_times"), list) and "epoch_times" in document
@@ -62,7 +67,7 @@ def standalone_run(document: Mapping[str, Any], source: RunSource) -> Standalone
     variant, storage, loader = parse_standalone_directory(directory)
     epochs = [_numbers(values) for values in document["data_times"]]
     epoch_times, bad = _numbers(document["epoch_times"])
-    bad += sum(count for _, count in epochs)
+    bad += sum(count for _, count in epochs) + _bad_total(document)
     data_times = tuple(values for values, _ in epochs)
     notes = list(_bad_values(bad, source.file))
     if len(data_times) != len(epoch_times):
@@ -108,7 +113,7 @@ def codec_run(document: Mapping[str, Any], source: RunSource) -> CodecRun:
     time_key = next(key for key in TIME_KEYS if isinstance(document.get(key), list))
     times, bad = _numbers(document[time_key])
     bpp, bad_bpp = _numbers(document.get("bpp"))
-    notes = list(_bad_values(bad + bad_bpp, source.file))
+    notes = list(_bad_values(bad + bad_bpp + _bad_total(document), source.file))
     if bpp and len(bpp) != len(times):
         text = f"{len(bpp)} bits-per-pixel values for {len(times)} times."
         notes.append(LogNote(Severity.ERROR, "damaged", text, source.file))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
@@ -38,7 +39,8 @@ def number(value: object) -> float | None:
         return value
     if isinstance(value, bool) or not isinstance(value, int):
         return None
-    return float(value) if abs(value) <= MAX_COUNT else None
+    # Beyond it, float() may overflow; such a value is as little a measurement as infinity.
+    return float(value) if abs(value) <= MAX_COUNT else math.inf if value > 0 else -math.inf
 
 
 def float_of(data: Mapping[str, Any], key: str) -> float | None:

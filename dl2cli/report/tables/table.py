@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 from dl2cli.errors import UsageError
 from dl2cli.report.read.values import natural_key
+from dl2cli.text import suggestion
 
 Cell = str | int | float | bool | None
 T = TypeVar("T")
@@ -163,10 +164,11 @@ def check_sort(tables: Iterable[Table], order: str) -> None:
     tables = [table for table in tables if table.rows]
     known = {column.key for table in tables for column in table.columns}
     if tables and order and order.removeprefix("-") not in known:
-        where = f"the table {tables[0].name} has no" if len(tables) == 1 else "no table has a"
+        where = f"the table {tables[0].name} has no" if len(tables) == 1 else "no table here has a"
+        key = order.removeprefix("-")
         raise UsageError(
-            f"--sort: {where} column {order.removeprefix('-')!r}. "
-            f"Columns are {', '.join(sorted(known))}."
+            f"--sort: {where} column {key!r}.{suggestion(key, known)} "
+            "The first line of --format csv names the columns."
         )
 
 

@@ -103,7 +103,7 @@ def test_bad_numbers_in_a_document_are_counted(tmp_path: Path) -> None:
     assert isinstance(run, CodecRun)
     assert run.times_s == (0.5, 1.0)
     assert run.status is Status.NO_SUMMARY
-    assert any("numbers: 3." in note.text for note in run.notes)
+    assert any("numbers: 4." in note.text for note in run.notes)
 
 
 def regimen(root: Path, *, journal: bool = True) -> Path:

@@ -1,6 +1,7 @@
 """Logs whose numbers cannot be measurements: a report is made of the rest, and never falls over."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from report_logs import BENCH, Training, write_json, write_text, write_training
 
 from dl2cli.report.config import ReportConfig
+from dl2cli.report.model import TrainingRun
 from dl2cli.report.page.html import render_html
 from dl2cli.report.read.discover import Finder
 from dl2cli.report.report import Report, build_report
@@ -100,3 +102,20 @@ def test_values_next_to_nothing_give_no_warning(
     write_training(tmp_path / "b" / "log.json", Training(start=5.0))
     render_html(report(tmp_path))
     assert not [warning for warning in recwarn if warning.category is RuntimeWarning]
+
+
+@pytest.mark.parametrize(
+    ("value", "count"), [("1e999", 1), ("-1e999", 1), ("9" * 40, 1), ("NaN", 1), ("1e3", 0)]
+)
+@pytest.mark.parametrize("metric", ["v.top1", "t.data_time"])
+def test_an_absurd_number_is_counted_wherever_it_stands(
+    tmp_path: Path, metric: str, value: str, count: int
+) -> None:
+    path = write_training(tmp_path / "run" / "r.json")
+    lines = path.read_text().splitlines(keepends=True)
+    index = next(i for i, line in enumerate(lines) if f'"{metric}": ' in line)
+    lines[index] = re.sub(rf'"{metric}": [0-9.]+', f'"{metric}": {value}', lines[index])
+    path.write_text("".join(lines))
+    (run,) = Finder([tmp_path]).load().runs
+    assert isinstance(run, TrainingRun)
+    assert run.nonfinite == count

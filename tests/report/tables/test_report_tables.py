@@ -164,7 +164,7 @@ def test_sorting(logs: Path) -> None:
     assert table is not None
     rates = [r["rate_epoch_img_s"] for r in table.records()]
     assert rates == sorted(rates, reverse=True)
-    with pytest.raises(UsageError, match="no table has a column 'rate'"):
+    with pytest.raises(UsageError, match="no table here has a column 'rate'"):
         make(logs, sort="rate")
 
 
@@ -252,7 +252,8 @@ def test_text_formats_escape(tmp_path: Path) -> None:
     assert "a\\|b\\_c" in row
     assert "&lt;i&gt;" in row
     latex = to_latex(tables)
-    escaped = r"a|b\_c\textbackslash{}\&\%\$\#\{\}<i>\textasciitilde{}\textasciicircum{}`*"
+    escaped = r"a\textbar{}b\_c\textbackslash{}\&\%\$\#\{\}\textless{}i\textgreater{}"
+    escaped += r"\textasciitilde{}\textasciicircum{}{`}{*}"
     assert escaped in latex
     (record,) = list(csv.DictReader(io.StringIO(to_csv(tables))))
     assert record["arch"] == "a|b_c\\&%$#{}<i>~^`*"
