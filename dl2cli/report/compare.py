@@ -156,8 +156,8 @@ def bound_of(entry: Entry) -> str | None:
     if timing.stall_frac < BOUND_BY_COMPUTE or entry.setup.dataset == "synthetic":
         return "compute"
     cause = "data"
-    if timing.fetch_s is not None and timing.prep_s is not None:
-        cause = "storage" if timing.fetch_s >= timing.prep_s else "decode"
+    if timing.fetch_stall_s is not None and timing.prep_stall_s is not None:
+        cause = "storage" if timing.fetch_stall_s >= timing.prep_stall_s else "decode"
     return cause if timing.stall_frac >= BOUND_BY_DATA else f"partly {cause}"
 
 
@@ -238,7 +238,7 @@ def unused_options(entries: Sequence[Entry], config: ReportConfig) -> Iterator[L
     """Yield a note on each option that names runs of which there are none."""
 
     def note(option: str, name: str, what: str) -> LogNote:
-        text = f"{option} names {name}, and there is no such {what}: it changes nothing."
+        text = f"The option {option} names {name}, and there is no such {what}: it changes nothing."
         return LogNote(Severity.WARNING, "unused option", text, "")
 
     name = config.baseline
@@ -250,8 +250,17 @@ def unused_options(entries: Sequence[Entry], config: ReportConfig) -> Iterator[L
         if not any(is_given(entry.run, given.pattern) for entry in entries):
             yield note("--images-per-epoch", given.pattern, "run or data set")
     for borrowed in config.epoch_times:
-        if not any(is_named(entry.name, borrowed.pattern) for entry in entries):
+        takers = [entry for entry in entries if is_named(entry.name, borrowed.pattern)]
+        if not takers:
             yield note("--epoch-time", borrowed.pattern, "run")
+            continue
+        lenders = [entry for entry in entries if is_named(entry.name, borrowed.run or "")]
+        if borrowed.run and not any(comparable(t, other) for t in takers for other in lenders):
+            text = (
+                f"The option --epoch-time names {borrowed.run}, of another model or data set than "
+                f"{takers[0].name}: it changes nothing."
+            )
+            yield LogNote(Severity.WARNING, "unused option", text, "")
 
 
 def time_to(clock: Clock, target_pct: float) -> float | None:

@@ -126,14 +126,14 @@ def _bench_timing(run: BenchIoRun) -> metrics.Timing:
     def iteration_s(image_s: float | None) -> float | None:
         return None if image_s is None or batch is None else image_s * batch
 
-    parts = (run.fetch_s, run.prep_s)
+    parts = (run.fetch_stall_s, run.prep_stall_s)
     data_s = None if None in parts else sum(part for part in parts if part is not None)
     whole = None if data_s is None or run.compute_s is None else data_s + run.compute_s
     return metrics.Timing(
         rate_train_img_s=run.rate_img_s,
         data_s=iteration_s(data_s),
-        fetch_s=iteration_s(run.fetch_s),
-        prep_s=iteration_s(run.prep_s),
+        fetch_stall_s=iteration_s(run.fetch_stall_s),
+        prep_stall_s=iteration_s(run.prep_stall_s),
         compute_s=iteration_s(run.compute_s),
         iteration_s=iteration_s(whole),
         stall_frac=metrics.ratio(data_s, whole),

@@ -137,9 +137,9 @@ def _bounds(entries: Sequence[Entry]) -> Iterator[str]:
 
 def _split(entry: Entry) -> str:
     timing = entry.timing
-    if timing.fetch_s is None or timing.prep_s is None or not timing.data_s:
+    if timing.fetch_stall_s is None or timing.prep_stall_s is None or not timing.data_s:
         return ""
-    fetch = timing.fetch_s / timing.data_s
+    fetch = timing.fetch_stall_s / timing.data_s
     cause = "storage" if fetch >= 0.5 else "decode"
     return f", {_percent(max(fetch, 1 - fetch))} of that for {cause}"
 

@@ -53,8 +53,8 @@ class Timing:
     rate_train_img_s: float | None = None  # global batch / mean iteration time
     rate_speedmean_img_s: float | None = None  # mean of per-iteration speeds: wrong, a detector
     data_s: float | None = None  # waiting for a batch, mean an iteration
-    fetch_s: float | None = None
-    prep_s: float | None = None
+    fetch_stall_s: float | None = None
+    prep_stall_s: float | None = None
     compute_s: float | None = None
     iteration_s: float | None = None
     stall_frac: float | None = None  # data_s / iteration_s: a lower bound of the stall
@@ -141,8 +141,8 @@ def training_timing(run: TrainingRun | RegimenRun, images: Images, drop_first: i
         rate_train_img_s=ratio(run.setup.global_batch, iteration_s),
         rate_speedmean_img_s=mean(epoch.iteration_speed_img_s for epoch in kept),
         data_s=data_s,
-        fetch_s=mean(epoch.fetch_s for epoch in kept),
-        prep_s=mean(epoch.prep_s for epoch in kept),
+        fetch_stall_s=mean(epoch.fetch_stall_s for epoch in kept),
+        prep_stall_s=mean(epoch.prep_stall_s for epoch in kept),
         compute_s=mean(epoch.compute_s for epoch in kept),
         iteration_s=iteration_s,
         stall_frac=ratio(data_s, iteration_s),

@@ -126,8 +126,8 @@ class Epoch:
     end_unix_s: float | None = None
     total_s: float | None = None  # e.total_time; None: the log ends inside the epoch's records
     data_s: float | None = None
-    fetch_s: float | None = None  # the part of data_s that waited for storage (dl2 train)
-    prep_s: float | None = None  # the part of data_s that waited for decode (dl2 train)
+    fetch_stall_s: float | None = None  # the part of data_s that waited for storage (dl2 train)
+    prep_stall_s: float | None = None  # the part of data_s that waited for decode (dl2 train)
     compute_s: float | None = None
     iteration_s: float | None = None
     iteration_speed_img_s: float | None = None
@@ -232,8 +232,8 @@ class BenchIoRun(Run):
 
     rate_img_s: float | None = None
     bytes_per_image: float | None = None
-    fetch_s: float | None = None
-    prep_s: float | None = None
+    fetch_stall_s: float | None = None
+    prep_stall_s: float | None = None
     compute_s: float | None = None
     images: int | None = None
     bound: str | None = None

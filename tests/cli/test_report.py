@@ -141,7 +141,7 @@ def test_a_training_that_goes_on_is_no_damage(logs: Path) -> None:
         (["/absent/logs"], "/absent/logs does not exist"),
         (["{logs}", "--select", "colour=red"], "there is no field 'colour'"),
         (["{logs}", "--table", "speed"], "or warnings, not 'speed'"),
-        (["{logs}", "--sort", "speed"], "no table has a column 'speed'"),
+        (["{logs}", "--sort", "speed"], "no table here has a column 'speed'"),
         (["{logs}", "--epoch-time", "absent*"], "absent*"),
         (["{logs}", "--drop-first", "-1"], "cannot be below 0"),
         (["{logs}", "--table", "budget"], "--budget HOURS"),

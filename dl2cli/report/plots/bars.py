@@ -150,12 +150,12 @@ def _draw_stalls(canvas: Canvas, entries: Sequence[Entry]) -> None:
 def _parts(entry: Entry) -> list[tuple[str, float, str]]:
     timing = entry.timing
     compute = ("compute", timing.compute_s or 0.0, palette.COMPUTE)
-    if timing.fetch_s is None or timing.prep_s is None:
+    if timing.fetch_stall_s is None or timing.prep_stall_s is None:
         return [("waiting for data", timing.data_s or 0.0, palette.WAIT), compute]
-    rest = max(0.0, (timing.data_s or 0.0) - timing.fetch_s - timing.prep_s)
+    rest = max(0.0, (timing.data_s or 0.0) - timing.fetch_stall_s - timing.prep_stall_s)
     parts = [
-        ("fetch stall (storage)", timing.fetch_s, palette.FETCH),
-        ("prep stall (decode)", timing.prep_s, palette.PREP),
+        ("fetch stall (storage)", timing.fetch_stall_s, palette.FETCH),
+        ("prep stall (decode)", timing.prep_stall_s, palette.PREP),
     ]
     if rest > 0.001 * (timing.iteration_s or 1.0):
         parts.append(("other waiting", rest, palette.WAIT))

@@ -73,8 +73,8 @@ def throughput(entries: Sequence[Entry], base: Mapping[str, Entry], drop_first: 
         _epoch("epoch_max_s", "Max", 1),
         _epoch("epoch_sum_s", "Sum", 3, "of all epochs"),
         _seconds("data_s", "Data", 2, "an iteration waits for its batch"),
-        _seconds("fetch_s", "Fetch", 2, "the part of Data that waits for storage"),
-        _seconds("prep_s", "Prep", 2, "the part of Data that waits for decode"),
+        _seconds("fetch_stall_s", "Fetch", 2, "the part of Data that waits for storage"),
+        _seconds("prep_stall_s", "Prep", 2, "the part of Data that waits for decode"),
         _seconds("compute_s", "Compute", 2),
         _seconds("iteration_s", "Iteration", 2),
         num(

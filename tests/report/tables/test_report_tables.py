@@ -158,6 +158,15 @@ def test_selection_and_groups(logs: Path) -> None:
     assert found["hdd"]["rate_epoch_img_s"] == pytest.approx(2 * 1_331_167 / sum(times), rel=1e-12)
 
 
+def test_an_epoch_time_of_another_model_is_told(tmp_path: Path) -> None:
+    write_training(tmp_path / "mine" / "r.json", Training())
+    write_training(tmp_path / "other" / "r.json", Training(arch="alexnet", start=2.0))
+    result = make(tmp_path, epoch_times=(EpochTime.parse("mine=other"),))
+    (note,) = (note for note in result.notes if note.code == "unused option")
+    assert "of another model or data set than mine" in note.text
+    assert result.clocks["mine"].source == "own"
+
+
 def test_sorting(logs: Path) -> None:
     result = make(logs, sort="-rate_epoch_img_s")
     table = result.table("throughput")
@@ -188,7 +197,7 @@ def test_the_log_of_dl2_train_tells_more(tmp_path: Path) -> None:
     path.write_text(text.replace('"t.data_time"', more))
     row = rows(make(tmp_path), "throughput")["mine"]
     assert row["images_train"] == 500
-    assert (row["fetch_s"], row["prep_s"]) == (0.02, 0.01)
+    assert (row["fetch_stall_s"], row["prep_stall_s"]) == (0.02, 0.01)
     assert row["bytes_per_image"] == 2000.0
 
 
