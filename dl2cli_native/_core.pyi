@@ -385,6 +385,7 @@ class BatchLoader:
         fetch_threads: int,
         on_damage: str,
         smoothing: bool,
+        apply_orientation: bool,
         codec: str,
         seed: int,
         epoch: int,

@@ -28,8 +28,9 @@ from dl2cli.bench.model.rates import EpochModel
 from dl2cli.bench.model.scenario import Scenario, throttled
 from dl2cli.bench.probes.compute import ComputeProbe, make_step
 from dl2cli.bench.probes.loader import LoaderProbe
-from dl2cli.bench.probes.loader_variant import LoaderVariant, data_files
+from dl2cli.bench.probes.loader_variant import LoaderVariant
 from dl2cli.cores import usable_cores
+from dl2cli.loaders.contents import data_files
 from dl2cli.loaders.throttle import Throttle
 
 AIM_ERROR = 0.10

@@ -13,10 +13,11 @@ from typing import Final
 from dl2cli.bench.config import BenchConfig
 from dl2cli.bench.probes.compute import make_step
 from dl2cli.bench.probes.loader import Condition, LoaderProbe, LoadResult
-from dl2cli.bench.probes.loader_variant import LoaderVariant, count_images, data_files
+from dl2cli.bench.probes.loader_variant import LoaderVariant
 from dl2cli.bench.probes.plan import parse_loader_variant, usual_batch
 from dl2cli.bench.statistics import Spread
 from dl2cli.loaders.base import require_torch
+from dl2cli.loaders.contents import count_images, data_files
 
 KIND: Final = "dl2-bench-io-comparison"
 

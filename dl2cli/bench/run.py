@@ -26,7 +26,6 @@ from dl2cli.bench.probes.compute import ComputeProbe, EmulatedStep, ModelStep, m
 from dl2cli.bench.probes.loader import Condition, LoaderProbe, LoadResult
 from dl2cli.bench.probes.loader_variant import (
     LoaderVariant,
-    data_files,
 )
 from dl2cli.bench.probes.plan import MeasurementPlan, plan_measurement, with_defaults
 from dl2cli.bench.result import BenchInterrupted, BenchResult, make_result
@@ -41,6 +40,7 @@ from dl2cli.bench.storage.report import (
 from dl2cli.cores import usable_cores
 from dl2cli.errors import Dl2Error
 from dl2cli.loaders.base import require_torch
+from dl2cli.loaders.contents import data_files
 
 _STORAGE_S = 8.0
 _ALTERNATIVES_S = 15.0

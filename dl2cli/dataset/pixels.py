@@ -36,6 +36,16 @@ OPTIONAL_FORMATS: Final = {
 
 JPEG_START: Final = b"\xff\xd8\xff"
 _ANY_SIZE: Final = 1 << 32  # pixels; more than a JPEG has
+_ORIENTATION: Final = 0x0112  # EXIF 2.32
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,  # Pillow turns counter-clockwise
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _GRAY_MODES: Final = frozenset({"1", "L", "LA", "La"})
 _PNG_START: Final = b"\x89PNG\r\n\x1a\n"
 # How files of each format begin, after so many bytes that may be anything.
@@ -103,15 +113,39 @@ def decode_source(content: bytes, limits: _core.Limits, *, whole_file: bool = Tr
     return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
 
-def read_pixels(content: bytes, limits: _core.Limits) -> Image.Image:
+def read_pixels(
+    content: bytes, limits: _core.Limits, *, apply_orientation: bool = False
+) -> Image.Image:
     """Decode a file that is no 8-bit JPEG to 8-bit gray ("L") or colour ("RGB").
 
-    Arguments and errors are those of `decode_source`.
+    With `apply_orientation` it is turned as its EXIF orientation says. The other arguments and the
+    errors are those of `decode_source`.
     """
     if content.startswith(JPEG_START):
-        return read_rare_jpeg(content, limits).pixels
+        rare = read_rare_jpeg(content, limits)
+        return turned(rare.pixels, rare.header.orientation) if apply_orientation else rare.pixels
     with read_image(content, limits) as image:
-        return to_eight_bits(image)
+        if not apply_orientation:
+            return to_eight_bits(image)
+        orientation = exif_orientation(image)
+        return turned(to_eight_bits(image), orientation)
+
+
+def exif_orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation of an image, 1 to 8; 1 where there is none that makes sense."""
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except MemoryError:
+        raise
+    except Exception:  # whatever is wrong with EXIF costs no pixels
+        return 1
+    return int(value) if value in range(1, 9) else 1  # some files hold a fraction, or a text
+
+
+def turned(image: Image.Image, orientation: int) -> Image.Image:
+    """Return an image as its EXIF orientation (1 to 8) says that it is to be shown."""
+    method = _TURNS.get(orientation)
+    return image if method is None else image.transpose(method)
 
 
 def is_rare(header: _core.JpegHeader) -> bool:

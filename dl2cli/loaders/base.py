@@ -63,6 +63,9 @@ class LoaderConfig:
             each lane that this rank has a share of.
         fetch_threads: threads that read records.
         smoothing: libjpeg's block smoothing of images at less than full fidelity.
+        exif_orientation: "apply" turns images as their EXIF orientation says, before they are
+            cropped; "ignore" shows them as they are stored, as torchvision's ImageFolder does.
+            DALI's loaders can only ignore it.
         codec: who decodes in the pcr and jpeg loaders: "native", dl2's own decoder, or "libjpeg".
             Both give the same pixels; what the former does not read beyond doubt it leaves to the
             latter.
@@ -101,6 +104,7 @@ class LoaderConfig:
     shuffle_window: int = 2
     fetch_threads: int = 1
     smoothing: bool = False
+    exif_orientation: Literal["ignore", "apply"] = "ignore"
     codec: Literal["native", "libjpeg"] = "native"
     pin_memory: bool = True
     dataset_class: Literal["ImageFolder", "MinIOFolder"] = "ImageFolder"
@@ -126,6 +130,10 @@ class LoaderConfig:
                 raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}.")
         if self.lanes is not None and self.lanes < 1:
             raise UsageError(f"lanes must be at least 1, not {self.lanes}.")
+        if self.exif_orientation not in ("ignore", "apply"):
+            raise UsageError(
+                f"exif_orientation must be ignore or apply, not {self.exif_orientation!r}."
+            )
         if self.codec not in ("native", "libjpeg"):
             raise UsageError(f"codec must be native or libjpeg, not {self.codec!r}.")
         if self.on_damage not in ("fail", "degrade", "skip"):

@@ -31,6 +31,7 @@ from PIL import Image
 from torch.utils.data import Dataset, Sampler
 
 from dl2cli import pcr
+from dl2cli.dataset.pixels import turned
 from dl2cli.errors import DataError, UsageError
 from dl2cli.loaders.order import SampleOrder
 from dl2cli_native import _core
@@ -54,6 +55,7 @@ class PcrDataset(Dataset[tuple[Any, int]]):
         scans: int | None = None,
         transform: Callable[[Any], Any] | None = None,
         output: Literal["tensor", "pil"] = "tensor",
+        exif_orientation: Literal["ignore", "apply"] = "ignore",
         records_in_memory: int = 4,
     ) -> None:
         """Open the dataset.
@@ -63,6 +65,7 @@ class PcrDataset(Dataset[tuple[Any, int]]):
             scans: fidelity k; None is full fidelity.
             transform: called with each image.
             output: what `transform` gets: "tensor" is uint8 (3, H, W), "pil" a Pillow image in RGB.
+            exif_orientation: "apply" turns images as their EXIF orientation says.
             records_in_memory: prefixes of records that a process keeps; twice the sampler's
                 `shuffle_window` at least.
 
@@ -72,12 +75,15 @@ class PcrDataset(Dataset[tuple[Any, int]]):
         """
         if output not in ("tensor", "pil"):
             raise UsageError(f'output must be "tensor" or "pil", not {output!r}.')
+        if exif_orientation not in ("ignore", "apply"):
+            raise UsageError(f"exif_orientation must be ignore or apply, not {exif_orientation!r}.")
         if records_in_memory < 1:
             raise UsageError(f"records_in_memory must be at least 1, not {records_in_memory}.")
         self.dataset = pcr.open(Path(path))
         self.classes = self.dataset.classes
         self.transform = transform
         self._output = output
+        self._turn = exif_orientation == "apply"
         self._records_in_memory = records_in_memory
         self._ends = np.cumsum([record.images for record in self.dataset.records], dtype=np.int64)
         # In memory that worker processes share, so that a change reaches them in an epoch, too.
@@ -149,6 +155,10 @@ class PcrDataset(Dataset[tuple[Any, int]]):
             pixels = np.asarray(_core.decode_region([jpeg], box, limits=limits))
         except _core.DataError as error:
             raise DataError(f"{self._name(record, slot)}: {error}.") from error
+        if self._turn:
+            known = record.orientations
+            orientation = int(known[slot]) if len(known) else header.orientation
+            pixels = np.asarray(turned(Image.fromarray(pixels), orientation))
         if self._output == "pil":
             return Image.fromarray(pixels)
         return torch.from_numpy(pixels.transpose(2, 0, 1).copy())

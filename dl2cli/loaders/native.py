@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 
 from dl2cli.dataset.pixels import pillow_limits, read_pixels
 from dl2cli.errors import DataError, Dl2Error, UsageError, is_file_fault, system_failure
-from dl2cli.loaders.base import Batch, Loader, LoaderStats, should_pin
+from dl2cli.loaders.base import Batch, Loader, LoaderConfig, LoaderStats, should_pin
 from dl2cli.loaders.order import EpochOrder
 from dl2cli_native import _core
 
 if TYPE_CHECKING:
     import torch
+    from PIL import Image
 
 _POLL_MS: Final = 100  # how long Ctrl-C may wait
 
@@ -113,11 +114,12 @@ class _NativeEpoch:
             fetch_threads=self.setup.fetch_threads,
             on_damage=config.on_damage,
             smoothing=config.smoothing,
+            apply_orientation=config.exif_orientation == "apply",
             codec=config.codec,
             seed=config.seed % (1 << 64),
             epoch=epoch,
         )
-        self.foreign = _ForeignDecoders(self.native, self.setup.limits, config.workers)
+        self.foreign = _ForeignDecoders(self.native, self.setup.limits, config)
 
     def close(self) -> None:
         self.foreign.close()
@@ -215,8 +217,11 @@ class _ForeignDecoders:
     process (`pillow_limits`).
     """
 
-    def __init__(self, native: _core.BatchLoader, limits: _core.Limits, threads: int) -> None:
-        self._native, self._limits, self._threads = native, limits, threads
+    def __init__(
+        self, native: _core.BatchLoader, limits: _core.Limits, config: LoaderConfig
+    ) -> None:
+        self._native, self._limits, self._threads = native, limits, config.workers
+        self._turn = config.exif_orientation == "apply"
         self._pool: ThreadPoolExecutor | None = None
         self._under_way: set[Future[None]] = set()
         self._open = contextlib.ExitStack()
@@ -241,15 +246,15 @@ class _ForeignDecoders:
     def _decode(self, ticket: int, content: bytes) -> None:
         start = time.perf_counter()
         try:
-            rgbx = _as_rgbx(content, self._limits)
+            pixels = read_pixels(content, self._limits, apply_orientation=self._turn)
+            rgbx = _as_rgbx(pixels)
         except DataError as error:
             self._native.reject_foreign(ticket, str(error))
         else:
             self._native.put_foreign(ticket, rgbx, time.perf_counter() - start)
 
 
-def _as_rgbx(content: bytes, limits: _core.Limits) -> NDArray[np.uint8]:
-    """Decode a file to uint8 (H, W, 4). Raises as `read_pixels`."""
-    pixels = read_pixels(content, limits).convert("RGB")
-    rgbx = np.frombuffer(pixels.tobytes("raw", "RGBX"), np.uint8)
+def _as_rgbx(pixels: Image.Image) -> NDArray[np.uint8]:
+    """Return an image, gray or RGB, as uint8 (H, W, 4)."""
+    rgbx = np.frombuffer(pixels.convert("RGB").tobytes("raw", "RGBX"), np.uint8)
     return rgbx.reshape(pixels.height, pixels.width, 4)

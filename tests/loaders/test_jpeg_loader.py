@@ -203,7 +203,7 @@ def test_threads_go_with_the_iterator_also_those_of_pillow(tmp_path, small):
 
 
 def test_memory_that_runs_out_in_pillow_is_an_error_and_no_hang(tmp_path, small, monkeypatch):
-    def refuse(content, limits):
+    def refuse(content, limits, **_):
         raise MemoryError
 
     root = save_odd_formats(tmp_path / "odd")

@@ -16,8 +16,9 @@ import numpy as np
 from dl2cli import pcr
 from dl2cli.bench.config import BenchConfig
 from dl2cli.bench.probes.loader import LoaderProbe
-from dl2cli.bench.probes.loader_variant import LoaderVariant, bytes_per_image, data_files
+from dl2cli.bench.probes.loader_variant import LoaderVariant, bytes_per_image
 from dl2cli.dataset.location import is_pcr_dataset
+from dl2cli.loaders.contents import data_files
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert
 from dl2cli.pcr.scan_script import DEFAULT, SPECTRAL, ScanScript

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from dl2cli import pcr
 from dl2cli.bench.config import BenchConfig
-from dl2cli.dataset.discovery import discover
-from dl2cli.dataset.location import DatasetKind, is_pcr_dataset
+from dl2cli.dataset.location import DatasetKind
 from dl2cli.loaders import (
     Loader,
     LoaderConfig,
@@ -17,6 +16,7 @@ from dl2cli.loaders import (
     TransformConfig,
     create_loader,
 )
+from dl2cli.loaders.contents import data_files
 from dl2cli.loaders.registry import find_loader
 
 _SOME_FILES = 1000  # whose mean size stands for that of all
@@ -85,19 +85,6 @@ class LoaderVariant:
                 throttle=Throttle.parse(self.throttle) if self.throttle else None,
             ),
         )
-
-
-def data_files(data: Path) -> list[Path]:
-    """Return the files that loaders of a dataset read. Raises as `discover` and `pcr.open` do."""
-    if is_pcr_dataset(data):
-        return [data / record.file for record in pcr.open(data).records]
-    folder = discover(data)
-    return [folder.root / file.path for file in folder.files]
-
-
-def count_images(data: Path) -> int:
-    """Return the number of images in a dataset. Raises as `data_files` does."""
-    return pcr.open(data).image_count if is_pcr_dataset(data) else len(discover(data).files)
 
 
 def bytes_per_image(variant: LoaderVariant) -> dict[int | None, float]:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from dl2cli import pcr
 from dl2cli.bench.config import BATCH_SIZE, SLOW_BATCH_SIZE, BenchConfig, ComputeConfig
-from dl2cli.bench.probes.loader_variant import LoaderVariant, count_images
+from dl2cli.bench.probes.loader_variant import LoaderVariant
 from dl2cli.cores import usable_cores
 from dl2cli.dataset.location import DatasetKind, locate
 from dl2cli.errors import UsageError
 from dl2cli.loaders import LOADERS
 from dl2cli.loaders.base import require_torch
+from dl2cli.loaders.contents import count_images
 from dl2cli.loaders.registry import check_loader, default_loader, find_loader, has_dali
 
 _FEWEST_STEPS = 4  # of an epoch, where the batch size is ours to choose

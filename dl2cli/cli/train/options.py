@@ -113,6 +113,10 @@ class DataOptions(Options):
         "At a damaged image, stop, use the intact scans, or leave the image out.", default="fail"
     )
     codec: Literal["native", "libjpeg"] = CODEC
+    exif_orientation: Literal["ignore", "apply"] = option(
+        "Show images as they are stored, or turn them as their EXIF orientation says.",
+        default="ignore",
+    )
     smoothing: bool = flag("Smooth blocks at few scans, as libjpeg can.")
     synth_train_samples: int = option(
         "Make up this many images per epoch with the synthetic loader; -1 takes the dataset's "

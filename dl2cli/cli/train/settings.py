@@ -127,6 +127,7 @@ def _data_config(options: TrainOptions, choice: DataChoice, basics: Basics) -> D
         on_damage=options.on_damage,
         shuffle_window=options.shuffle_window,
         smoothing=options.smoothing,
+        exif_orientation=options.exif_orientation,
         codec=options.codec,
         dataset_class=options.dataset_class,
         cache_bytes=options.cache_size,

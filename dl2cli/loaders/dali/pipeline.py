@@ -53,6 +53,11 @@ def check_config(config: LoaderConfig, *, gpu: bool) -> None:
     transform.check(config.transform)
     if config.on_damage != "fail":
         raise UsageError("DALI stops at a damaged image: its loaders have no policy but fail.")
+    if config.exif_orientation == "apply":
+        raise UsageError(
+            "DALI's loaders show images as they are stored: to apply the EXIF orientation, choose "
+            "pcr, jpeg or pytorch."
+        )
     if gpu and not torch.cuda.is_available():
         raise UsageError("This loader decodes on a GPU, and none is here: use its CPU variant.")
 

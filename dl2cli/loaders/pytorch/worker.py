@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dl2cli.dataset.pixels import JPEG_START, read_pixels
+from dl2cli.dataset.pixels import JPEG_START, is_rare, read_pixels, turned
 from dl2cli.errors import DataError, Dl2Error, StorageError, system_failure
 from dl2cli.loaders import transform
 from dl2cli.loaders.auto_augment import auto_augment
@@ -122,7 +122,7 @@ class BatchMaker:
     def _decode(self, epoch: int, number: int, content: bytes) -> NDArray[np.uint8]:
         config = self.config
         try:
-            with _open_rgb(content, config.limits) as image:
+            with _open_rgb(content, config) as image:
                 placements = transform.place(
                     config.transform,
                     seed=config.seed,
@@ -150,11 +150,13 @@ def augment_uniforms(seed: int, epoch: int, sample: int) -> NDArray[np.float64]:
     return (numbers >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def _open_rgb(content: bytes, limits: _core.Limits) -> Image.Image:
+def _open_rgb(content: bytes, config: LoaderConfig) -> Image.Image:
     """Decode a file to RGB: 8-bit JPEGs with Pillow, all others by the rule of a conversion."""
-    if not content.startswith(JPEG_START):
-        return read_pixels(content, limits).convert("RGB")
-    header = _core.read_jpeg_header(content, limits)
-    if header.precision != 8 or header.lossless:
-        return read_pixels(content, limits).convert("RGB")
-    return Image.open(io.BytesIO(content), formats=("JPEG",)).convert("RGB")
+    limits, turn = config.limits, config.exif_orientation == "apply"
+    header = None
+    if content.startswith(JPEG_START):
+        header = _core.read_jpeg_header(content, limits)
+    if header is None or is_rare(header):
+        return read_pixels(content, limits, apply_orientation=turn).convert("RGB")
+    image = Image.open(io.BytesIO(content), formats=("JPEG",)).convert("RGB")
+    return turned(image, header.orientation) if turn else image

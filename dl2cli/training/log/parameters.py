@@ -105,6 +105,7 @@ def _ours(config: TrainConfig) -> dict[str, Any]:
         "shuffle_window": train.shuffle_window,
         "on_damage": train.on_damage,
         "smoothing": train.smoothing,
+        "exif_orientation": train.exif_orientation,
         "codec": train.codec,
         "amp_dtype": config.precision.dtype,
         "compile": config.compile,

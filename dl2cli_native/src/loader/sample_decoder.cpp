@@ -16,6 +16,21 @@ struct ResizeRows : RowSink {
     Resizer& resizer;
 };
 
+// Keeps the pixels of a region.
+struct KeepRows : RowSink {
+    KeepRows(std::vector<std::uint8_t>& pixels_, std::uint32_t width)
+        : pixels(pixels_), row_bytes(std::size_t{4} * width) {
+        pixels.clear();
+    }
+    void rows(const std::uint8_t* rgbx, std::size_t stride, std::uint32_t count) override {
+        for (std::uint32_t row = 0; row < count; ++row, rgbx += stride) {
+            pixels.insert(pixels.end(), rgbx, rgbx + row_bytes);
+        }
+    }
+    std::vector<std::uint8_t>& pixels;
+    std::size_t row_bytes;
+};
+
 // Throws Error(unsupported) for what the codec leaves to other libraries; as in a conversion, the
 // content decides and not the name.
 void check_is_ours(Bytes file, const Limits& limits) {
@@ -54,10 +69,11 @@ std::size_t SampleDecoder::decode(const RecordPrefix& prefix, std::uint32_t slot
     for (std::size_t group = 0; group < prefix.scans; ++group) {
         fragments_.push_back(prefix.fragments[group * images + slot]);
     }
+    const Orientation orientation = orientation_of(prefix, slot);
     const bool degrade = options_.on_damage == DamagePolicy::degrade;
     for (std::size_t groups = prefix.scans;; --groups) {
         try {
-            decode_groups(groups, sample, out);
+            decode_groups(groups, orientation, sample, out);
             return groups;
         } catch (const Error& error) {
             if (!degrade || groups == 1 || error.kind() != ErrorKind::data) throw;
@@ -66,14 +82,41 @@ std::size_t SampleDecoder::decode(const RecordPrefix& prefix, std::uint32_t slot
     }
 }
 
-void SampleDecoder::decode_groups(std::size_t groups, std::uint64_t sample, std::uint8_t* out) {
+Orientation SampleDecoder::orientation_of(const RecordPrefix& prefix, std::uint32_t slot) const {
+    if (!options_.apply_orientation) return Orientation(1);
+    const std::vector<std::uint8_t>& known = prefix.metadata.orientations;
+    if (slot < known.size()) return Orientation(known[slot]);
+    return Orientation(read_jpeg_header(fragments_[0], options_.limits).orientation);
+}
+
+void SampleDecoder::decode_groups(std::size_t groups, Orientation orientation, std::uint64_t sample,
+                                  std::uint8_t* out) {
     RegionDecoder decoder(fragments_.data(), groups,
                           {whole_files_, options_.smoothing, options_.limits, options_.codec},
                           memory_);
-    const Region region = start(sample, decoder.width(), decoder.height());
-    ResizeRows sink(resizer_);
-    decoder.decode(region, sink);
+    const std::uint32_t width = decoder.width();
+    const std::uint32_t height = decoder.height();
+    const Region region = start(sample, orientation.shown_width(width, height),
+                                orientation.shown_height(width, height));
+    if (orientation.as_stored()) {
+        ResizeRows sink(resizer_);
+        decoder.decode(region, sink);
+    } else {
+        decode_turned(decoder, orientation, region);
+    }
     write(out);
+}
+
+void SampleDecoder::decode_turned(RegionDecoder& decoder, const Orientation& orientation,
+                                  const Region& region) {
+    const Region stored = orientation.stored(region, decoder.width(), decoder.height());
+    const std::uint32_t width = stored.x1 - stored.x0;
+    const std::uint32_t height = stored.y1 - stored.y0;
+    KeepRows sink(stored_, width);
+    decoder.decode(stored, sink);
+    orientation.turn(stored_, width, height, turned_);
+    resizer_.push(turned_.data(), std::size_t{4} * orientation.shown_width(width, height),
+                  orientation.shown_height(width, height));
 }
 
 void SampleDecoder::show(const ForeignPixels& pixels, std::uint64_t sample, std::uint8_t* out) {

@@ -7,6 +7,7 @@
 #include "dl2/jpeg/region.hpp"
 #include "dl2/loader/batch_loader.hpp"
 #include "dl2/loader/resize.hpp"
+#include "loader/orientation.hpp"
 
 namespace dl2 {
 
@@ -21,11 +22,16 @@ class SampleDecoder {
     std::size_t decode(const RecordPrefix& prefix, std::uint32_t slot, std::uint64_t sample,
                        std::uint8_t* out, std::string& damage);
 
-    // Crops and resizes pixels that somebody else decoded.
+    // Crops and resizes pixels that somebody else decoded, and turned if that is asked for.
     void show(const ForeignPixels& pixels, std::uint64_t sample, std::uint8_t* out);
 
   private:
-    void decode_groups(std::size_t groups, std::uint64_t sample, std::uint8_t* out);
+    Orientation orientation_of(const RecordPrefix& prefix, std::uint32_t slot) const;
+    void decode_groups(std::size_t groups, Orientation orientation, std::uint64_t sample,
+                       std::uint8_t* out);
+    // Decodes a region of an image that is turned before it is resized.
+    void decode_turned(RegionDecoder& decoder, const Orientation& orientation,
+                       const Region& region);
     // Begins the resize of an image; returns the part of it that is needed.
     Region start(std::uint64_t sample, std::uint32_t width, std::uint32_t height);
     void write(std::uint8_t* out);
@@ -38,6 +44,8 @@ class SampleDecoder {
     std::vector<Bytes> fragments_;
     DecodeMemory memory_;
     std::vector<std::uint8_t> row_;
+    std::vector<std::uint8_t> stored_;  // a region before it is turned, and after
+    std::vector<std::uint8_t> turned_;
     std::vector<float> normalized_[3];  // the value of each byte, a table a channel
 };
 

@@ -38,6 +38,7 @@ struct LoaderOptions {
     std::size_t max_visits = 2;  // record prefixes or files in memory at a time
     DamagePolicy on_damage = DamagePolicy::fail;
     bool smoothing = false;
+    bool apply_orientation = false;  // turn images as their EXIF orientation says
     Codec codec = Codec::native;
     TransformOptions transform;
     OutputFormat output;
