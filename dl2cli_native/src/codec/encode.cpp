@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
+#include <type_traits>
 
 #include "codec/encode_dc.hpp"
 #include "codec/encode_huffman.hpp"
@@ -52,6 +52,7 @@ void count_symbols(const Token* token, const Token* end, Histogram& histogram) {
     }
     if (token < end) ++histogram[*token & 255];
     for (std::size_t i = 0; i < 256; ++i) histogram[i] += odd[i];
+    if constexpr (std::is_same_v<Token, RefineToken>) histogram[kRawBits] = 0;  // no symbol
 }
 
 // A scan on its way: its tables, and its stuffed bytes in the arena of all scans.
@@ -62,25 +63,62 @@ struct ScanOutput {
     std::size_t end = 0;
 };
 
+// An AC scan of the component at hand, and the memory for its tokens.
+template <class State, class Token>
+struct AcScan {
+    State state;
+    std::size_t index = 0;  // in the plan
+    Growing<Token> tokens;
+
+    void start(const Scan& scan, std::size_t plan_index) {
+        state = {};
+        state.band = (~std::uint64_t{0} << scan.ss) & (~std::uint64_t{0} >> (63 - scan.se));
+        state.ss = scan.ss;
+        state.se = scan.se;
+        state.al = scan.al;
+        index = plan_index;
+    }
+
+    void make_room(std::size_t blocks) {
+        const std::size_t used = count();
+        tokens.reserve(used + blocks * kMaxBlockTokens + kTokenSlack, used);
+        state.begin = tokens.data();
+        state.out = state.begin + used;
+    }
+
+    std::size_t count() const { return static_cast<std::size_t>(state.out - state.begin); }
+};
+
+// The scans of one kind; those of the last component leave their memory to the next one's.
+template <class State, class Token>
+struct AcScans {
+    std::vector<AcScan<State, Token>> all;
+    std::size_t used = 0;
+
+    void add(const Scan& scan, std::size_t plan_index) {
+        if (used == all.size()) all.emplace_back();
+        all[used++].start(scan, plan_index);
+    }
+    auto begin() { return all.begin(); }
+    auto end() { return all.begin() + static_cast<std::ptrdiff_t>(used); }
+};
+
 }  // namespace
 
 struct ScanEncoder::State {
     const EncodeKernels* kernels = nullptr;
     BitPlanes masks;
     std::array<Growing<std::int16_t>, kMaxComponents> dc;
-    std::vector<Growing<FirstToken>> first_tokens;  // of each first scan of one component
-    std::vector<Growing<RefineToken>> refine_tokens;
-    std::vector<FirstScan> first;
-    std::vector<RefineScan> refine;
-    std::vector<std::size_t> first_index;  // in the plan
-    std::vector<std::size_t> refine_index;
+    AcScans<FirstScan, FirstToken> first;
+    AcScans<RefineScan, RefineToken> refine;
+    Growing<FirstToken> dc_tokens;
     Growing<std::uint8_t> raw;    // one scan without byte stuffing
     Growing<std::uint8_t> arena;  // all scans
     std::size_t arena_used = 0;
     std::vector<ScanOutput> outputs;
     Histogram histogram;
 
-    void start_component(std::size_t index, const std::vector<ImageScan>& plan);
+    void start_component(std::size_t component, const std::vector<ImageScan>& plan);
     bool tokenize(const Component& component, std::int16_t* dc_plane);
     bool finish_component(std::size_t table);
     bool encode_dc(const Coefficients& image, const std::uint8_t* tables,
@@ -92,65 +130,38 @@ struct ScanEncoder::State {
 };
 
 // Finds the AC scans of a component.
-void ScanEncoder::State::start_component(std::size_t index, const std::vector<ImageScan>& plan) {
-    first.clear();
-    refine.clear();
-    first_index.clear();
-    refine_index.clear();
+void ScanEncoder::State::start_component(std::size_t component,
+                                         const std::vector<ImageScan>& plan) {
+    first.used = refine.used = 0;
     for (std::size_t i = 0; i < plan.size(); ++i) {
         const Scan& scan = plan[i].scan;
-        if (scan.ss == 0 || scan.components[0] != index) continue;
-        const std::uint64_t band =
-            (~std::uint64_t{0} << scan.ss) & (~std::uint64_t{0} >> (63 - scan.se));
+        if (scan.ss == 0 || scan.components[0] != component) continue;
         if (scan.ah == 0) {
-            FirstScan state;
-            state.band = band;
-            state.ss = scan.ss;
-            state.se = scan.se;
-            state.al = scan.al;
-            first.push_back(state);
-            first_index.push_back(i);
+            first.add(scan, i);
         } else {
-            RefineScan state;
-            state.band = band;
-            state.ss = scan.ss;
-            state.se = scan.se;
-            state.al = scan.al;
-            refine.push_back(state);
-            refine_index.push_back(i);
+            refine.add(scan, i);
         }
     }
-    if (first_tokens.size() < first.size()) first_tokens.resize(first.size());
-    if (refine_tokens.size() < refine.size()) refine_tokens.resize(refine.size());
 }
 
 // One pass over the coefficients of a component: a chunk's masks serve all of its scans.
 bool ScanEncoder::State::tokenize(const Component& component, std::int16_t* dc_plane) {
     unsigned top = 0;
-    for (const FirstScan& scan : first) top = std::max(top, scan.al);
-    for (const RefineScan& scan : refine) top = std::max(top, scan.al + 1);
-    for (std::size_t i = 0; i < first.size(); ++i) first[i].out = nullptr;
+    for (const auto& scan : first) top = std::max(top, scan.state.al);
+    for (const auto& scan : refine) top = std::max(top, scan.state.al + 1);
     const std::size_t blocks = component.block_count();
-    std::vector<std::size_t> first_size(first.size(), 0);
-    std::vector<std::size_t> refine_size(refine.size(), 0);
     for (std::size_t done = 0; done < blocks; done += kChunkBlocks) {
         const std::size_t count = std::min(kChunkBlocks, blocks - done);
         const Coefficient* const chunk = component.blocks + done * kBlockSize;
         const std::uint32_t seen = kernels->planes(chunk, count, top, masks, dc_plane + done);
         if (seen > kMaxAcMagnitude) return false;
-        const std::size_t room = count * kMaxBlockTokens + kTokenSlack;
-        for (std::size_t i = 0; i < first.size(); ++i) {
-            first_tokens[i].reserve(first_size[i] + room, first_size[i]);
-            first[i].out = first_tokens[i].data() + first_size[i];
-            kernels->first(chunk, masks, count, first[i]);
-            first_size[i] = static_cast<std::size_t>(first[i].out - first_tokens[i].data());
+        for (auto& scan : first) {
+            scan.make_room(count);
+            kernels->first(chunk, masks, count, scan.state);
         }
-        for (std::size_t i = 0; i < refine.size(); ++i) {
-            refine_tokens[i].reserve(refine_size[i] + room, refine_size[i]);
-            refine[i].begin = refine_tokens[i].data();
-            refine[i].out = refine_tokens[i].data() + refine_size[i];
-            kernels->refine(masks, count, refine[i]);
-            refine_size[i] = static_cast<std::size_t>(refine[i].out - refine_tokens[i].data());
+        for (auto& scan : refine) {
+            scan.make_room(count);
+            kernels->refine(masks, count, scan.state);
         }
     }
     return true;
@@ -158,30 +169,23 @@ bool ScanEncoder::State::tokenize(const Component& component, std::int16_t* dc_p
 
 // Tables and bytes of a component's AC scans.
 bool ScanEncoder::State::finish_component(std::size_t table) {
-    for (std::size_t i = 0; i < first.size(); ++i) {
-        kernels->end_first(first[i]);
-        const FirstToken* const begin = first_tokens[i].data();
-        const FirstToken* const end = first[i].out;
-        ScanOutput& output = outputs[first_index[i]];
-        count_symbols(begin, end, histogram);
+    const auto finish = [&](auto& scan, auto emit, std::size_t token_bytes) {
+        ScanOutput& output = outputs[scan.index];
+        count_symbols(scan.state.begin, scan.state.out, histogram);
         if (!build_huffman(histogram, output.tables[table])) return false;
         output.has_table[table] = true;
-        raw.reserve(4 * static_cast<std::size_t>(end - begin) + kTokenSlack, 0);
+        raw.reserve(token_bytes * scan.count() + kTokenSlack, 0);
         const std::uint32_t* const codes = output.tables[table].code.data();
-        stuff(kernels->emit_first(begin, end, codes, raw.data()), output);
+        stuff(emit(scan.state.begin, scan.state.out, codes, raw.data()), output);
+        return true;
+    };
+    for (auto& scan : first) {
+        kernels->end_first(scan.state);
+        if (!finish(scan, kernels->emit_first, sizeof(FirstToken))) return false;
     }
-    for (std::size_t i = 0; i < refine.size(); ++i) {
-        kernels->end_refine(refine[i]);
-        const RefineToken* const begin = refine_tokens[i].data();
-        const RefineToken* const end = refine[i].out;
-        ScanOutput& output = outputs[refine_index[i]];
-        count_symbols(begin, end, histogram);
-        histogram[kRawBits] = 0;
-        if (!build_huffman(histogram, output.tables[table])) return false;
-        output.has_table[table] = true;
-        raw.reserve(8 * static_cast<std::size_t>(end - begin) + kTokenSlack, 0);
-        const std::uint32_t* const codes = output.tables[table].code.data();
-        stuff(kernels->emit_refine(begin, end, codes, raw.data()), output);
+    for (auto& scan : refine) {
+        kernels->end_refine(scan.state);
+        if (!finish(scan, kernels->emit_refine, sizeof(RefineToken))) return false;
     }
     return true;
 }
@@ -190,7 +194,6 @@ bool ScanEncoder::State::encode_dc(const Coefficients& image, const std::uint8_t
                                    const std::vector<ImageScan>& plan) {
     std::array<const std::int16_t*, kMaxComponents> planes{};
     for (std::size_t i = 0; i < image.component_count; ++i) planes[i] = dc[i].data();
-    if (first_tokens.empty()) first_tokens.resize(1);
     for (std::size_t i = 0; i < plan.size(); ++i) {
         const Scan& scan = plan[i].scan;
         if (scan.ss != 0) continue;
@@ -201,8 +204,8 @@ bool ScanEncoder::State::encode_dc(const Coefficients& image, const std::uint8_t
             stuff(refine_dc(image, planes.data(), scan, raw.data()), output);
             continue;
         }
-        first_tokens[0].reserve(blocks, 0);
-        FirstToken* const tokens = first_tokens[0].data();
+        dc_tokens.reserve(blocks, 0);
+        FirstToken* const tokens = dc_tokens.data();
         std::array<Histogram, 2> histograms{};
         if (!tokenize_dc(image, planes.data(), scan, tables, tokens, histograms.data())) {
             return false;

@@ -41,13 +41,14 @@ struct BitPlanes {
     alignas(64) std::uint64_t bit[kMaxBitPosition + 1][kChunkBlocks];
 };
 
-// The state of a scan between two chunks. `out` points behind the last token.
+// The state of a scan between two chunks. Its tokens are [begin, out), with room for more.
 struct FirstScan {
     std::uint64_t band = 0;  // Ss..Se
     std::uint32_t ss = 0;
     std::uint32_t se = 0;
     std::uint32_t al = 0;
     std::uint32_t run = 0;  // blocks whose end is not told yet
+    FirstToken* begin = nullptr;
     FirstToken* out = nullptr;
 };
 
