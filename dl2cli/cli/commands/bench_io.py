@@ -285,16 +285,18 @@ def _bench(config: BenchConfig, output: Output, files: _Files) -> BenchResult:
     from dl2cli.bench.run import bench
     from dl2cli.cli.screens.bench import render
 
+    interruption: BenchInterrupted | None = None
     try:
         with _progress(output) as tell:
             result = bench(config, tell)
     except BenchInterrupted as interrupted:
-        output.result(interrupted.result, *render(interrupted.result, output.out.width))
-        files.write(interrupted.result)
-        raise
-    # Shown first: a disk that is full must not cost what took minutes to measure.
-    output.result(result, *render(result, output.out.width))
-    files.write(result)
+        interruption, result = interrupted, interrupted.result
+    try:
+        files.write(result)  # before anything is printed: the reader of stdout may leave
+    finally:  # a disk that is full must not cost what took minutes to measure
+        output.result(result, *render(result, output.out.width))
+    if interruption is not None:
+        raise interruption
     return result
 
 

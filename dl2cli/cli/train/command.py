@@ -221,7 +221,7 @@ def _told_once(launch: Launch, *kinds: type[Dl2Error]) -> Iterator[None]:
 
 
 def _end(options: TrainOptions, launch: Launch, result: TrainResult, output: Output) -> None:
-    """Say how to go on with a run that was stopped, and end with its signal's exit code."""
+    """Say how to continue a run that was stopped, and end with its signal's exit code."""
     stopped_by = result.stopped_by
     if stopped_by is None:
         return
@@ -229,7 +229,7 @@ def _end(options: TrainOptions, launch: Launch, result: TrainResult, output: Out
         if result.checkpoint is None:
             output.message(f"Stopped by {stopped_by}, before there was anything to save.")
         else:
-            output.message(f"Stopped by {stopped_by}. To go on:")
+            output.message(f"Stopped by {stopped_by}. To continue:")
             output.message(train_resume.resume_command(options, launch, result.checkpoint))
     if stopped_by.startswith("SIG"):
         raise typer.Exit(128 + signal.Signals[stopped_by])

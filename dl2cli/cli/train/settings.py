@@ -30,7 +30,7 @@ def choose_basics(options: TrainOptions, *, sample: bool) -> tuple[Basics, str |
     if not sample or not left:
         return chosen, None
     text = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in left.items())
-    return chosen, f"What is not given takes values that suit the sample set: {text}."
+    return chosen, f"For the sample set, the options that you did not give are {text}."
 
 
 def train_config(

@@ -65,6 +65,7 @@ class TrainView(Observer):
         """Show on a console, which should be that of stderr."""
         self._console = console
         self._live: Live | None = None
+        self._drawn: list[int] = []  # cells of each line on the screen
         self._info: RunInfo | None = None
         self._epochs: list[EpochReport] = []
         self._window: PhaseReport | None = None  # the last of training, or an epoch
@@ -131,6 +132,7 @@ class TrainView(Observer):
             live.stop()
 
     def _print(self, text: Text) -> None:
+        self._fit_erasure(self._console.width)
         # A line stays whole in a file; on a terminal, it breaks between words.
         self._console.print(text, soft_wrap=not self._console.is_terminal, highlight=False)
 
@@ -149,7 +151,21 @@ class TrainView(Observer):
             lines.append(Text("time  ").append_text(bar).append(" ").append_text(words))
         for line in lines:
             line.truncate(width)
+        self._fit_erasure(width)
+        self._drawn = [line.cell_len for line in lines]
         return Text("\n", no_wrap=True).join(lines)
+
+    def _fit_erasure(self, width: int) -> None:
+        """Let rich erase as many rows as the last drawing has now.
+
+        A terminal that was made narrower has broken its lines into more rows; rich goes up by as
+        many as it drew, and would leave the upper ones standing.
+        """
+        drawing = getattr(self._live, "_live_render", None)
+        rows = sum(max(1, math.ceil(cells / max(width, 1))) for cells in self._drawn)
+        if drawing is not None and rows > len(self._drawn):
+            drawing._shape = (width, rows)
+        self._drawn = [min(cells, width) for cells in self._drawn]
 
     def _bars(self, info: RunInfo, now: _Progress, width: int) -> list[Text]:
         """Return the bar of epochs above the bar of steps."""

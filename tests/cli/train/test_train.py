@@ -105,7 +105,7 @@ def test_ctrl_c_saves_and_names_the_command_that_goes_on(pcr_set: Path, work: Pa
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "Stopped by SIGINT. To go on:" in err
+    assert "Stopped by SIGINT. To continue:" in err
     assert "Traceback" not in err
     done = epochs(log)
     arguments = shlex.split(err.strip().splitlines()[-1])
@@ -130,12 +130,12 @@ def test_sigterm_has_the_exit_code_of_its_signal(pcr_set: Path) -> None:
         over.set()
         thread.join()
         signal.signal(signal.SIGTERM, before)
-    assert "Stopped by SIGTERM. To go on:" in run.stderr
+    assert "Stopped by SIGTERM. To continue:" in run.stderr
 
 
 def test_a_time_budget_is_no_failure(pcr_set: Path) -> None:
     run = dl2("-d", pcr_set, *QUICK, "-e", 5000, "--time-budget", "1s", "-n", "run")
-    assert "Stopped by time budget. To go on:" in run.stderr
+    assert "Stopped by time budget. To continue:" in run.stderr
     assert "--resume logs/run/checkpoint.pth.tar" in run.stderr
 
 

@@ -59,6 +59,22 @@ def test_every_line_fits(width: int):
     it.close()
 
 
+def test_a_terminal_that_becomes_narrower_keeps_no_old_lines() -> None:
+    screen = console(80)
+    it = view(screen)
+    it.stepped(step(0, 1))
+    it.window(phase_report(0, 100))
+    it._live.refresh()
+    assert it._live._live_render._shape == (80, 4)
+    rows = sum(math.ceil(len(line) / 30) for line in drawn(it))
+    screen.width = 30
+    drawn(it)  # rich erases as many rows as the terminal has made of the last drawing
+    assert it._live._live_render._shape == (30, rows)
+    it._live.refresh()
+    assert it._live._live_render._shape == (30, 4)
+    it.close()
+
+
 def test_it_shows_where_the_training_is_and_what_it_waits_for():
     it = view(console(120))
     for iteration in range(1, 51):
