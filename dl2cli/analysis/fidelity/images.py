@@ -18,6 +18,7 @@ from dl2cli.analysis.fidelity.points import (
 from dl2cli.analysis.sources import Item, Reader
 from dl2cli.analysis.table.rows import Note, Point
 from dl2cli.errors import UsageError
+from dl2cli.text import suggestion
 
 DEFAULT_COMPARISONS = ("jpeg:50", "jpeg:75", "jpeg:90")
 _FORMATS = ("jpeg", "webp")
@@ -51,8 +52,8 @@ def parse_comparisons(texts: list[str]) -> tuple[Comparison, ...]:
             continue
         if name not in _FORMATS or not after.isdecimal() or not 1 <= int(after) <= 100:
             raise UsageError(
-                f"{part.strip()!r} is no comparison: expected a format ({' or '.join(_FORMATS)}) "
-                "and qualities of 1 to 100, as in jpeg:50,75."
+                f"A comparison must be {' or '.join(_FORMATS)} with qualities of 1 to 100, as in "
+                f"jpeg:50,75, not {part.strip()!r}.{suggestion(name, _FORMATS)}"
             )
         found.append(Comparison(name, int(after)))
     return tuple(dict.fromkeys(found))

@@ -50,7 +50,10 @@ def choose(
         return _of_checkpoint(Path(options.resume))
     name = options.name or _new_name(choice, basics, fidelity, launch)
     if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise UsageError(f"--name: {name!r} is no name; --workspace says where runs lie.")
+        raise UsageError(
+            f"--name must be a name within the workspace, not {name!r}; --workspace says where "
+            "runs are kept."
+        )
     return workspace(options.workspace) / name
 
 

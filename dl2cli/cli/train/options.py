@@ -74,8 +74,10 @@ class DataOptions(Options):
         "Augment images beyond crop and flip. autoaugment needs the pytorch loader.",
         default="null",
     )
-    interpolation: str = option(
-        "Resize images with this filter: only bilinear, with antialiasing.", default="bilinear"
+    interpolation: Literal["bilinear", "triangular"] = option(
+        "Resize images with this filter: bilinear with antialiasing, of which triangular is "
+        "another name.",
+        default="bilinear",
     )
     data_mean: str = option(
         "Mean of each colour channel, in 0..255 or 0..1; dl2 analyze-images prints yours.",
@@ -175,7 +177,9 @@ class ModelOptions(Options):
     )
     pretrained_weights: Path | None = option("Start from a file of weights.")
     freeze_inner_layers: bool = flag("Only train the last layer.")
-    model_config: str = option("Initialise weights in this way.", default="classic")
+    model_config: Literal["classic", "fanin", "grp-fanin", "grp-fanout"] = option(
+        "Initialise weights in this way.", default="classic"
+    )
     label_smoothing: float = option(
         "Share of the probability that is spread over all classes.", default=0.0, least=0, most=1
     )
@@ -260,7 +264,7 @@ class RunOptions(Options):
         metavar="PATH",
     )
     trust_checkpoint: bool = flag(
-        "Load checkpoints and weights with torch before 2.6, too, where a hostile file could "
+        "Load checkpoints and weights with torch before 2.6, where a hostile file could "
         "execute code (CVE-2025-32434)."
     )
     run_epochs: int = option(
@@ -297,9 +301,8 @@ class LogOptions(Options):
     report_file: str = option(
         "Name of the run log in the run's folder.", default="experiment_report.json"
     )
-    track: list[str] | None = option(
-        "Also log to tensorboard, wandb or mlflow. Repeatable.",
-        completes=lambda: ("tensorboard", "wandb", "mlflow"),
+    track: list[Literal["tensorboard", "wandb", "mlflow"]] | None = option(
+        "Also log to this tracker. Repeatable."
     )
     sync_every_step: bool = flag("Wait for the GPU in every step, as the (DL)2 program does.")
     profile_n: int = option(

@@ -30,7 +30,7 @@ def choose_basics(options: TrainOptions, *, sample: bool) -> tuple[Basics, str |
     if not sample or not left:
         return chosen, None
     text = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in left.items())
-    return chosen, f"For the sample set, the options that you did not give are {text}."
+    return chosen, f"Chosen for the sample set: {text}."
 
 
 def train_config(
@@ -105,11 +105,6 @@ def _data_config(options: TrainOptions, choice: DataChoice, basics: Basics) -> D
     from dl2cli.loaders.registry import SYNTHETIC
     from dl2cli.training.config import DataConfig
 
-    if options.interpolation not in ("bilinear", "triangular"):  # one filter, two names
-        raise UsageError(
-            f"--interpolation: images are resized bilinearly, with antialiasing; there is no "
-            f"{options.interpolation!r}."
-        )
     if options.augmentation == "autoaugment" and choice.loader != "pytorch":
         raise UsageError("--augmentation autoaugment needs --loader pytorch.")
     if options.dataset_class == "MinIOFolder" and choice.loader != "pytorch":
@@ -185,7 +180,7 @@ def channels(text: str, name: str) -> tuple[float, ...]:
     except ValueError:
         values = ()
     if len(values) != 3 or not all(0 <= value <= 255 for value in values):
-        raise UsageError(f"{name}: {text!r} is not three numbers, such as {USUAL_MEAN}.")
+        raise UsageError(f"{name} must be three numbers, such as {USUAL_MEAN}.")
     return tuple(value * 255 for value in values) if max(values) <= 1 else values
 
 
@@ -237,7 +232,7 @@ def positive(value: int, name: str) -> int | None:
     if value == -1:
         return None
     if value < 1:
-        raise UsageError(f"{name} is 1 or more, or -1, not {value}.")
+        raise UsageError(f"{name} must be at least 1, or -1, not {value}.")
     return value
 
 
@@ -262,6 +257,6 @@ def stages(options: TrainOptions) -> list[tuple[Path, int]]:
     for text in options.stage or ():
         path, _, epoch = text.rpartition("@")
         if not path or not epoch.isdecimal():
-            raise UsageError(f"--stage: {text!r} is not PATH@EPOCH, as in imagenet/jpeg-10@0.")
+            raise UsageError(f"--stage must be PATH@EPOCH, as in imagenet/jpeg-10@0, not {text!r}.")
         found.append((Path(path), int(epoch)))
     return found

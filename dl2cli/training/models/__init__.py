@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dl2cli.errors import UsageError
+from dl2cli.text import suggestion
 
 if TYPE_CHECKING:
     from torch import nn
@@ -70,6 +71,7 @@ def canonical_arch(name: str) -> str:
         raise UsageError(
             f"There is no network {name!r}; there are {', '.join(ARCHITECTURES)}, and "
             f"{TORCHVISION}NAME where torchvision is installed."
+            f"{suggestion(canonical, ARCHITECTURES)}"
         )
     return canonical
 

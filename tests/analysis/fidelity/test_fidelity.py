@@ -116,7 +116,7 @@ def test_comparisons_are_read():
     assert parse_comparisons(["jpeg:50,webp:7,jpeg:50"]) == parse_comparisons(["jpeg:50", "webp:7"])
     assert parse_comparisons(["none"]) == ()
     for text in ("50", "png:50", "jpeg:0", "jpeg:101", "jpeg:", "jpeg", ""):
-        with pytest.raises(UsageError, match="is no comparison"):
+        with pytest.raises(UsageError, match="A comparison must be jpeg or webp"):
             parse_comparisons([text])
 
 
