@@ -91,8 +91,8 @@ class OrderedPool(Generic[T, R]):
             self._crashes += 1
             if self._crashes > _MOST_CRASHES:
                 raise Dl2Error(
-                    f"{self._crashes} images in a row ended their worker process, so the fault is "
-                    "hardly theirs: look for a lack of memory, and try --workers 1."
+                    f"{self._crashes} images in a row crashed their worker process, which is hardly "
+                    "their fault. The machine may lack memory: try --workers 1."
                 ) from None
             return self._crashed(item)
         self._crashes = 0
@@ -137,7 +137,7 @@ def _interrupts_held_back() -> Iterator[None]:
     """Let a Ctrl-C wait until the end, so that it finds the pool whole.
 
     Processes that are started meanwhile inherit the blocked signal, and so never see a Ctrl-C. This
-    process needs a handler besides: others of its threads take the signal.
+    process needs a handler too, because its other threads take the signal.
     """
     held: list[int] = []
     handler = None

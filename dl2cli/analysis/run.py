@@ -84,7 +84,7 @@ class Progress:
     """Told how far an analysis is; does nothing by itself."""
 
     def begin(self, total: int, resumed: int) -> None:
-        """There are `total` images, and the rows of `resumed` of them are there already."""
+        """Begin with `total` images, of which an earlier run finished `resumed`."""
 
     def advance(self, row: ImageRow) -> None:
         """One more image is done."""
@@ -205,7 +205,7 @@ class _AnalysisRun:
         self.progress.advance(row)
 
     def _still_valid(self, row: ImageRow) -> bool:
-        """Say whether a row of the part file is that of the next image, which has not changed."""
+        """Say whether a row of the part file is about the next image, as it is now."""
         if self.resumed >= len(self.indices):
             return False
         item = self.source.items[self.indices[self.resumed]]
@@ -270,7 +270,7 @@ class _AnalysisRun:
 
 
 def _choose(config: AnalysisConfig, count: int) -> tuple[list[int] | range, frozenset[int]]:
-    """Return the images to analyse, in order, and those of them whose fidelity is measured.
+    """Return the images to analyse, in order, and the ones whose fidelity is measured.
 
     The same seed chooses the same images. With fidelity alone, its sample is all there is to do.
     """

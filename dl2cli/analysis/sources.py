@@ -95,7 +95,7 @@ def open_source(root: Path, scans: int | None = None) -> Source:
         scans: At which fidelity to read a PCR dataset; all scan groups if None.
 
     Raises:
-        UsageError: `root` is none of these, or `scans` does not fit it.
+        UsageError: `root` is not one of these, or has no such fidelity.
         DataError: There are no images, or the index of a PCR dataset is damaged.
         StorageError: `root` cannot be read.
     """
@@ -104,7 +104,7 @@ def open_source(root: Path, scans: int | None = None) -> Source:
     if datasets:
         return _pcr_source(root, datasets, scans)
     if scans is not None:
-        raise UsageError(f"--scans is for PCR datasets, and {root} is none.")
+        raise UsageError(f"--scans needs a PCR dataset, and {root} is not one.")
     if location.of_kind(DatasetKind.LOOSE_IMAGES):
         return _flat_folder(root)
     return _image_folder(root, location.splits)

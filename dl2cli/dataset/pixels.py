@@ -1,4 +1,4 @@
-"""From a file that is no ordinary JPEG to 8-bit pixels: one rule for all who read images.
+"""From any image file to 8-bit pixels: one rule for everything that reads images.
 
 `read_pixels` is that rule. `read_image` reads a PNG, TIFF, WebP, ... with Pillow; what is wrong in
 the metadata of a file never costs its pixels. `to_eight_bits` then says what the samples of an
@@ -99,7 +99,7 @@ def decode_source(content: bytes, limits: _core.Limits, *, whole_file: bool = Tr
     Raises:
         DataError: The file is damaged; the reason why.
         OverLimit, UnsupportedImage: Nothing is known against the file.
-        MemoryError: There is not enough of it, which says nothing about the file.
+        MemoryError: There is not enough memory, which says nothing about the file.
     """
     if not content.startswith(JPEG_START) or is_rare(_read_header(content, limits)):
         return read_pixels(content, limits)
@@ -116,7 +116,7 @@ def decode_source(content: bytes, limits: _core.Limits, *, whole_file: bool = Tr
 def read_pixels(
     content: bytes, limits: _core.Limits, *, apply_orientation: bool = False
 ) -> Image.Image:
-    """Decode a file that is no 8-bit JPEG to 8-bit gray ("L") or colour ("RGB").
+    """Decode a file that is not an 8-bit JPEG to 8-bit gray ("L") or colour ("RGB").
 
     With `apply_orientation` it is turned as its EXIF orientation says. The other arguments and the
     errors are those of `decode_source`.
@@ -172,7 +172,7 @@ def read_rare_jpeg(jpeg: bytes, limits: _core.Limits) -> RareJpeg:
     if samples.ndim == 3 and samples.shape[2] == 1:
         samples = samples[:, :, 0]
     if samples.shape[:2] != (header.height, header.width):
-        raise DataError(f"damaged {kind}: its decoder makes {samples.shape} of it")
+        raise DataError(f"damaged {kind}: it decodes to an array of shape {samples.shape}")
     if samples.shape[2:] not in {(), (3,)}:
         raise UnsupportedImage(f"{kind}: {samples.shape[2]} bands, neither gray nor colour")
     pixels = Image.fromarray(scale_to_eight_bits(samples, bits=header.precision))
@@ -203,7 +203,7 @@ def _check_limit(width: int, height: int, limits: _core.Limits) -> None:
 
 @functools.cache
 def readable_formats() -> tuple[str, ...]:
-    """Return the names of the formats that are read, with those of the plug-ins that are there."""
+    """Return the names of the formats that can be read, including those of installed plug-ins."""
     found = list(FORMATS)
     for name, (module, _) in OPTIONAL_FORMATS.items():
         with contextlib.suppress(ImportError):
@@ -217,7 +217,7 @@ def readable_formats() -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def pillow_limits(limits: _core.Limits) -> Iterator[None]:
-    """Have Pillow refuse only what we refuse, and not warn: what is odd is no damage.
+    """Make Pillow refuse only what we refuse, and not warn: an odd file is not a damaged one.
 
     Both are settings of the whole process.
     """
@@ -242,9 +242,9 @@ def read_image(content: bytes, limits: _core.Limits) -> Image.Image:
         limits: What it may promise. Call within `pillow_limits`, or Pillow's own limit applies.
 
     Raises:
-        DataError: The reason why it is no image that can be read; OverLimit and UnsupportedImage
-            say that nothing is known against it.
-        MemoryError: There is not enough of it, which says nothing about the file.
+        DataError: The file cannot be read, and why; OverLimit and UnsupportedImage say that
+            nothing is known against it.
+        MemoryError: There is not enough memory, which says nothing about the file.
     """
     formats = readable_formats()
     try:

@@ -40,7 +40,7 @@ class Reencoded(NamedTuple):
 
 
 def reencode(path: str, quality: int, limits: _core.Limits, *, keep_exif: bool) -> Reencoded:
-    """Decode a file that is no ordinary JPEG, and encode it at `quality`, 4:4:4.
+    """Decode a file that is not an ordinary JPEG, and encode it at `quality`, 4:4:4.
 
     The first frame counts; transparency is dropped, as `convert("RGB")` does it; `to_eight_bits`
     says how samples of more bits are scaled. The EXIF orientation is kept; the rest of EXIF only
@@ -51,7 +51,7 @@ def reencode(path: str, quality: int, limits: _core.Limits, *, keep_exif: bool) 
     twice at 4 bytes a pixel while it drops the transparency. Each worker may hold one.
 
     Raises:
-        DataError: the reason why it is no image that can be read.
+        DataError: the file cannot be read, and why.
         OSError, MemoryError: the system could not read it.
     """
     # Read whole, so that whatever fails later is about the content and not about the disk.
@@ -142,7 +142,7 @@ def _reencode_rare_jpeg(
 
 
 def name_of_frame(frame: int) -> str:
-    """Return what a JPEG's SOF marker (its low nibble) says of it."""
+    """Return the name of a kind of JPEG, by the low nibble of its SOF marker."""
     names = {
         0: "baseline JPEG",
         1: "extended JPEG",

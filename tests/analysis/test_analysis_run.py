@@ -336,7 +336,7 @@ def test_files_that_cannot_be_opened_are_listed(flat, tmp_path):
 def test_what_cannot_be_done_is_said_before_the_work(flat, tmp_path, monkeypatch):
     with pytest.raises(UsageError, match=r"\.csv, \.jsonl, \.parquet"):
         run(flat, tmp_path / "q.txt")
-    with pytest.raises(UsageError, match="is no folder"):
+    with pytest.raises(UsageError, match="which is missing"):
         run(flat, tmp_path / "missing" / "q.csv")
     with pytest.raises(UsageError, match="There is no"):
         run(tmp_path / "nothing")

@@ -51,7 +51,7 @@ def psnr(a: Pixels, b: Pixels) -> float:
         b: of the same shape.
 
     Raises:
-        DataError: The shapes differ, or the arrays are no images.
+        DataError: The shapes differ, or the arrays are not images.
     """
     _check(a, b, smallest=1)
     # Squares of differences fit int32 each, and their sum is exact in int64.
@@ -82,8 +82,8 @@ def ms_ssim(a: Pixels, b: Pixels) -> float:
     Each further scale halves the image by averaging 2 x 2 pixels; an odd side is first extended
     by a copy of its last line. The five scales need a shorter side of 161 pixels, so that the
     window fits the coarsest. A smaller image uses as many scales as fit, finest first, with their
-    weights renormalised to a sum of 1: its value is sound, but not to be compared with that of
-    larger images. Negative mean contrasts, which have no real power, count as 0.
+    weights renormalised to a sum of 1: its value is sound, but must not be compared with
+    values of larger images. Negative mean contrasts, which have no real power, count as 0.
 
     Args:
         a: uint8, (H, W) or (H, W, C), at least 11 pixels on each side.

@@ -15,8 +15,8 @@ from dl2cli.analysis.table.rows import ImageRow, Point
 class Level:
     """The sample at one setting: `k3`, or `jpeg:75` for comparison.
 
-    `share` is its bytes as a share of those at all scan groups. `psnr_db` is that of the images
-    that differ from the whole one; `exact` counts those that do not.
+    `share` is its bytes divided by the bytes at all scan groups. `psnr_db` covers the images that
+    differ from the whole image; `exact` counts the images that do not.
     """
 
     setting: str

@@ -1,8 +1,8 @@
 """Examines one image: all analyses but fidelity, with as little reading as they need.
 
-Whether a file is damaged is decided by those who convert: by decoding it (`decode_source`) where
-the analyses need its pixels. Where they do not, only its header is looked at. What was not looked
-at, because it is too large or of a rare kind, gets a note and is no damage.
+`decode_source` decides whether a file is damaged, as it does for `dl2 convert`, if an analysis
+needs the pixels; otherwise only the header is looked at. An image that was not decoded, because it
+is too large or of a rare kind, gets a note and does not count as damaged.
 """
 
 from __future__ import annotations

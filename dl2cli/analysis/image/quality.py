@@ -1,10 +1,9 @@
 """The JPEG quality of an image, as ImageMagick estimates it from the quantisation tables.
 
 A JPEG does not hold the quality that it was saved with. ImageMagick compares two numbers of its
-tables, their sum and a sum of four of their entries, with those of the tables that the quality
-settings 1 to 100 of the IJG's software give, and takes the first quality that is coarse enough.
-The standard tables are those of ITU-T T.81, annex K.1; the IJG's scaling of them is
-`scaled_table`.
+tables, their sum and a sum of four of their entries, with the same two numbers of the IJG
+software's tables for quality 1 to 100, and takes the first quality that is coarse enough. The
+standard tables are in ITU-T T.81, annex K.1; `scaled_table` is how the IJG's software scales them.
 """
 
 from __future__ import annotations
@@ -123,7 +122,8 @@ def standard_fingerprints() -> frozenset[str]:
 def magick() -> Any:  # noqa: ANN401 - wand has no types
     """Return wand's Image class, with limits set on what ImageMagick may take.
 
-    There is no time limit: ImageMagick counts the life of the process, and ends it.
+    There is no time limit, because ImageMagick counts it from the start of the process and then
+    ends the process.
 
     Raises:
         MissingDependency: wand, or ImageMagick's library, is not installed.

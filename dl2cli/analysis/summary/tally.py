@@ -45,7 +45,7 @@ class Colour:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a dataset is made of. What was not asked for is None or empty."""
+    """What a dataset is made of. Fields that were not asked for are None or empty."""
 
     images: int
     classes: int

@@ -25,10 +25,10 @@ CHEAP = frozenset(Analysis) - {Analysis.FIDELITY}
 
 
 class Note(Enum):
-    """An oddity of an image that is no damage."""
+    """Something odd about an image that does not count as damage."""
 
     ENDING = "the name's ending does not fit the content"
-    NO_QUALITY = "tables of no IJG quality (ImageMagick says 92)"
+    NO_QUALITY = "quantisation tables that match no IJG quality (reported as 92)"
     ROTATED = "EXIF orientation other than upright"
     BAD_EXIF = "EXIF data that cannot be read"
     ICC = "an ICC colour profile"
@@ -38,11 +38,11 @@ class Note(Enum):
     NO_END = "no end marker"
     TRAILING = "bytes after the end marker"
     LARGE = "larger than dl2 convert takes by default: not decoded"
-    UNSUPPORTED = "sound, but its pixels cannot be read here: not decoded"
+    UNSUPPORTED = "samples of unknown range, or a package is missing: not decoded"
     RARE_JPEG = "a lossless JPEG, or one of more than 8 bits a sample"
     NO_FIDELITY = "CMYK, or not a JPEG that can be transcoded: fidelity was not measured"
-    TINY = "under 11 pixels: fidelity was not measured"
-    SMALL = "under 161 pixels: fewer than five scales of MS-SSIM"
+    TINY = "a side under 11 pixels: fidelity was not measured"
+    SMALL = "a side under 161 pixels: MS-SSIM uses fewer than five scales"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class ImageRow:
-    """One image. What was not asked for, or does not apply, is None."""
+    """One image. A field that was not asked for, or does not apply, is None."""
 
     file: str  # split/class/name
     class_name: str = ""
@@ -90,7 +90,7 @@ _FIELDS = tuple(field.name for field in dataclasses.fields(ImageRow))
 
 
 def row_to_line(row: ImageRow) -> str:
-    """Return the row as a line of JSON (ASCII), without what is None or empty."""
+    """Return the row as a line of JSON (ASCII), without fields that are None or empty."""
     values = ((name, getattr(row, name)) for name in _FIELDS)
     document = {name: value for name, value in values if value not in (None, "", ())}
     if row.notes:
@@ -114,7 +114,7 @@ def row_from_line(line: str) -> ImageRow:
 
 
 _COLUMNS: tuple[tuple[str, type, frozenset[Analysis]], ...] = (
-    # The first ten are those of the published table, in its order.
+    # The first ten are the columns of the (DL)2 program's table, in its order.
     ("file", str, frozenset(Analysis)),
     ("quality", int, frozenset({Analysis.QUALITY})),
     ("size", int, frozenset({Analysis.SIZE})),
@@ -142,7 +142,7 @@ def columns(analyses: Iterable[Analysis], settings: Iterable[str]) -> dict[str, 
 
     Args:
         analyses: Those that were chosen.
-        settings: Those of the points of a fidelity analysis, else none.
+        settings: The settings of a fidelity analysis; empty without one.
     """
     chosen = frozenset(analyses)
     found: dict[str, type] = {name: kind for name, kind, needs in _COLUMNS if needs & chosen}
@@ -154,7 +154,7 @@ def columns(analyses: Iterable[Analysis], settings: Iterable[str]) -> dict[str, 
 def values_of_line(line: str) -> dict[str, object]:
     """Return the values of a line of `row_to_line` by the name of their column.
 
-    What is None has no entry; what is no column (the time of the file) may have one.
+    Values that are None have no entry; the time of the file has one, and is not a column.
     """
     values: dict[str, Any] = json.loads(line)
     for name in ("mean", "std"):

@@ -127,7 +127,9 @@ def check_result_path(path: Path) -> None:
     if path.suffix.lower() not in _WRITERS:
         raise UsageError(f"{path} must end with one of {', '.join(_WRITERS)}.")
     if path.is_dir() or not path.parent.is_dir():
-        reason = "is a folder" if path.is_dir() else f"cannot be made: {path.parent} is no folder"
+        reason = (
+            "is a folder" if path.is_dir() else f"needs the folder {path.parent}, which is missing"
+        )
         raise UsageError(f"{path} {reason}.")
     if path.suffix.lower() == ".parquet":
         _pyarrow()

@@ -8,7 +8,8 @@ namespace dl2 {
 // Whether the payload of an APP1 marker is EXIF.
 bool is_exif(Bytes app1);
 
-// The orientation (1 to 8) in an APP1 payload, or 0 if there is none. Lies about offsets give 0.
+// The orientation (1 to 8) in an APP1 payload, or 0 if there is none or an
+// offset lies.
 // Source: EXIF 2.3, section 4.6 (IFD0, tag 0x0112).
 std::uint8_t exif_orientation(Bytes app1);
 

@@ -41,7 +41,7 @@ struct JpegMonitor {
     // once this many rows of MCUs are read. Null: scans are read to their end.
     FragmentSource* cut_source;
     std::uint32_t cut_rows;
-    int cut_scan;  // the scan whose rest was skipped: what libjpeg says of it means nothing
+    int cut_scan;  // the scan whose rest was skipped: libjpeg's complaints about it mean nothing
 };
 
 jpeg_progress_mgr* install(JpegMonitor& monitor, const Limits& limits,
