@@ -91,7 +91,7 @@ class OrderedPool(Generic[T, R]):
             self._crashes += 1
             if self._crashes > _MOST_CRASHES:
                 raise Dl2Error(
-                    f"{self._crashes} images in a row crashed their worker process, which is hardly "
+                    f"{self._crashes} images in a row crashed their worker, which is hardly "
                     "their fault. The machine may lack memory: try --workers 1."
                 ) from None
             return self._crashed(item)
