@@ -124,7 +124,7 @@ def test_a_pcr_dataset_at_each_fidelity(sample_set, tmp_path):
     assert first.summary.failures == ()
     with pytest.raises(UsageError, match="fidelities 1 to 10"):
         run(tmp_path / "pcr", scans=11)
-    with pytest.raises(UsageError, match="--scans is for PCR datasets"):
+    with pytest.raises(UsageError, match="--scans needs a PCR dataset"):
         run(train, scans=1)
 
 
