@@ -95,7 +95,7 @@ def test_analyses_are_chosen_by_commas_and_repetition(sample_set, tmp_path, engi
         (["-a", "colour"], "must be quality, size, stats, jpeg, fidelity or all, not 'colour'"),
         (["--compare", "png:3"], "as in jpeg:50,75, not 'png:3'"),
         (["-o", "result.txt"], "must end with one of .csv, .jsonl, .parquet"),
-        (["--scans", "3"], "--scans is for PCR datasets"),
+        (["--scans", "3"], "--scans needs a PCR dataset"),
         (["--target-msssim", "1.5"], "--target-msssim must be above 0"),
         (["--target-msssim", "0.9"], "--target-msssim does nothing without -a fidelity"),
         (["--fidelity-samples", "9"], "--fidelity-samples does nothing without -a fidelity"),
