@@ -13,14 +13,14 @@ import functools
 import importlib
 import io
 import warnings
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from dl2cli.dataset.png_chunks import PNG_START, without_metadata
 from dl2cli.errors import DataError
 from dl2cli_native import _core
 
@@ -47,10 +47,9 @@ _TURNS: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 _GRAY_MODES: Final = frozenset({"1", "L", "LA", "La"})
-_PNG_START: Final = b"\x89PNG\r\n\x1a\n"
 # How files of each format begin, after so many bytes that may be anything.
 _STARTS: Final = {
-    "PNG": (0, (_PNG_START,)),
+    "PNG": (0, (PNG_START,)),
     "TIFF": (0, (b"II*\0", b"MM\0*")),
     "WEBP": (8, (b"WEBP",)),
     "GIF": (0, (b"GIF8",)),
@@ -59,7 +58,6 @@ _STARTS: Final = {
     "HEIF": (4, (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1")),
     "JXL": (0, (b"\xff\x0a", b"\0\0\0\x0cJXL ")),
 }
-_PNG_TEXT: Final = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 # TIFF 6.0, section 8: tags, and what they may say.
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR_CONFIGURATION, _SAMPLE_FORMAT = 258, 262, 284, 339
 _WHITE_IS_ZERO, _SEPARATE, _SIGNED = 0, 2, 2
@@ -258,7 +256,7 @@ def read_image(content: bytes, limits: _core.Limits) -> Image.Image:
         raise OverLimit(f"more pixels than the limit ({error})") from error
     except Exception as error:  # Pillow's decoders answer damage with any exception
         first = error
-    for lighter in _without_metadata(content):
+    for lighter in without_metadata(content):
         try:
             return _read_once(lighter, formats, limits)
         except MemoryError:
@@ -297,33 +295,6 @@ def _reason(error: Exception, name: str | None) -> str:
     if isinstance(error, (OSError, ValueError, SyntaxError, EOFError, OverflowError)):
         return f"damaged image: {error}"
     return f"damaged image: {error!r}"
-
-
-def _without_metadata(content: bytes) -> Iterator[bytes]:
-    """Yield a PNG with less and less of what does not matter to its pixels; nothing for others."""
-    if not content.startswith(_PNG_START):
-        return
-    yield _png_chunks(content, lambda kind: kind not in _PNG_TEXT)
-    yield _png_chunks(content, lambda kind: kind == b"tRNS")
-
-
-def _png_chunks(content: bytes, keep: Callable[[bytes], bool]) -> bytes:
-    """Return a PNG without the ancillary chunks (a small first letter) that are not to be kept.
-
-    Those with a wrong checksum go, too. The others are left as they are, damage included.
-    """
-    view = memoryview(content)
-    parts = [view[: len(_PNG_START)]]
-    at = len(_PNG_START)
-    while at + 12 <= len(content):
-        kind = content[at + 4 : at + 8]
-        end = at + 12 + int.from_bytes(content[at : at + 4], "big")
-        ancillary = bool(kind[0] & 0x20)
-        sound = zlib.crc32(view[at + 4 : end - 4]) == int.from_bytes(content[end - 4 : end], "big")
-        if not ancillary or (sound and keep(kind)):
-            parts.append(view[at:end])
-        at = end
-    return b"".join(parts)
 
 
 def to_eight_bits(image: Image.Image) -> Image.Image:
