@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import signal
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from multiprocessing.context import BaseContext
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
 T = TypeVar("T")
+_PROCESS: Final = contextlib.ExitStack()  # settings of a worker, for as long as it lives
 
 
 class PytorchLoader(Loader):
@@ -204,7 +206,7 @@ def _start_worker(max_pixels: int, worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.excepthook = _report_unless_alone
     report_failed_sends()
-    pillow_limits(_core.Limits(max_pixels=max_pixels)).__enter__()  # for the life of the process
+    _PROCESS.enter_context(pillow_limits(_core.Limits(max_pixels=max_pixels)))
 
 
 def _report_unless_alone(

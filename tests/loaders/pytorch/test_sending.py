@@ -1,5 +1,6 @@
 """What the pytorch loader says where its workers cannot send, or are gone."""
 
+import gc
 import multiprocessing
 import os
 import shutil
@@ -9,12 +10,13 @@ import sys
 from dataclasses import replace
 
 import pytest
+from PIL import Image
 
 torch = pytest.importorskip("torch")
 
 from dl2cli.errors import StorageError  # noqa: E402
 from dl2cli.loaders import LoaderConfig  # noqa: E402
-from dl2cli.loaders.pytorch.loader import PytorchLoader  # noqa: E402
+from dl2cli.loaders.pytorch.loader import PytorchLoader, _start_worker  # noqa: E402
 from dl2cli.loaders.pytorch.sending import batch_bytes, failed_send, lost_worker  # noqa: E402
 
 LOAD = """
@@ -116,3 +118,18 @@ def test_the_bytes_of_a_batch(folder, small):
     assert batch_bytes(config) == 2 * 3 * 40 * 40
     normalized = replace(config, output=replace(config.output, normalized=True))
     assert batch_bytes(normalized) == 4 * batch_bytes(config)
+
+
+def _report_limit(queue):
+    _start_worker(1234, 0)
+    gc.collect()
+    queue.put(Image.MAX_IMAGE_PIXELS)
+
+
+def test_the_limit_of_pixels_holds_for_the_life_of_a_worker():
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    worker = context.Process(target=_report_limit, args=(queue,))
+    worker.start()
+    assert queue.get(timeout=60) == 1234
+    worker.join(60)
