@@ -1,6 +1,7 @@
 """The native codec's conversions: libjpeg-turbo's bytes, whatever the image and the script."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 from jpegs import contents, jpeg_bytes, jpegtran, photo
 from PIL import Image
 
-from dl2cli.pcr.config import ConvertConfig
+from dl2cli.errors import Interrupted
+from dl2cli.pcr.config import ConvertConfig, ConvertProgress
 from dl2cli.pcr.convert import convert
 from dl2cli.pcr.scan_script import DEFAULT, Scan, ScanScript, parse
 from dl2cli_native import _core
@@ -137,3 +139,18 @@ def test_a_plain_photo_from_pillow_goes_the_native_way() -> None:
     assert _core.transcode(jpeg, DEFAULT.native).declined == ""
     arithmetic = jpegtran(jpeg, "-arithmetic")
     assert _core.transcode(arithmetic, DEFAULT.native).declined != ""
+
+
+def test_a_conversion_may_go_on_with_the_other_codec(folder: Path, tmp_path: Path) -> None:
+    config = ConvertConfig(folder, tmp_path / "resumed", images_per_record=4, workers=2)
+
+    def stop_in_the_middle(progress: ConvertProgress) -> None:
+        if progress.done >= 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted):
+        convert(config, stop_in_the_middle)
+    result = convert(replace(config, codec="libjpeg"))
+    assert result.resumed_records > 0
+    convert(replace(config, out=tmp_path / "whole"))
+    assert contents(tmp_path / "resumed") == contents(tmp_path / "whole")
