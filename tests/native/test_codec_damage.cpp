@@ -46,16 +46,19 @@ Outcome try_region(const std::vector<std::uint8_t>& jpeg, unsigned seed, bool wh
     try {
         dl2::RegionDecoder decoder(&bytes, 1, {whole_file, false, limits, codec}, memory);
         std::mt19937 random(seed);
-        dl2::Region box{0, 0, decoder.width(), decoder.height()};
+        const std::uint32_t scale = seed % 5 == 0 ? 2u << random() % 3 : 1;
+        const std::uint32_t width = dl2::scaled_size(decoder.width(), scale);
+        const std::uint32_t height = dl2::scaled_size(decoder.height(), scale);
+        dl2::Region box{0, 0, width, height};
         if (seed % 2 == 0) {
-            box.x0 = random() % decoder.width();
-            box.y0 = random() % decoder.height();
-            box.x1 = box.x0 + 1 + random() % (decoder.width() - box.x0);
-            box.y1 = box.y0 + 1 + random() % (decoder.height() - box.y0);
+            box.x0 = random() % width;
+            box.y0 = random() % height;
+            box.x1 = box.x0 + 1 + random() % (width - box.x0);
+            box.y1 = box.y0 + 1 + random() % (height - box.y0);
         }
         Collect sink;
         sink.width = box.x1 - box.x0;
-        decoder.decode(box, sink);
+        decoder.decode(box, sink, scale);
         outcome.pixels = std::move(sink.pixels);
         outcome.native = decoder.native();
     } catch (const dl2::Error& error) {

@@ -96,12 +96,13 @@ struct Collect : dl2::RowSink {
 
 std::vector<std::uint8_t> decode_region(const std::vector<Bytes>& fragments,
                                         const dl2::Region& region, dl2::Codec codec,
-                                        bool must_be_native, dl2::DecodeMemory& memory) {
+                                        bool must_be_native, dl2::DecodeMemory& memory,
+                                        std::uint32_t scale = 1) {
     dl2::RegionDecoder decoder(fragments.data(), fragments.size(), {false, false, {}, codec},
                                memory);
     Collect sink;
     sink.width = region.x1 - region.x0;
-    decoder.decode(region, sink);
+    decoder.decode(region, sink, scale);
     if (codec == dl2::Codec::native && must_be_native) CHECK(decoder.native());
     return std::move(sink.pixels);
 }
@@ -135,6 +136,35 @@ bool complete(const std::vector<Bytes>& fragments) {
     return declined == nullptr;
 }
 
+// At each scale, whole and a part of it; a part is that part of the whole.
+void check_scales(const std::vector<Bytes>& fragments, std::uint32_t width, std::uint32_t height,
+                  std::mt19937& random, dl2::DecodeMemory& memory) {
+    for (const std::uint32_t scale : {2u, 4u, 8u}) {
+        CAPTURE(scale);
+        const std::uint32_t scaled_width = dl2::scaled_size(width, scale);
+        const std::uint32_t scaled_height = dl2::scaled_size(height, scale);
+        const dl2::Region all{0, 0, scaled_width, scaled_height};
+        const dl2::Region part = random_region(random, scaled_width, scaled_height);
+        CAPTURE(part.x0);
+        CAPTURE(part.y0);
+        CAPTURE(part.x1);
+        CAPTURE(part.y1);
+        const auto expected =
+            decode_region(fragments, all, dl2::Codec::libjpeg, false, memory, scale);
+        std::vector<std::uint8_t> cut;
+        for (std::size_t y = part.y0; y < part.y1; ++y) {
+            const auto row = expected.begin() + static_cast<std::ptrdiff_t>(3 * y * scaled_width);
+            cut.insert(cut.end(), row + 3 * part.x0, row + 3 * part.x1);
+        }
+        CHECK(decode_region(fragments, part, dl2::Codec::libjpeg, false, memory, scale) == cut);
+        on_each_isa([&] {
+            CHECK(decode_region(fragments, all, dl2::Codec::native, false, memory, scale) ==
+                  expected);
+            CHECK(decode_region(fragments, part, dl2::Codec::native, false, memory, scale) == cut);
+        });
+    }
+}
+
 void check_image(const OddRecipe& recipe, int regions = 2) {
     CAPTURE(recipe.width);
     CAPTURE(recipe.height);
@@ -162,6 +192,7 @@ void check_image(const OddRecipe& recipe, int regions = 2) {
             });
         }
         if (whole) on_each_isa([&] { CHECK(compare_coefficients(fragments) == ""); });
+        check_scales(fragments, width, height, random, memory);
     }
 }
 

@@ -25,16 +25,16 @@ Declined NativeDecoder::open(const Bytes* fragments, std::size_t count, bool who
     return nullptr;
 }
 
-Declined NativeDecoder::decode(const Region& region, RowSink& sink) {
+Declined NativeDecoder::decode(const Region& region, std::uint32_t scale, RowSink& sink) {
     const Coefficients& frame = memory_.jpeg.frame;
-    const std::uint32_t mcu_height = 8 * frame.max_v;
+    const std::uint32_t mcu_height = 8 / scale * frame.max_v;
     const std::uint32_t rows = (region.y1 + kMargin + mcu_height - 1) / mcu_height;
     DecodedScans scans;
     if (const Declined reason = decode_scans(memory_.jpeg, std::min(rows, frame.mcus_y),
                                              DcCheck::pixels, memory_.reader, scans)) {
         return reason;
     }
-    write_pixels(memory_.jpeg, scans, region, memory_.pixels, sink);
+    write_pixels(memory_.jpeg, scans, region, scale, memory_.pixels, sink);
     return nullptr;
 }
 

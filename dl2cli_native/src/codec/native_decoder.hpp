@@ -30,7 +30,7 @@ class NativeDecoder {
 
     // Decodes a region that lies within the image; once only. Before the first row goes to `sink`
     // the scans are known to be sound as far down as libjpeg would read them.
-    Declined decode(const Region& region, RowSink& sink);
+    Declined decode(const Region& region, std::uint32_t scale, RowSink& sink);
 
   private:
     DecoderMemory& memory_;

@@ -1,5 +1,7 @@
 #include "codec/pixels.hpp"
 
+#include "codec/reduced_idct.hpp"
+
 #include <algorithm>
 #include <cstring>
 
@@ -21,15 +23,41 @@ std::uint32_t divide_up(std::uint32_t a, std::uint32_t b) {
 
 enum class Upsampling : std::uint8_t { none, h2v1, h2v2, h1v2, box };
 
-// As jdsample.c chooses it: the triangle filters need three samples of a row.
-Upsampling choose(const Coefficients& frame, const Component& component) {
-    const std::uint32_t h = frame.max_h / component.h;
-    const std::uint32_t v = frame.max_v / component.v;
+// The shape of a component's samples in an image that is shown at 1 / scale of its size.
+struct Shape {
+    std::uint32_t block;          // samples of a block, each way
+    std::uint32_t h, v;           // output samples for each sample
+    std::uint32_t width, height;  // samples of the component
+    Upsampling upsampling;
+};
+
+// As jdsample.c chooses it: the triangle filters need three samples of a row, and are not used
+// where a block is one sample.
+Upsampling choose(std::uint32_t h, std::uint32_t v, std::uint32_t width, std::uint32_t scale) {
     if (h == 1 && v == 1) return Upsampling::none;
+    if (scale == 8) return Upsampling::box;
     if (h == 1 && v == 2) return Upsampling::h1v2;
-    if (h == 2 && v == 1 && component.samples_x > 2) return Upsampling::h2v1;
-    if (h == 2 && v == 2 && component.samples_x > 2) return Upsampling::h2v2;
+    if (h == 2 && v == 1 && width > 2) return Upsampling::h2v1;
+    if (h == 2 && v == 2 && width > 2) return Upsampling::h2v2;
     return Upsampling::box;
+}
+
+// As jdmaster.c calculates it: at a smaller scale, subsampled components get larger blocks than
+// others, as long as that saves their upsampling.
+Shape find_shape(const Coefficients& frame, const Component& component, std::uint32_t scale) {
+    const std::uint32_t smallest = 8 / scale;
+    Shape shape{};
+    shape.block = smallest;
+    while (shape.block < 8 && frame.max_h * smallest % (component.h * shape.block * 2) == 0 &&
+           frame.max_v * smallest % (component.v * shape.block * 2) == 0) {
+        shape.block *= 2;
+    }
+    shape.h = frame.max_h * smallest / (component.h * shape.block);
+    shape.v = frame.max_v * smallest / (component.v * shape.block);
+    shape.width = divide_up(frame.width * component.h * shape.block, frame.max_h * 8);
+    shape.height = divide_up(frame.height * component.v * shape.block, frame.max_v * 8);
+    shape.upsampling = choose(shape.h, shape.v, shape.width, scale);
+    return shape;
 }
 
 // The samples of one component: rows of blocks in a ring, of which those stay that the rows of one
@@ -38,7 +66,7 @@ class SamplePlane {
   public:
     // Sets up the plane for a region; `layout` gives memory, or just counts it.
     void lay_out(Layout& layout, const Coefficients& frame, const Component& component,
-                 const DecodedPlane& decoded, const Region& region);
+                 const DecodedPlane& decoded, const Region& region, std::uint32_t scale);
 
     // Makes what the output rows up to `y` (not included) need.
     void decode_to(std::uint32_t y, const PixelKernels& pixels, const EntropyKernels& entropy);
@@ -50,13 +78,17 @@ class SamplePlane {
     void decode_row(std::uint32_t block_row, const PixelKernels& pixels,
                     const EntropyKernels& entropy);
     std::uint8_t* sample_row(std::int64_t y) const;
+    bool filters_columns() const {
+        return shape_.upsampling == Upsampling::h2v1 || shape_.upsampling == Upsampling::h2v2;
+    }
+    bool filters_rows() const {
+        return shape_.upsampling == Upsampling::h1v2 || shape_.upsampling == Upsampling::h2v2;
+    }
     void repeat(const std::uint8_t* in);
 
     const Component* component_ = nullptr;
     const DecodedPlane* decoded_ = nullptr;
-    Upsampling upsampling_ = Upsampling::none;
-    std::uint32_t h_ = 1;  // output samples for each sample
-    std::uint32_t v_ = 1;
+    Shape shape_{};
     std::uint32_t first_block_ = 0;  // columns of blocks [first, end)
     std::uint32_t end_block_ = 0;
     std::uint32_t first_sample_ = 0;  // columns of samples that the region shows
@@ -71,44 +103,43 @@ class SamplePlane {
 };
 
 void SamplePlane::lay_out(Layout& layout, const Coefficients& frame, const Component& component,
-                          const DecodedPlane& decoded, const Region& region) {
+                          const DecodedPlane& decoded, const Region& region, std::uint32_t scale) {
     component_ = &component;
     decoded_ = &decoded;
-    upsampling_ = choose(frame, component);
-    h_ = frame.max_h / component.h;
-    v_ = frame.max_v / component.v;
-    first_sample_ = region.x0 / h_;
-    end_sample_ = divide_up(region.x1, h_);
-    skip_ = region.x0 - first_sample_ * h_;
+    shape_ = find_shape(frame, component, scale);
+    first_sample_ = region.x0 / shape_.h;
+    end_sample_ = divide_up(region.x1, shape_.h);
+    skip_ = region.x0 - first_sample_ * shape_.h;
     // The triangle filters look at the neighbours.
-    const bool columns = upsampling_ == Upsampling::h2v1 || upsampling_ == Upsampling::h2v2;
-    const bool rows = upsampling_ == Upsampling::h1v2 || upsampling_ == Upsampling::h2v2;
-    const std::uint32_t begin = first_sample_ - (columns && first_sample_ > 0 ? 1 : 0);
-    const std::uint32_t end = std::min(end_sample_ + (columns ? 1 : 0), component.samples_x);
-    first_block_ = begin / 8;
-    end_block_ = divide_up(end, 8);
-    const std::uint32_t first_row = region.y0 / v_;
-    next_row_ = (first_row - (rows && first_row > 0 ? 1 : 0)) / 8;
-    ring_rows_ = component.v + 2u;
+    const std::uint32_t begin = first_sample_ - (filters_columns() && first_sample_ > 0 ? 1 : 0);
+    const std::uint32_t end = std::min(end_sample_ + (filters_columns() ? 1 : 0), shape_.width);
+    first_block_ = begin / shape_.block;
+    end_block_ = divide_up(end, shape_.block);
+    const std::uint32_t first_row = region.y0 / shape_.v;
+    next_row_ = (first_row - (filters_rows() && first_row > 0 ? 1 : 0)) / shape_.block;
+    // The rows that come at once, and a neighbour on each side, wherever blocks begin.
+    ring_rows_ = divide_up(kRowsAtOnce / shape_.v + 3, shape_.block) + 1;
     stride_ = aligned(8 * std::size_t{end_block_ - first_block_ + 4}) + 2 * kMargin;
-    samples_ = layout.array<std::uint8_t>(stride_ * 8 * ring_rows_);
+    samples_ = layout.array<std::uint8_t>(stride_ * shape_.block * ring_rows_);
     if (samples_ != nullptr) samples_ += kMargin;
-    if (upsampling_ != Upsampling::none) {
-        const std::size_t count = std::size_t{end_sample_ - first_sample_} * h_;
+    if (shape_.upsampling != Upsampling::none) {
+        const std::size_t count = std::size_t{end_sample_ - first_sample_} * shape_.h;
         upsampled_ = layout.array<std::uint8_t>(count + 2 * kMargin);
     }
     for (std::size_t i = 0; i < kBlockSize; ++i) quant_[kNaturalOrder[i]] = component.quant[i];
 }
 
 std::uint8_t* SamplePlane::sample_row(std::int64_t y) const {
-    const auto last = static_cast<std::int64_t>(component_->samples_y) - 1;
+    const auto last = static_cast<std::int64_t>(shape_.height) - 1;
     const auto at = static_cast<std::uint32_t>(std::clamp<std::int64_t>(y, 0, last));
-    return samples_ + stride_ * (at / 8 % ring_rows_ * 8 + at % 8);
+    const std::uint32_t size = shape_.block;
+    return samples_ + stride_ * (at / size % ring_rows_ * size + at % size);
 }
 
 void SamplePlane::decode_row(std::uint32_t block_row, const PixelKernels& pixels,
                              const EntropyKernels& entropy) {
-    std::uint8_t* const out = samples_ + stride_ * 8 * (block_row % ring_rows_);
+    const std::uint32_t size = shape_.block;
+    std::uint8_t* const out = samples_ + stride_ * size * (block_row % ring_rows_);
     const std::size_t count = end_block_ - first_block_;
     const Coefficient* const dc =
         decoded_->dc == nullptr ? nullptr
@@ -121,43 +152,48 @@ void SamplePlane::decode_row(std::uint32_t block_row, const PixelKernels& pixels
                                    refined);
             entropy.apply(blocks, count, refined, decoded_->pending, dc);
         }
-        pixels.idct(blocks, count, quant_, out, stride_);
-    } else {
+        if (size == 8) {
+            pixels.idct(blocks, count, quant_, out, stride_);
+        } else {
+            reduced_idct(blocks, count, quant_, size, out, stride_);
+        }
+    } else if (size == 8) {
         pixels.idct_dc(dc, count, quant_[0], out, stride_);
+    } else {
+        reduced_idct_dc(dc, count, quant_[0], size, out, stride_);
     }
     // At the image's edges its last samples are their own neighbours.
-    const std::size_t width = component_->samples_x - 8 * first_block_;
-    for (std::size_t y = 0; y < 8; ++y) {
+    const std::size_t width = shape_.width - std::size_t{size} * first_block_;
+    for (std::size_t y = 0; y < size; ++y) {
         std::uint8_t* const row = out + stride_ * y;
         row[-1] = row[0];
-        if (width <= 8 * count) row[width] = row[width - 1];
+        if (width <= size * count) row[width] = row[width - 1];
     }
 }
 
 void SamplePlane::decode_to(std::uint32_t y, const PixelKernels& pixels,
                             const EntropyKernels& entropy) {
-    const bool rows = upsampling_ == Upsampling::h1v2 || upsampling_ == Upsampling::h2v2;
     const std::uint32_t samples =
-        std::min(divide_up(y, v_) + (rows ? 1 : 0), component_->samples_y);
-    const std::uint32_t end = divide_up(samples, 8);
+        std::min(divide_up(y, shape_.v) + (filters_rows() ? 1 : 0), shape_.height);
+    const std::uint32_t end = divide_up(samples, shape_.block);
     for (; next_row_ < end; ++next_row_) decode_row(next_row_, pixels, entropy);
 }
 
 void SamplePlane::repeat(const std::uint8_t* in) {
     std::uint8_t* out = upsampled_;
     for (std::uint32_t i = first_sample_; i < end_sample_; ++i) {
-        out = std::fill_n(out, h_, *in++);
+        out = std::fill_n(out, shape_.h, *in++);
     }
 }
 
 const std::uint8_t* SamplePlane::row(std::uint32_t y, const PixelKernels& kernels) {
-    const std::size_t first = first_sample_ - 8 * first_block_;
+    const std::size_t first = first_sample_ - std::size_t{shape_.block} * first_block_;
     const std::size_t count = end_sample_ - first_sample_;
-    const std::int64_t near = y / v_;
-    const bool lower = y % v_ != 0;
+    const std::int64_t near = y / shape_.v;
+    const bool lower = y % shape_.v != 0;
     const std::uint8_t* const in = sample_row(near) + first;
     const std::uint8_t* const far = sample_row(lower ? near + 1 : near - 1) + first;
-    switch (upsampling_) {
+    switch (shape_.upsampling) {
         case Upsampling::none:
             return in;
         case Upsampling::h2v1:
@@ -233,14 +269,15 @@ bool can_upsample(const ParsedJpeg& jpeg) {
     return true;
 #else
     const Coefficients& frame = jpeg.frame;
-    return std::none_of(
-        frame.components, frame.components + frame.component_count,
-        [&](const Component& component) { return choose(frame, component) == Upsampling::h1v2; });
+    return std::none_of(frame.components, frame.components + frame.component_count,
+                        [&](const Component& component) {
+                            return find_shape(frame, component, 1).upsampling == Upsampling::h1v2;
+                        });
 #endif
 }
 
 void write_pixels(const ParsedJpeg& jpeg, const DecodedScans& scans, const Region& region,
-                  Memory& memory, RowSink& sink) {
+                  std::uint32_t scale, Memory& memory, RowSink& sink) {
     const PixelKernels& pixels = pixel_kernels();
     const EntropyKernels& entropy = entropy_kernels();
     const Coefficients& frame = jpeg.frame;
@@ -250,7 +287,7 @@ void write_pixels(const ParsedJpeg& jpeg, const DecodedScans& scans, const Regio
     std::uint8_t* out = nullptr;
     const auto lay_out = [&](Layout layout) {
         for (std::uint32_t i = 0; i < frame.component_count; ++i) {
-            planes[i].lay_out(layout, frame, frame.components[i], scans.planes[i], region);
+            planes[i].lay_out(layout, frame, frame.components[i], scans.planes[i], region, scale);
         }
         out = layout.array<std::uint8_t>(stride * kRowsAtOnce);
         return layout.used();
@@ -259,7 +296,7 @@ void write_pixels(const ParsedJpeg& jpeg, const DecodedScans& scans, const Regio
     lay_out(Layout(memory.take(bytes)));
 
     for (std::uint32_t y = region.y0; y < region.y1;) {
-        // Not across a row of MCUs, for which the rings have room.
+        // Not across a row of blocks, so that the rings need no more room than they have.
         const std::uint32_t count = std::min(kRowsAtOnce - y % kRowsAtOnce, region.y1 - y);
         for (std::uint32_t i = 0; i < frame.component_count; ++i) {
             planes[i].decode_to(y + count, pixels, entropy);

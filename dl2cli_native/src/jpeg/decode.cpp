@@ -99,7 +99,7 @@ bool decode_native(const std::vector<Bytes>& fragments, const JpegHeader& header
     pixels.channels = decoder.components();
     pixels.samples.resize(std::size_t{pixels.width} * pixels.height * pixels.channels);
     PixelSink sink(pixels);
-    return decoder.decode({0, 0, pixels.width, pixels.height}, sink) == nullptr;
+    return decoder.decode({0, 0, pixels.width, pixels.height}, 1, sink) == nullptr;
 }
 
 }  // namespace

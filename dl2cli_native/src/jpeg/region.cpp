@@ -70,11 +70,14 @@ struct LibjpegRegion {
     // Reads all scans of a progressive image, each as far down as the region needs it.
     void start(const Region& region) {
         jpeg_decompress_struct& in = reader.in;
+        in.scale_num = 1;
+        in.scale_denom = scale;
         const bool four = in.jpeg_color_space == JCS_CMYK || in.jpeg_color_space == JCS_YCCK;
         in.out_color_space = four ? JCS_CMYK : JCS_EXT_RGBX;
         in.do_block_smoothing = options.smoothing ? TRUE : FALSE;
         if (!options.smoothing) {
-            const auto mcu_height = static_cast<std::uint32_t>(DCTSIZE * in.max_v_samp_factor);
+            const auto mcu_height =
+                DCTSIZE / scale * static_cast<std::uint32_t>(in.max_v_samp_factor);
             reader.monitor.cut_rows = (region.y1 + kMargin + mcu_height - 1) / mcu_height;
             reader.monitor.cut_source = &reader.source;
         }
@@ -86,13 +89,15 @@ struct LibjpegRegion {
     std::uint32_t crop(const Region& region) {
         JDIMENSION begin = region.x0 > kMargin ? region.x0 - kMargin : 0;
         JDIMENSION width = std::min(region.x1 + kMargin, reader.in.output_width) - begin;
-        if (options.smoothing || width == reader.in.output_width) return 0;
+        if (options.smoothing || scale != 1 || width == reader.in.output_width) return 0;
         auto narrow = [&] { jpeg_crop_scanline(&reader.in, &begin, &width); };
         reader.run(narrow);
         return begin;
     }
 
-    void skip(std::uint32_t rows) {
+    void skip(std::uint32_t rows, std::size_t stride, std::uint8_t* row) {
+        // jpeg_skip_scanlines is made for images at their full size.
+        for (; scale != 1 && rows > 0; --rows) read(row, stride, 1);
         auto skip_rows = [&] { jpeg_skip_scanlines(&reader.in, rows); };
         if (rows > 0) reader.run(skip_rows);
     }
@@ -110,6 +115,7 @@ struct LibjpegRegion {
     void decode(const Region& region, RowSink& sink, std::vector<std::uint8_t>& buffer);
 
     DecodeOptions options;
+    std::uint32_t scale = 1;  // the image is shown at 1 / scale of its size
     Reader reader;
 };
 
@@ -118,7 +124,7 @@ void LibjpegRegion::decode(const Region& region, RowSink& sink, std::vector<std:
     const std::uint32_t begin = crop(region);
     const std::size_t stride = std::size_t{kPixelBytes} * reader.in.output_width;
     buffer.resize(stride * kRowsAtOnce);
-    skip(region.y0);
+    skip(region.y0, stride, buffer.data());
     for (std::uint32_t y = region.y0; y < region.y1;) {
         const std::uint32_t count = std::min(kRowsAtOnce, region.y1 - y);
         read(buffer.data(), stride, count);
@@ -168,10 +174,10 @@ struct RegionDecoder::State {
         libjpeg.emplace(fragments, count, options, header);
     }
 
-    bool decode_native(const Region& region, RowSink& sink) {
-        if (!native->cmyk()) return native->decode(region, sink) == nullptr;
+    bool decode_native(const Region& region, RowSink& sink, std::uint32_t scale) {
+        if (!native->cmyk()) return native->decode(region, scale, sink) == nullptr;
         CmykToRgbx to_rgbx(sink, region.x1 - region.x0);
-        return native->decode(region, to_rgbx) == nullptr;
+        return native->decode(region, scale, to_rgbx) == nullptr;
     }
 
     const Bytes* fragments;
@@ -201,15 +207,19 @@ bool RegionDecoder::native() const {
     return state_->native.has_value();
 }
 
-void RegionDecoder::decode(const Region& region, RowSink& sink) {
-    if (region.x0 >= region.x1 || region.y0 >= region.y1 || region.x1 > width() ||
-        region.y1 > height()) {
+void RegionDecoder::decode(const Region& region, RowSink& sink, std::uint32_t scale) {
+    if (scale != 1 && scale != 2 && scale != 4 && scale != 8) {
+        throw Error(ErrorKind::argument, "a scale other than 1, 1/2, 1/4 and 1/8");
+    }
+    if (region.x0 >= region.x1 || region.y0 >= region.y1 ||
+        region.x1 > scaled_size(width(), scale) || region.y1 > scaled_size(height(), scale)) {
         throw Error(ErrorKind::argument, "a region outside of the image");
     }
     if (state_->native) {
-        if (state_->decode_native(region, sink)) return;
+        if (state_->decode_native(region, sink, scale)) return;
         state_->use_libjpeg();
     }
+    state_->libjpeg->scale = scale;
     state_->libjpeg->decode(region, sink, state_->memory.rows);
 }
 

@@ -43,6 +43,11 @@ class DecodeMemory {
     std::unique_ptr<Parts> parts_;
 };
 
+// The pixels of a side of an image that is shown at 1 / scale of its size.
+constexpr std::uint32_t scaled_size(std::uint32_t size, std::uint32_t scale) {
+    return (size + scale - 1) / scale;
+}
+
 // One image. Gray becomes RGB by repetition; CMYK and YCCK are taken as Adobe writes them
 // (inverted) and become RGB as Pillow's convert("RGB") does it.
 class RegionDecoder {
@@ -58,9 +63,11 @@ class RegionDecoder {
     std::uint32_t width() const;
     std::uint32_t height() const;
 
-    // Decodes a region that lies within the image; once only. Throws Error(data) for a damaged
-    // image.
-    void decode(const Region& region, RowSink& sink);
+    // Decodes a region that lies within the image; once only. With a `scale` of 2, 4 or 8 the image
+    // is shown at 1 / scale of its size, which libjpeg's smaller inverse DCTs do: `region` is one
+    // of the image of scaled_size(width(), scale) x scaled_size(height(), scale) pixels. Throws
+    // Error(data) for a damaged image.
+    void decode(const Region& region, RowSink& sink, std::uint32_t scale = 1);
 
     // Whether the native codec decodes, or decoded, the image; libjpeg does otherwise.
     bool native() const;
