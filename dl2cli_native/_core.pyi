@@ -387,6 +387,7 @@ class BatchLoader:
         smoothing: bool,
         apply_orientation: bool,
         codec: str,
+        scaled_decode: bool,
         seed: int,
         epoch: int,
     ) -> None: ...

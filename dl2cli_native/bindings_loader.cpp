@@ -281,7 +281,8 @@ void bind_batch_loader(py::module_& m) {
                          const dl2::Limits& limits, std::size_t scans, std::size_t max_visits,
                          unsigned decode_threads, unsigned fetch_threads,
                          const std::string& on_damage, bool smoothing, bool apply_orientation,
-                         const std::string& codec, std::uint64_t seed, std::uint64_t epoch) {
+                         const std::string& codec, bool scaled_decode, std::uint64_t seed,
+                         std::uint64_t epoch) {
                  dl2::LoaderOptions options;
                  options.decode_threads = decode_threads;
                  options.fetch_threads = fetch_threads;
@@ -291,6 +292,7 @@ void bind_batch_loader(py::module_& m) {
                  options.smoothing = smoothing;
                  options.apply_orientation = apply_orientation;
                  options.codec = dl2::codec_of_name(codec);
+                 options.scaled_decode = scaled_decode;
                  options.transform = to_transform(transform);
                  options.output = to_output(output);
                  options.limits = limits;
@@ -302,7 +304,7 @@ void bind_batch_loader(py::module_& m) {
              py::kw_only(), "store"_a, "visits"_a, "visit"_a, "slot"_a, "sample"_a, "batch_size"_a,
              "transform"_a, "output"_a, "limits"_a, "scans"_a, "max_visits"_a, "decode_threads"_a,
              "fetch_threads"_a, "on_damage"_a, "smoothing"_a, "apply_orientation"_a, "codec"_a,
-             "seed"_a, "epoch"_a)
+             "scaled_decode"_a, "seed"_a, "epoch"_a)
         .def("give", &BatchLoader::give, "images"_a, "labels"_a)
         .def("wait", &BatchLoader::wait, "milliseconds"_a)
         .def("take", &BatchLoader::take)

@@ -69,6 +69,9 @@ class LoaderConfig:
         codec: who decodes in the pcr and jpeg loaders: "native", dl2's own decoder, or "libjpeg".
             Both give the same pixels; what the former does not read beyond doubt it leaves to the
             latter.
+        scaled_decode: in the pcr and jpeg loaders, decode an image at a half, a quarter or an
+            eighth of its size where its crop is still as large as the result. Large photos decode
+            faster, and the pixels differ a little: the inverse DCT takes part of the resize.
         pin_memory: page-locked batches where torch sees a GPU, so that they can be sent there while
             it computes.
         dataset_class: of the pytorch loader: "ImageFolder" reads files again and again,
@@ -106,6 +109,7 @@ class LoaderConfig:
     smoothing: bool = False
     exif_orientation: Literal["ignore", "apply"] = "ignore"
     codec: Literal["native", "libjpeg"] = "native"
+    scaled_decode: bool = False
     pin_memory: bool = True
     dataset_class: Literal["ImageFolder", "MinIOFolder"] = "ImageFolder"
     cache_bytes: int = 0

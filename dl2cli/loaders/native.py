@@ -116,6 +116,7 @@ class _NativeEpoch:
             smoothing=config.smoothing,
             apply_orientation=config.exif_orientation == "apply",
             codec=config.codec,
+            scaled_decode=config.scaled_decode,
             seed=config.seed % (1 << 64),
             epoch=epoch,
         )

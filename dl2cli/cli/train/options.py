@@ -119,6 +119,10 @@ class DataOptions(Options):
         "Show images as they are stored, or turn them as their EXIF orientation says.",
         default="ignore",
     )
+    scaled_decode: bool = flag(
+        "Decode photos whose crop is much larger than the image size at a half, a quarter or an "
+        "eighth of their size. This is faster, and the pixels differ a little."
+    )
     smoothing: bool = flag("Smooth blocks at few scans, as libjpeg can.")
     synth_train_samples: int = option(
         "Make up this many images per epoch with the synthetic loader; -1 takes the dataset's "

@@ -124,6 +124,7 @@ def _data_config(options: TrainOptions, choice: DataChoice, basics: Basics) -> D
         smoothing=options.smoothing,
         exif_orientation=options.exif_orientation,
         codec=options.codec,
+        scaled_decode=options.scaled_decode,
         dataset_class=options.dataset_class,
         cache_bytes=options.cache_size,
         auto_augment=options.augmentation == "autoaugment",

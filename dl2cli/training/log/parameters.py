@@ -107,6 +107,7 @@ def _ours(config: TrainConfig) -> dict[str, Any]:
         "smoothing": train.smoothing,
         "exif_orientation": train.exif_orientation,
         "codec": train.codec,
+        "scaled_decode": train.scaled_decode,
         "amp_dtype": config.precision.dtype,
         "compile": config.compile,
         "sync_every_step": config.sync_every_step,

@@ -122,4 +122,37 @@ Placement place(const TransformOptions& options, SampleRandom random, std::uint3
     return placement;
 }
 
+std::uint32_t largest_scale(const Placement& placement, std::uint32_t size) {
+    const float side = std::min(placement.right - placement.left, placement.bottom - placement.top);
+    std::uint32_t scale = 8;
+    while (scale > 1 && side < static_cast<float>(scale * size)) scale /= 2;
+    return scale;
+}
+
+namespace {
+
+// One axis: [begin + from, begin + to) of `size` pixels becomes a box of whole scaled pixels.
+void scale_axis(std::uint32_t scale, std::uint32_t size, std::uint32_t& begin,
+                std::uint32_t& length, float& from, float& to) {
+    const double low = (static_cast<double>(begin) + static_cast<double>(from)) / scale;
+    const double high = (static_cast<double>(begin) + static_cast<double>(to)) / scale;
+    const std::uint32_t scaled_end = (size + scale - 1) / scale;
+    const std::uint32_t old_end = (begin + length + scale - 1) / scale;
+    begin /= scale;
+    length = std::min(old_end, scaled_end) - begin;
+    from = static_cast<float>(low - begin);
+    to = std::min(static_cast<float>(high - begin), static_cast<float>(length));
+}
+
+}  // namespace
+
+Placement at_scale(const Placement& placement, std::uint32_t scale, std::uint32_t width,
+                   std::uint32_t height) {
+    Placement scaled = placement;
+    if (scale == 1) return scaled;
+    scale_axis(scale, width, scaled.x, scaled.width, scaled.left, scaled.right);
+    scale_axis(scale, height, scaled.y, scaled.height, scaled.top, scaled.bottom);
+    return scaled;
+}
+
 }  // namespace dl2

@@ -96,40 +96,49 @@ void SampleDecoder::decode_groups(std::size_t groups, Orientation orientation, s
                           memory_);
     const std::uint32_t width = decoder.width();
     const std::uint32_t height = decoder.height();
-    const Region region = start(sample, orientation.shown_width(width, height),
-                                orientation.shown_height(width, height));
+    const std::uint32_t shown_width = orientation.shown_width(width, height);
+    const std::uint32_t shown_height = orientation.shown_height(width, height);
+    const Placement whole = placement(sample, shown_width, shown_height);
+    const std::uint32_t scale =
+        options_.scaled_decode ? largest_scale(whole, options_.transform.size) : 1;
+    const Region region = start(at_scale(whole, scale, shown_width, shown_height));
     if (orientation.as_stored()) {
         ResizeRows sink(resizer_);
-        decoder.decode(region, sink);
+        decoder.decode(region, sink, scale);
     } else {
-        decode_turned(decoder, orientation, region);
+        decode_turned(decoder, orientation, region, scale);
     }
     write(out);
 }
 
 void SampleDecoder::decode_turned(RegionDecoder& decoder, const Orientation& orientation,
-                                  const Region& region) {
-    const Region stored = orientation.stored(region, decoder.width(), decoder.height());
+                                  const Region& region, std::uint32_t scale) {
+    const Region stored = orientation.stored(region, scaled_size(decoder.width(), scale),
+                                             scaled_size(decoder.height(), scale));
     const std::uint32_t width = stored.x1 - stored.x0;
     const std::uint32_t height = stored.y1 - stored.y0;
     KeepRows sink(stored_, width);
-    decoder.decode(stored, sink);
+    decoder.decode(stored, sink, scale);
     orientation.turn(stored_, width, height, turned_);
     resizer_.push(turned_.data(), std::size_t{4} * orientation.shown_width(width, height),
                   orientation.shown_height(width, height));
 }
 
 void SampleDecoder::show(const ForeignPixels& pixels, std::uint64_t sample, std::uint8_t* out) {
-    const Region region = start(sample, pixels.width, pixels.height);
+    const Region region = start(placement(sample, pixels.width, pixels.height));
     const std::size_t stride = std::size_t{4} * pixels.width;
     resizer_.push(pixels.rgbx + stride * region.y0 + std::size_t{4} * region.x0, stride,
                   region.y1 - region.y0);
     write(out);
 }
 
-Region SampleDecoder::start(std::uint64_t sample, std::uint32_t width, std::uint32_t height) {
-    const Placement placement = place(
-        options_.transform, SampleRandom(options_.seed, options_.epoch, sample), width, height);
+Placement SampleDecoder::placement(std::uint64_t sample, std::uint32_t width,
+                                   std::uint32_t height) const {
+    const SampleRandom random(options_.seed, options_.epoch, sample);
+    return place(options_.transform, random, width, height);
+}
+
+Region SampleDecoder::start(const Placement& placement) {
     resizer_.start(placement, options_.transform.size);
     return {placement.x + resizer_.columns().begin, placement.y + resizer_.rows().begin,
             placement.x + resizer_.columns().end, placement.y + resizer_.rows().end};

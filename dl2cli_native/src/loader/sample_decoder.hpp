@@ -30,10 +30,12 @@ class SampleDecoder {
     void decode_groups(std::size_t groups, Orientation orientation, std::uint64_t sample,
                        std::uint8_t* out);
     // Decodes a region of an image that is turned before it is resized.
-    void decode_turned(RegionDecoder& decoder, const Orientation& orientation,
-                       const Region& region);
+    void decode_turned(RegionDecoder& decoder, const Orientation& orientation, const Region& region,
+                       std::uint32_t scale);
+    // Where a sample's crop of an image of this size lies.
+    Placement placement(std::uint64_t sample, std::uint32_t width, std::uint32_t height) const;
     // Begins the resize of an image; returns the part of it that is needed.
-    Region start(std::uint64_t sample, std::uint32_t width, std::uint32_t height);
+    Region start(const Placement& placement);
     void write(std::uint8_t* out);
     template <class Value>
     void write_as(const std::vector<Value>* tables, Value* out);

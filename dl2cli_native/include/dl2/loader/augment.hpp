@@ -30,6 +30,14 @@ struct Placement {
     bool flip = false;  // left to right, after the resize
 };
 
+// The largest scale, 1, 2, 4 or 8, at 1 / which an image still shows the part with `size` pixels or
+// more each way.
+std::uint32_t largest_scale(const Placement& placement, std::uint32_t size);
+
+// The same part of the image at 1 / scale of its size; `width` and `height` are the whole image's.
+Placement at_scale(const Placement& placement, std::uint32_t scale, std::uint32_t width,
+                   std::uint32_t height);
+
 // Throws Error(argument) for options that make no sense.
 void check_transform(const TransformOptions& options);
 

@@ -40,6 +40,7 @@ struct LoaderOptions {
     bool smoothing = false;
     bool apply_orientation = false;  // turn images as their EXIF orientation says
     Codec codec = Codec::native;
+    bool scaled_decode = false;  // where a crop is large enough, decode at 1/2, 1/4 or 1/8
     TransformOptions transform;
     OutputFormat output;
     Limits limits;
