@@ -158,3 +158,17 @@ def test_help_has_an_example():
     result = CliRunner(env={"COLUMNS": "100"}).invoke(app, ["analyze-images", "--help"])
     assert "dl2 analyze-images training_set -o images.csv" in result.output
     assert not Path("images.csv").exists()
+
+
+def test_a_link_or_a_pipe_as_output_is_written_through(sample_set: Path, tmp_path: Path) -> None:
+    target, link, pipe = (tmp_path / name for name in ("real.csv", "link.csv", "pipe.csv"))
+    target.write_text("old")
+    link.symlink_to(target)
+    os.mkfifo(pipe)
+    assert dl2(sample_set / "val", "--sample", "3", "-o", link).returncode == 0
+    assert link.is_symlink()
+    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE, text=True) as reader:
+        assert dl2(sample_set / "val", "--sample", "3", "-o", pipe).returncode == 0
+        assert reader.communicate()[0] == target.read_text()
+    assert pipe.is_fifo()
+    assert target.read_text().count("\n") == 4

@@ -16,6 +16,7 @@ from typing import IO, Any
 from dl2cli.analysis.table.rows import ImageRow, row_from_line, values_of_line
 from dl2cli.durability import try_lock
 from dl2cli.errors import MissingDependency, StorageError, UsageError
+from dl2cli.output_file import check_output_file, open_output
 
 PART_SUFFIX = ".part"
 _PARQUET_ROWS = 10_000  # held in memory at a time
@@ -131,29 +132,28 @@ def check_result_path(path: Path) -> None:
             "is a folder" if path.is_dir() else f"needs the folder {path.parent}, which is missing"
         )
         raise UsageError(f"{path} {reason}.")
+    check_output_file(path, option="-o")
     if path.suffix.lower() == ".parquet":
         _pyarrow()
 
 
 def write_result(path: Path, rows: Iterator[Values], columns: Mapping[str, type]) -> None:
-    """Write the result file atomically: as CSV, JSON lines or Parquet, by its ending.
+    """Write the result file: as CSV, JSON lines or Parquet, by its ending (see `open_output`).
 
     Raises:
+        UsageError: It is a folder, a block device or a socket.
         StorageError: It cannot be written.
         MissingDependency: Parquet without pyarrow.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            _WRITERS[path.suffix.lower()](file, rows, columns)
-            file.flush()
+    with open_output(path) as file:
+        # What is no regular file is not buffered, and might take only a part of a write.
+        buffered = io.BufferedWriter(file) if isinstance(file, io.RawIOBase) else file
+        _WRITERS[path.suffix.lower()](buffered, rows, columns)
+        buffered.flush()
+        with contextlib.suppress(OSError):  # a pipe has nothing to sync
             os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror}.") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        if buffered is not file:
+            buffered.detach()  # type: ignore[attr-defined]
 
 
 def _write_csv(file: IO[bytes], rows: Iterator[Values], columns: Mapping[str, type]) -> None:
