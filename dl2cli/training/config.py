@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from dl2cli.errors import UsageError
 from dl2cli.loaders import LoaderConfig
@@ -60,6 +60,7 @@ class CheckpointConfig:
         resume: a checkpoint to go on from.
         trusted: read that checkpoint with a torch before 2.6, too, which such a file could make
             execute code (CVE-2025-32434).
+        on_usr1: on SIGUSR1, save and go on, or save and stop.
     """
 
     save: bool = True
@@ -68,6 +69,7 @@ class CheckpointConfig:
     backups: bool = False
     resume: Path | None = None
     trusted: bool = False
+    on_usr1: Literal["save", "stop"] = "save"
 
 
 @dataclass(frozen=True)

@@ -182,8 +182,8 @@ def _meet(backend: str, launch: Launch, request: StopRequest | None) -> Any:  # 
     thread.start()
     while thread.is_alive():
         thread.join(_POLL_S)
-        if request is not None and request.signal is not None:
-            raise StoppedEarly(request.signal)
+        if request is not None and request.signal_name is not None:
+            raise StoppedEarly(request.signal_name)
     if failed:
         place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         reason = str(failed[0]).strip().split("\n", maxsplit=1)[0][:200].rstrip(".")

@@ -1,30 +1,42 @@
-"""Stopping in order: signals and the time budget become a request that the loop asks for."""
+"""Stopping in order: signals and the time budget become a request that the loop asks for.
+
+SIGINT, SIGTERM and SIGHUP stop; SIGUSR1, by which clusters warn of the end of a job's time, saves
+or stops, as the configuration says.
+"""
 
 from __future__ import annotations
 
 import signal
 import time
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 if TYPE_CHECKING:
     from dl2cli.training.distributed import Group
 
 TIME_BUDGET: Final = "time budget"
-REASONS: Final = ("SIGINT", "SIGTERM", TIME_BUDGET)
+SAVE: Final = "save"  # and go on
+REASONS: Final = (SAVE, "SIGUSR1", "SIGHUP", "SIGINT", "SIGTERM", TIME_BUDGET)
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
 class StopRequest:
-    """Catches SIGINT and SIGTERM while it is entered; a second SIGINT interrupts at once."""
+    """Catches signals while it is entered; a second SIGINT interrupts at once."""
 
-    def __init__(self, time_budget_s: float | None = None) -> None:
+    def __init__(
+        self, time_budget_s: float | None = None, on_usr1: Literal["save", "stop"] = "save"
+    ) -> None:
         """The time budget counts from now."""
         self._reason: str | None = None
+        self._save = False
+        self._on_usr1 = on_usr1
         self._deadline = None if time_budget_s is None else time.monotonic() + time_budget_s
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _SIGNALS:
+            if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                continue  # nohup has said that the end of the terminal does not matter
             try:
                 self._before[number] = signal.signal(number, self._take)
             except ValueError:  # not the main thread: its owner decides about signals
@@ -44,24 +56,34 @@ class StopRequest:
         # torchrun sends SIGTERM after the terminal's SIGINT: only a second SIGINT is impatience.
         if number == signal.SIGINT and self._reason == "SIGINT":
             raise KeyboardInterrupt
+        if number == signal.SIGUSR1 and self._on_usr1 == "save":
+            self._save = True
+            return
         self._reason = self._reason or signal.Signals(number).name
 
     @property
-    def signal(self) -> str | None:
-        """The name of the signal that came, if one did."""
+    def signal_name(self) -> str | None:
+        """The name of the signal that asks to stop, if one came."""
         return self._reason if self._reason != TIME_BUDGET else None
 
     @property
     def reason(self) -> str | None:
-        """One of `REASONS`, or None while there is no reason to stop."""
+        """Why to stop, one of `REASONS` but `SAVE`; None while there is no reason."""
         late = self._deadline is not None and time.monotonic() >= self._deadline
         if late and self._reason is None:
             self._reason = TIME_BUDGET
         return self._reason
 
+    def take(self) -> str | None:
+        """Return why to stop, or `SAVE`, once for each request to save; None for neither."""
+        if self.reason is not None:
+            return self.reason
+        save, self._save = self._save, False
+        return SAVE if save else None
+
 
 class StopAgreement:
-    """Lets all ranks stop after the same step: each asks before it goes on to the next."""
+    """Lets all ranks stop, or save, after the same step: each asks before it goes on."""
 
     def __init__(self, request: StopRequest, group: Group) -> None:
         """`group` is where the ranks agree."""
@@ -74,12 +96,12 @@ class StopAgreement:
         self._pending()
 
     def ask(self) -> str | None:
-        """Return why all ranks stop now, or None.
+        """Return one of `REASONS` on which all ranks act now, or None.
 
         Ranks hear of each other a step later, so that nobody waits: what is asked now is sent on
         its way, and the answer of the step before is taken.
         """
-        reason = self._request.reason
+        reason = self._request.take()
         if self._group.world_size == 1:
             return reason
         code = self._pending()

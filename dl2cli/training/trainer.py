@@ -18,7 +18,7 @@ from dl2cli.training.checkpoint.read import load_checkpoint
 from dl2cli.training.checkpoint.write import save_checkpoint, save_weights
 from dl2cli.training.config import TrainConfig
 from dl2cli.training.distributed import Group, join_group
-from dl2cli.training.fidelity.choice import FidelityControl
+from dl2cli.training.fidelity.choice import FidelityControl, TunerStopped
 from dl2cli.training.log.events import (
     EpochReport,
     Notice,
@@ -31,6 +31,7 @@ from dl2cli.training.log.events import (
 )
 from dl2cli.training.log.notices import TroubleNotices
 from dl2cli.training.log.recorder import Recorder
+from dl2cli.training.log.run_info import run_info
 from dl2cli.training.log.run_log import RunLog
 from dl2cli.training.log.train_data import TrainData
 from dl2cli.training.models import canonical_arch, set_training_mode
@@ -44,7 +45,7 @@ from dl2cli.training.profile import StepProfiler
 from dl2cli.training.resume import comparable
 from dl2cli.training.run_folder import run_folder
 from dl2cli.training.step_clock import StepClock
-from dl2cli.training.stopping import StopAgreement, StopRequest
+from dl2cli.training.stopping import SAVE, StopAgreement, StopRequest
 
 if TYPE_CHECKING:
     from dl2cli.loaders import Loader
@@ -75,7 +76,10 @@ def train(config: TrainConfig, observers: Sequence[Observer] = ()) -> TrainResul
         CannotCompile: torch.compile was asked for, and cannot.
     """
     started = time.perf_counter()
-    with StopRequest(config.time_budget_s) as request, join_group(config.device, request) as group:
+    with (
+        StopRequest(config.time_budget_s, config.checkpoint.on_usr1) as request,
+        join_group(config.device, request) as group,
+    ):
         training = _Training(config, group, request, started)
         with run_folder(config, group), compiling(config.compile):
             training.observers = _observers(config, group, observers, started)
@@ -177,7 +181,11 @@ class _Training:
         train = validation = None
         if not config.skip_training:
             if self.recorder.iteration == 0:
-                self._notice(self.fidelity.choose(epoch))
+                try:
+                    self._notice(self.fidelity.choose(epoch, self.stop.ask))
+                except TunerStopped as stopped:
+                    self.stopped_by = stopped.reason
+                    return None
             train = self._train_epoch()
             if train is None:
                 return None
@@ -224,13 +232,12 @@ class _Training:
                 self._tell_trouble(parts.loader)
             if parts.step.pending:
                 continue  # gradients that wait for more batches are in no checkpoint
-            self.stopped_by = self.stop.ask()
-            if self.stopped_by:
-                with recorder.paused():
-                    return None
             every = config.checkpoint.every_steps
-            if every and recorder.iteration % every == 0:
+            asked = self.stop.ask()
+            if asked or (every and recorder.iteration % every == 0):
                 with recorder.paused():
+                    if self._stops(asked):
+                        return None
                     self._save(config.checkpoint.filename)
         self._tell_trouble(parts.loader)
         return recorder.end(lr, self.fidelity.scans)
@@ -255,12 +262,19 @@ class _Training:
                 self._tell("stepped", recorder.add(StepOutcome(loss, top1, top5, kept)))
                 if recorder.iteration % self.config.print_freq == 0:
                     self._tell("window", recorder.end_window(None, scans))
-                self.stopped_by = self.stop.ask()
-                if self.stopped_by:
-                    self.clock.flush()
-                    return None
+                asked = self.stop.ask()
+                if asked:
+                    with recorder.paused():
+                        if self._stops(asked):
+                            return None
+                        self._save(self.config.checkpoint.filename)
         self._tell_trouble(loader)
         return recorder.end(None, scans)
+
+    def _stops(self, asked: str | None) -> bool:
+        """Take note of what the ranks have agreed on, and tell whether it is to stop."""
+        self.stopped_by = None if asked == SAVE else asked
+        return self.stopped_by is not None
 
     def _finish_epoch(self, report: EpochReport) -> None:
         """Tell of an epoch, go on to the next, and save."""
@@ -356,25 +370,10 @@ class _Training:
         return min(most, config.epochs)
 
     def _info(self) -> RunInfo:
-        config, parts, group = self.config, self.parts, self.group
-        states = self.saved.get("observers", [])
-        validation = parts.validation
-        return RunInfo(
-            folder=config.folder,
-            parameters=parts.parameters,
-            rank=group.rank,
-            world_size=group.world_size,
-            device=str(group.device),
-            epochs=config.epochs,
+        return replace(
+            run_info(self.config, self.parts, self.group, self.saved.get("observers", [])),
             first_epoch=self.epoch,
             first_iteration=self.recorder.iteration,
-            steps_per_epoch=len(parts.loader),
-            val_steps=len(validation) if validation else 0,
-            train_images=parts.loader.image_count,
-            val_images=validation.image_count if validation else 0,
-            classes=parts.loader.classes,
-            model_parameters=sum(p.numel() for p in parts.model.parameters() if p.requires_grad),
-            log_state=states[group.rank] if group.rank < len(states) else {},
             best_top1_pct=self.best_top1_pct,
             best_epoch=self.best_epoch,
         )

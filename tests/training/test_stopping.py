@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from dl2cli.training.stopping import StopRequest
+from dl2cli.training.stopping import SAVE, StopRequest
 
 
 def test_there_is_no_reason_to_stop_at_first():
@@ -16,7 +16,7 @@ def test_there_is_no_reason_to_stop_at_first():
         assert request.reason is None
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_is_a_reason(number: signal.Signals):
     with StopRequest() as request:
         os.kill(os.getpid(), number)
@@ -43,6 +43,27 @@ def test_handlers_are_put_back():
     with StopRequest():
         assert signal.getsignal(signal.SIGINT) != before[0]
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_the_warning_of_a_cluster_saves_once_or_stops():
+    with StopRequest() as request:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert request.reason is None
+        assert [request.take() for _ in range(2)] == [SAVE, None]
+    with StopRequest(on_usr1="stop") as request:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert request.take() == request.reason == "SIGUSR1"
+
+
+def test_nohup_is_respected():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequest() as request:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert request.take() is None
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_time_budget_that_is_spent_is_a_reason():

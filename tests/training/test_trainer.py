@@ -179,6 +179,48 @@ def test_checkpoints_within_an_epoch_survive_a_crash(sample_pcr: Path, tmp_path:
     assert curve(resumed.log) == curve(straight.log)
 
 
+def test_a_warning_saves_and_the_run_goes_on(sample_pcr: Path, tmp_path: Path):
+    class Warned(Listener):
+        def stepped(self, report):
+            super().stepped(report)
+            if len(self.steps) == 2:
+                os.kill(os.getpid(), signal.SIGUSR1)
+            if len(self.steps) == 4:  # no more than two steps later
+                self.saved = load_checkpoint(tmp_path / "run")["iteration"]
+
+    class AlwaysWarned(Listener):
+        def stepped(self, report):
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    listener = Warned()
+    result = train(small_config(sample_pcr, tmp_path / "run"), [listener])
+    assert (result.status, listener.saved) == ("complete", 2)
+    straight = train(small_config(sample_pcr, tmp_path / "straight"))
+    assert curve(result.log) == curve(straight.log)
+    config = small_config(sample_pcr, tmp_path / "stopped", checkpoint_on_usr1="stop")
+    stopped = train(config, [AlwaysWarned()])
+    assert stopped.stopped_by == "SIGUSR1"
+
+
+def test_a_stop_while_the_tuner_works_is_heard_at_its_next_batch(sample_pcr: Path, tmp_path: Path):
+    class Early(Listener):
+        def started(self, info):
+            super().started(info)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    tuner = AutotuneConfig(batches=2)
+    listener = Early()
+    config = small_config(sample_pcr, tmp_path / "stopped", fidelity=tuner)
+    stopped = train(config, [listener])
+    assert (stopped.stopped_by, listener.steps) == ("SIGTERM", [])
+    assert not any(notice.kind is NoticeKind.FIDELITY for notice in listener.notices)
+    resumed = train(
+        replace(config, checkpoint=replace(config.checkpoint, resume=stopped.checkpoint))
+    )
+    straight = train(small_config(sample_pcr, tmp_path / "straight", fidelity=tuner))
+    assert curve(resumed.log) == curve(straight.log)
+
+
 def test_a_time_budget_stops_a_run(sample_pcr: Path, tmp_path: Path):
     result = train(small_config(sample_pcr, tmp_path, time_budget_s=0.0))
     assert result.stopped_by == "time budget"

@@ -175,9 +175,14 @@ class Output:
         with writing_stdout():
             sys.stdout.write(text)
 
+    @property
+    def redraws(self) -> bool:
+        """Whether stderr can be drawn over. FORCE_COLOR gives a file colours, but no cursor."""
+        return self.err.is_terminal and sys.stderr.isatty()
+
     def progress(self, *columns: ProgressColumn) -> Progress:
         """Return a progress display on stderr, disabled where stderr is no terminal."""
-        return _Bars(*columns, console=self.err, transient=True, disable=not self.err.is_terminal)
+        return _Bars(*columns, console=self.err, transient=True, disable=not self.redraws)
 
 
 @contextlib.contextmanager

@@ -188,9 +188,9 @@ def _stages(options: TrainOptions, choices: list[DataChoice]) -> list[Stage]:
 
 
 def _observers(options: TrainOptions, folder: Path, output: Output) -> list[Observer]:
-    from dl2cli.cli.train.view import TrainView
+    from dl2cli.cli.train.view import TrainView, UnfailingView
 
-    view = TrainView(output.err)
+    view = UnfailingView(TrainView(output.err, live=output.redraws))
     if not options.track:
         return [view]
     from dl2cli.training.log.sinks import create_sinks

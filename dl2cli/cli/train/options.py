@@ -277,6 +277,10 @@ class RunOptions(Options):
     time_budget: str | None = option(
         "Stop after 2h, 90m or 1h30m, with a checkpoint.", metavar="TIME"
     )
+    on_usr1: Literal["save", "stop"] = option(
+        "On SIGUSR1, by which clusters warn of a job's end: save and continue, or stop.",
+        default="save", metavar="save|stop",
+    )  # fmt: skip
     save_checkpoints: bool = no(
         "Do not save after each epoch, nor the best one. A run that is stopped saves all the same. "
         "(--save-checkpoints of the (DL)2 program is the default here.)",

@@ -92,6 +92,7 @@ def train_config(
             backups=options.backup_checkpoints,
             resume=resume,
             trusted=options.trust_checkpoint,
+            on_usr1=options.on_usr1,
         ),
         time_budget_s=seconds(options.time_budget) if options.time_budget else None,
         report_file=options.report_file,

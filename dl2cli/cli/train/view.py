@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from dl2cli.training.log.events import (
 if TYPE_CHECKING:
     from dl2cli.training.log.events import TrainResult
 
+_logger = logging.getLogger(__name__)
 _REFRESH_HZ = 4
 _NOTICE_STYLES = {
     NoticeKind.NAN_LOSS: "bold red",
@@ -58,12 +60,59 @@ class _Progress:
     windows: list[PhaseReport] = field(default_factory=list)
 
 
+class UnfailingView(Observer):
+    """Passes events on to a view; one that fails is left alone: no view may end a training."""
+
+    def __init__(self, view: Observer) -> None:
+        self._view: Observer | None = view
+
+    def started(self, info: RunInfo) -> None:
+        """Pass the event on."""
+        self._pass_on("started", info)
+
+    def stepped(self, report: StepReport) -> None:
+        """Pass the event on."""
+        self._pass_on("stepped", report)
+
+    def window(self, report: PhaseReport) -> None:
+        """Pass the event on."""
+        self._pass_on("window", report)
+
+    def epoch_ended(self, report: EpochReport) -> None:
+        """Pass the event on."""
+        self._pass_on("epoch_ended", report)
+
+    def noticed(self, notice: Notice) -> None:
+        """Pass the event on."""
+        self._pass_on("noticed", notice)
+
+    def close(self) -> None:
+        """Pass the event on."""
+        self._pass_on("close")
+
+    def _pass_on(self, event: str, *arguments: object) -> None:
+        if self._view is None:
+            return
+        try:
+            getattr(self._view, event)(*arguments)
+        except Exception:  # whatever it is, the training matters more
+            self._view = None
+            _logger.exception("The view of the training failed; the training goes on without it.")
+
+
 class TrainView(Observer):
     """Shows where a training is and what it waits for; of rank 0."""
 
-    def __init__(self, console: Console) -> None:
-        """Show on a console, which should be that of stderr."""
+    def __init__(self, console: Console, *, live: bool = True) -> None:
+        """Show on a console, which should be that of stderr.
+
+        Args:
+            console: where to.
+            live: whether what is drawn may be drawn over; colours alone (FORCE_COLOR, which makes
+                a file a terminal for rich) do not say so.
+        """
         self._console = console
+        self._may_redraw = live
         self._live: Live | None = None
         self._drawn: list[int] = []  # cells of each line on the screen
         self._info: RunInfo | None = None
@@ -78,7 +127,8 @@ class TrainView(Observer):
         self._now = _Progress(Phase.TRAIN, info.first_epoch, info.first_iteration)
         if info.best_top1_pct is not None and info.best_epoch is not None:
             self._best = (info.best_top1_pct, info.best_epoch)
-        if self._console.is_terminal and not self._console.is_dumb_terminal:
+        terminal = self._console.is_terminal and not self._console.is_dumb_terminal
+        if terminal and self._may_redraw:
             self._live = Live(
                 console=self._console,
                 get_renderable=self._render,

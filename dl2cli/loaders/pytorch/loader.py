@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import multiprocessing
+import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from multiprocessing.context import BaseContext
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
@@ -143,6 +145,9 @@ class _Workers:
         self._plan = _Plan(config.batch_size)
         self._throttle = SharedThrottle(config.throttle, context) if config.throttle else None
         count = min(config.workers, batches)
+        self._ending = context.Semaphore(0)  # raised when SIGTERM is from here, to end a worker
+        self._mark_end = partial(_release, self._ending, count)
+        atexit.register(self._mark_end)  # before multiprocessing ends what is left, and waits
         ahead = max(-(-config.prefetch // count), 1)
         # One more is in the hands of the caller.
         check_shared_memory(config, min(ahead * count, batches) + 1)
@@ -154,7 +159,7 @@ class _Workers:
             sampler=plan,
             num_workers=count,
             prefetch_factor=ahead,
-            worker_init_fn=partial(_start_worker, config.max_pixels),
+            worker_init_fn=partial(_start_worker, config.max_pixels, self._ending),
             multiprocessing_context=context,
             pin_memory=should_pin(config),  # by a thread of its own, which calls Result.pin_memory
             persistent_workers=config.persistent_workers,
@@ -191,19 +196,43 @@ class _Workers:
 
     def close(self) -> None:
         """End the processes, without waiting for what they are slowed by."""
+        self._mark_end()
+        atexit.unregister(self._mark_end)
         if self._throttle is not None:
             self._throttle.release()
         del self._results, self._loader
 
     def __del__(self) -> None:
+        mark_end = getattr(self, "_mark_end", None)
+        if mark_end is not None:
+            mark_end()
+            atexit.unregister(mark_end)
         throttle = getattr(self, "_throttle", None)
         if throttle is not None:
             throttle.release()
 
 
-def _start_worker(max_pixels: int, worker: int) -> None:
-    """Leave Ctrl-C to the parent, which ends its workers, and set up this process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _release(semaphore: Any, count: int) -> None:  # noqa: ANN401
+    for _ in range(count):
+        semaphore.release()
+
+
+def _start_worker(max_pixels: int, ending: Any, worker: int) -> None:  # noqa: ANN401
+    """Leave signals to the parent, which ends its workers, and set up this process.
+
+    A cluster sends them to all processes of a job at once, and the parent needs its workers until
+    its step has ended. `ending`, a semaphore, is raised when the parent itself sends SIGTERM.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if os.getppid() != parent or ending.acquire(block=False):
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    parent = os.getppid()
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, end)
     sys.excepthook = _report_unless_alone
     report_failed_sends()
     _PROCESS.enter_context(pillow_limits(_core.Limits(max_pixels=max_pixels)))

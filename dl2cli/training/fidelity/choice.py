@@ -16,9 +16,25 @@ from dl2cli.training.fidelity.scan_schedule import ScanSchedule
 from dl2cli.training.log.events import Notice, NoticeKind
 from dl2cli.training.optimization.step import seed_step
 from dl2cli.training.parts import Parts
+from dl2cli.training.stopping import SAVE
 
 if TYPE_CHECKING:
     import torch
+
+
+class TunerStopped(Exception):  # noqa: N818 - no error
+    """The ranks were asked to stop before the tuner had chosen."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def _goes_on(asked: str | None) -> bool:
+    """Raise TunerStopped if the ranks were asked to stop; what was trained is saved already."""
+    if asked not in (None, SAVE):
+        raise TunerStopped(str(asked))
+    return True
 
 
 class FidelityControl:
@@ -49,10 +65,18 @@ class FidelityControl:
         """The fidelity in force; None where the loader reads whole images."""
         return None if self._loader is None else self._loader.scans
 
-    def choose(self, epoch: int) -> Notice | None:
-        """Set the fidelity of an epoch that begins; the notice says why it changed."""
+    def choose(self, epoch: int, ask: Callable[[], str | None]) -> Notice | None:
+        """Set the fidelity of an epoch that begins; the notice says why it changed.
+
+        Args:
+            epoch: 0-based.
+            ask: says why all ranks should stop now, if they should; the tuner asks at each batch.
+
+        Raises:
+            TunerStopped: they should.
+        """
         if isinstance(self._fidelity, AutotuneConfig):
-            return None if epoch % self._fidelity.every_epochs else self._tune(epoch)
+            return None if epoch % self._fidelity.every_epochs else self._tune(epoch, ask)
         if self._fidelity is None or self._loader is None:
             return None
         before, scans = self.scans, self._fidelity.scans_at(epoch)
@@ -72,15 +96,17 @@ class FidelityControl:
         if state.get("scans") is not None and self._loader is not None:
             self._loader.set_scans(min(int(state["scans"]), self._loader.groups))
 
-    def _tune(self, epoch: int) -> Notice:
+    def _tune(self, epoch: int, ask: Callable[[], str | None]) -> Notice:
         assert self._loader is not None
         assert isinstance(self._fidelity, AutotuneConfig)
         fidelities = range(1, self._loader.groups + 1)
-        decision = tune(self._gradients(epoch, self._fidelity), fidelities, self._fidelity)
+        decision = tune(self._gradients(epoch, self._fidelity, ask), fidelities, self._fidelity)
         self._loader.set_scans(decision.scans)
         return _notice(decision, epoch)
 
-    def _gradients(self, epoch: int, config: AutotuneConfig) -> Callable[[int], torch.Tensor]:
+    def _gradients(
+        self, epoch: int, config: AutotuneConfig, ask: Callable[[], str | None]
+    ) -> Callable[[int], torch.Tensor]:
         """Return the function from a fidelity to the mean gradient over all ranks' batches."""
 
         def gradient(scans: int) -> torch.Tensor:
@@ -90,7 +116,9 @@ class FidelityControl:
             loader = create_loader(parts.loader.name, asked)
             loader.set_epoch(epoch)
             seed_step(parts.seed, epoch, 0, group.rank)
-            batches = (parts.kept(batch) for batch in islice(loader, config.batches))
+            batches = (
+                parts.kept(batch) for batch in islice(loader, config.batches) if _goes_on(ask())
+            )
             mean = mean_gradient(parts.model, parts.criterion, parts.precision, batches)
             return group.sum(mean) / group.world_size
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dl2cli.errors import MissingDependency, UsageError
+from dl2cli.errors import Dl2Error, MissingDependency, UsageError
 from dl2cli.training.checkpoint.write import plain
 from dl2cli.training.log.events import (
     EpochReport,
@@ -54,8 +54,8 @@ class Sink(Observer, ABC):
             self._open(info, info.log_state.get(type(self).__name__, {}))
         except Exception as error:
             self._alive = False
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            raise UsageError(f"--track: {type(self).__name__} cannot start: {reason}") from error
+            reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+            raise UsageError(f"--track: {type(self).__name__} cannot start: {reason}.") from error
 
     def window(self, report: PhaseReport) -> None:
         """Pass on a window of training."""
@@ -261,4 +261,14 @@ def create_sinks(names: Sequence[str], folder: Path) -> list[Observer]:
     """
     if unknown := [name for name in names if name not in SINKS]:
         raise UsageError(f"--track {unknown[0]!r}: there are {', '.join(SINKS)}.")
-    return [SINKS[name](folder) for name in dict.fromkeys(names)]
+    return [_create(name, folder) for name in dict.fromkeys(names)]
+
+
+def _create(name: str, folder: Path) -> Sink:
+    try:
+        return SINKS[name](folder)
+    except Dl2Error:
+        raise
+    except Exception as error:  # a library that cannot be imported here, for whatever reason
+        reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+        raise UsageError(f"--track {name} cannot start: {reason}.") from error

@@ -13,8 +13,8 @@ from rich.console import Console
 from training_reports import epoch_report, phase_report, run_info, train_result
 
 from dl2cli.cli.train.shares import Shares
-from dl2cli.cli.train.view import TrainView, result_tables
-from dl2cli.training.log.events import Notice, NoticeKind, Phase, StepReport
+from dl2cli.cli.train.view import TrainView, UnfailingView, result_tables
+from dl2cli.training.log.events import Notice, NoticeKind, Observer, Phase, StepReport
 
 
 def console(width: int = 80, *, terminal: bool = True, **options) -> Console:
@@ -255,3 +255,30 @@ def test_the_table_of_a_run_that_was_stopped_before_anything_was_done():
     text = table(replace(result, history=(), checkpoint=None, bytes_read=0))
     assert "0 of 3, stopped by SIGINT" in text
     assert "best top-1" not in text
+
+
+def test_a_view_that_fails_does_not_end_the_training(caplog: pytest.LogCaptureFixture):
+    class Broken(Observer):
+        seen = 0
+
+        def stepped(self, report: StepReport) -> None:
+            self.seen += 1
+            raise ValueError("I/O operation on closed file")
+
+    broken = Broken()
+    it = UnfailingView(broken)
+    for iteration in range(1, 4):
+        it.stepped(step(0, iteration))
+    it.close()
+    assert broken.seen == 1
+    assert "goes on without it" in caplog.text
+
+
+def test_a_file_with_colours_is_not_drawn_over():
+    out = Console(file=io.StringIO(), force_terminal=True, width=80)  # as FORCE_COLOR makes it
+    it = TrainView(out, live=False)
+    it.started(run_info(Path("run")))
+    it.stepped(step(0, 1))
+    it.epoch_ended(epoch_report(0))
+    it.close()
+    assert "\x1b[1A" not in out.file.getvalue()
