@@ -35,16 +35,19 @@ Outcome decode(dl2::Bytes jpeg, std::uint32_t draw, dl2::Codec codec, dl2::Decod
     try {
         const bool whole_file = (draw & 1) != 0;
         dl2::RegionDecoder decoder(&jpeg, 1, {whole_file, false, small_limits(), codec}, memory);
-        dl2::Region box{0, 0, decoder.width(), decoder.height()};
+        const std::uint32_t scale = (draw & 4) != 0 ? 1 : 1u << ((draw >> 28) & 3);
+        const std::uint32_t width = dl2::scaled_size(decoder.width(), scale);
+        const std::uint32_t height = dl2::scaled_size(decoder.height(), scale);
+        dl2::Region box{0, 0, width, height};
         if ((draw & 2) != 0) {
-            box.x0 = (draw >> 4) % decoder.width();
-            box.y0 = (draw >> 8) % decoder.height();
-            box.x1 = box.x0 + 1 + (draw >> 12) % (decoder.width() - box.x0);
-            box.y1 = box.y0 + 1 + (draw >> 20) % (decoder.height() - box.y0);
+            box.x0 = (draw >> 4) % width;
+            box.y0 = (draw >> 8) % height;
+            box.x1 = box.x0 + 1 + (draw >> 12) % (width - box.x0);
+            box.y1 = box.y0 + 1 + (draw >> 20) % (height - box.y0);
         }
         Rows sink;
         sink.width = box.x1 - box.x0;
-        decoder.decode(box, sink);
+        decoder.decode(box, sink, scale);
         outcome.rgb = std::move(sink.rgb);
     } catch (const dl2::Error& error) {
         outcome.error = error.what();
