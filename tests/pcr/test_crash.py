@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,9 +135,11 @@ def test_ctrl_c_says_how_to_resume_and_keeps_what_is_done(large: ConvertConfig) 
     assert result.images == 121
 
 
-def interrupt_after(images: int) -> object:
-    def stop(state: ConvertProgress) -> None:
-        if state.done >= images:
+def interrupt_after(records: int, out: Path) -> Callable[[ConvertProgress], None]:
+    """Return a callback that interrupts a conversion once so many records are written."""
+
+    def stop(_state: ConvertProgress) -> None:
+        if len(list(out.glob("PCR_[0-9]*.db"))) >= records:
             raise KeyboardInterrupt
 
     return stop
@@ -145,7 +147,7 @@ def interrupt_after(images: int) -> object:
 
 def test_an_unfinished_conversion_wants_the_same_options(large: ConvertConfig) -> None:
     with pytest.raises(Interrupted):
-        convert(large, interrupt_after(30))
+        convert(large, interrupt_after(3, large.out))
     with pytest.raises(UsageError, match="images_per_record 5, now 6"):
         convert(replace(large, images_per_record=6))
     with pytest.raises(UsageError, match="--resume"):
@@ -155,7 +157,7 @@ def test_an_unfinished_conversion_wants_the_same_options(large: ConvertConfig) -
 
 def test_a_record_lost_in_between_is_converted_again(large: ConvertConfig, tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
-        convert(large, interrupt_after(60))
+        convert(large, interrupt_after(4, large.out))
     first, second, *_ = sorted(large.out.glob("PCR_[0-9]*.db"))
     first.unlink()
     second.write_bytes(second.read_bytes()[:-1])
@@ -190,5 +192,5 @@ def test_a_crash_between_the_two_final_files_is_mended(
 def test_how_to_resume_a_forced_conversion_is_said_rightly(large: ConvertConfig) -> None:
     """With --force, the same command would throw away what is done."""
     with pytest.raises(Interrupted, match="the same command without --force resumes"):
-        convert(replace(large, force=True), interrupt_after(30))
+        convert(replace(large, force=True), interrupt_after(3, large.out))
     assert convert(large).resumed_records > 0
