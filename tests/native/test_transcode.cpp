@@ -9,6 +9,7 @@
 #include "dl2/jpeg/codec.hpp"
 #include "dl2/jpeg/header.hpp"
 #include "make_jpeg.hpp"
+#include "make_odd_jpeg.hpp"
 #include "scripts.hpp"
 
 using dl2::Bytes;
@@ -379,4 +380,27 @@ TEST_CASE("metadata is kept as asked") {
     CHECK(size(dl2::KeepMetadata::exif) == none);
     CHECK(size(dl2::KeepMetadata::icc) == none + icc.size());
     CHECK(size(dl2::KeepMetadata::all) == none + icc.size() + comment.size());
+}
+
+TEST_CASE("a component in no scan may name a quantisation table that cannot be") {
+    dl2_test::OddRecipe recipe;
+    for (int component = 0; component < 3; ++component) {
+        jpeg_scan_info scan{};
+        scan.comps_in_scan = 1;
+        scan.component_index[0] = component;
+        scan.Se = 63;
+        recipe.scans.push_back(scan);
+    }
+    auto jpeg = dl2_test::make_odd_jpeg(recipe);
+    const std::vector<std::size_t> ends = dl2::find_scans(jpeg, 3);
+    jpeg.resize(ends[2]);
+    jpeg.insert(jpeg.end(), {0xFF, 0xD9});
+    std::size_t frame = 2;
+    while (jpeg[frame] != 0xFF || jpeg[frame + 1] < 0xC0 || jpeg[frame + 1] > 0xC1) ++frame;
+    jpeg[frame + 10 + 3 * 2 + 2] = 255;
+    dl2::TranscodeOptions lenient = options();
+    lenient.keep_damaged = true;
+    const dl2::Transcoded image = dl2::Transcoder(lenient).transcode(jpeg);
+    CHECK(image.damage.find("component 2") != std::string::npos);
+    CHECK_NOTHROW(dl2::decode(fragments(image, 10), {}));
 }

@@ -12,9 +12,13 @@ bool same_table(const JQUANT_TBL& a, const JQUANT_TBL& b) {
 bool fits(const jpeg_decompress_struct& in) {
     for (int i = 0; i < in.num_components; ++i) {
         const jpeg_component_info& component = in.comp_info[i];
-        const JQUANT_TBL* slot = in.quant_tbl_ptrs[component.quant_tbl_no];
+        // libjpeg checks the number where a scan holds the component, and nowhere else.
+        const int number = component.quant_tbl_no;
+        if (number < 0 || number >= NUM_QUANT_TBLS || in.quant_tbl_ptrs[number] == nullptr) {
+            return false;
+        }
         if (component.quant_table == nullptr) continue;  // in no scan: damaged, and kept on request
-        if (slot == nullptr || !same_table(*slot, *component.quant_table)) return false;
+        if (!same_table(*in.quant_tbl_ptrs[number], *component.quant_table)) return false;
     }
     return true;
 }
