@@ -18,7 +18,7 @@ from dl2cli.training.checkpoint.read import load_checkpoint
 from dl2cli.training.checkpoint.write import save_checkpoint, save_weights
 from dl2cli.training.config import TrainConfig
 from dl2cli.training.distributed import Group, join_group
-from dl2cli.training.fidelity.choice import FidelityControl, TunerStopped
+from dl2cli.training.fidelity_control import FidelityControl, TunerStopped
 from dl2cli.training.log.events import (
     EpochReport,
     Notice,
@@ -31,7 +31,6 @@ from dl2cli.training.log.events import (
 )
 from dl2cli.training.log.notices import TroubleNotices
 from dl2cli.training.log.recorder import Recorder
-from dl2cli.training.log.run_info import run_info
 from dl2cli.training.log.run_log import RunLog
 from dl2cli.training.log.train_data import TrainData
 from dl2cli.training.models import canonical_arch, set_training_mode
@@ -44,6 +43,7 @@ from dl2cli.training.parts import make_parts
 from dl2cli.training.profile import StepProfiler
 from dl2cli.training.resume import comparable
 from dl2cli.training.run_folder import run_folder
+from dl2cli.training.run_info import run_info
 from dl2cli.training.step_clock import StepClock
 from dl2cli.training.stopping import SAVE, StopAgreement, StopRequest
 

@@ -15,7 +15,7 @@ from dl2cli.bench.result import BenchInterrupted, BenchResult
 from dl2cli.bench.run import BenchProgress, bench
 from dl2cli.cli.framework.output import jsonable
 from dl2cli.errors import UsageError
-from dl2cli.report.model import BenchRun
+from dl2cli.report.model import BenchIoRun
 from dl2cli.report.read.discover import Finder
 
 
@@ -111,13 +111,13 @@ def test_reports_read_it(throttled: BenchResult, tmp_path: Path) -> None:
     path = tmp_path / "bench.json"
     path.write_text(json.dumps(document, allow_nan=False))
     corpus = Finder([path]).load()
-    found = {run.source.run.partition("#")[2]: run for run in corpus.runs}
+    found = {run.source.run.removeprefix("bench: "): run for run in corpus.runs}
     assert set(found) == {run.name for run in throttled.runs}
     for run in throttled.runs:
         read = found[run.name]
-        assert isinstance(read, BenchRun)
+        assert isinstance(read, BenchIoRun)
         assert read.rate_img_s == run.rate_img_s
-        assert (read.fetch_s, read.prep_s, read.compute_s) == (
+        assert (read.fetch_stall_s, read.prep_stall_s, read.compute_s) == (
             run.fetch_stall_s, run.prep_stall_s, run.compute_s,
         )  # fmt: skip
         assert (read.bound, read.images) == (run.bound, run.images)
