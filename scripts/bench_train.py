@@ -6,6 +6,7 @@
 
 Steps of `dl2cli.training` with the synthetic loader and steps of a bare loop are made in turn, one
 by one, in one process; then processes of their own make the first steps of each, from nothing.
+bench_gpu.py does the same on a GPU, in blocks of steps: there a single step must not be waited for.
 
 With `--stalls` a PCR dataset is read as from slow storages: the share of stalls that the run log
 has, beside the difference between that run and the same run on the synthetic loader.
@@ -14,6 +15,7 @@ has, beside the difference between that run and the same run on the synthetic lo
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import statistics
 import subprocess
@@ -22,6 +24,7 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as dl2 train does; torch reads it at import
 
@@ -34,10 +37,12 @@ from dl2cli.training.data_source import NO_DATASET
 from dl2cli.training.log.events import Observer, PhaseReport, StepReport
 from dl2cli.training.models import ModelConfig, create_model
 from dl2cli.training.optimization.lr_schedule import LrConfig
+from dl2cli.training.optimization.precision import PrecisionConfig
 from dl2cli.training.trainer import train
 
 CLASSES = 1000
 WARM_UP = 3  # steps that are not timed
+LOSS_SCALE = 128.0  # of float16
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,29 @@ class Options:
     image_size: int
     batch_size: int
     steps: int
+    device: str = "cpu"
+    amp: Literal["float16", "bfloat16"] | None = None
+    channels_last: bool = False
+    compile: bool = False
+    block: int = 1  # steps of the one before it is the turn of the other
+
+    @property
+    def warm_up(self) -> int:
+        """Return the steps of each that are not timed."""
+        return max(WARM_UP, self.block)
+
+    @property
+    def precision(self) -> PrecisionConfig:
+        """Return the numbers that dl2 computes in."""
+        if self.amp is None:
+            return PrecisionConfig()
+        scale = LOSS_SCALE if self.amp == "float16" else 1.0
+        return PrecisionConfig(amp=True, dtype=self.amp, static_loss_scale=scale)
+
+    def wait(self) -> None:
+        """Wait for what the device was given to do."""
+        if self.device == "cuda":
+            torch.cuda.synchronize()
 
 
 class BareLoop:
@@ -56,41 +84,63 @@ class BareLoop:
     def __init__(self, options: Options) -> None:
         """Make a model, an optimiser as dl2 has it, and a batch."""
         torch.manual_seed(0)
-        self.model = create_model(ModelConfig(arch=options.arch, num_classes=CLASSES)).train()
+        device = torch.device(options.device)
+        layout = torch.channels_last if options.channels_last else torch.contiguous_format
+        model = create_model(ModelConfig(arch=options.arch, num_classes=CLASSES)).train()
+        model = model.to(device, memory_format=layout)
         sgd = {"lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4, "fused": True}
-        self.optimizer = torch.optim.SGD(self.model.parameters(), **sgd)
-        self.images = torch.rand(options.batch_size, 3, options.image_size, options.image_size)
-        self.labels = torch.randint(0, CLASSES, (options.batch_size,))
+        self.optimizer = torch.optim.SGD(model.parameters(), **sgd)
+        self.model = torch.compile(model) if options.compile else model
+        images = torch.rand(options.batch_size, 3, options.image_size, options.image_size)
+        self.images = images.to(device, memory_format=layout)
+        self.labels = torch.randint(0, CLASSES, (options.batch_size,), device=device)
+        self.autocast: contextlib.AbstractContextManager = contextlib.nullcontext()
+        self.scaler = None
+        if options.amp:
+            dtype = getattr(torch, options.amp)
+            self.autocast = torch.autocast(device.type, dtype=dtype)
+        if options.amp == "float16":
+            self.scaler = torch.amp.GradScaler(device.type, LOSS_SCALE, growth_interval=1 << 30)
 
     def step(self) -> None:
         """Train with the batch."""
-        loss = torch.nn.functional.cross_entropy(self.model(self.images), self.labels)
-        loss.backward()
-        self.optimizer.step()
+        with self.autocast:
+            loss = torch.nn.functional.cross_entropy(self.model(self.images), self.labels)
+        if self.scaler is None:
+            loss.backward()
+            self.optimizer.step()
+        else:
+            self.scaler.scale(loss).backward()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
 
 
 class Alternation(Observer):
-    """Makes a bare step after each step of dl2, and takes the time of both.
+    """Makes bare steps after each block of steps of dl2, as many, and takes the time of both.
 
     So a machine that is busy now and then is as busy for the one as for the other.
     """
 
-    def __init__(self, bare: BareLoop | None) -> None:
-        """Without a bare loop, nothing is added to the run."""
-        self.bare = bare
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.bare = BareLoop(options)
         self.pairs: list[tuple[Moment, Moment]] = []  # what a step of each took: dl2, bare
         self.begun: Moment | None = None
 
     def stepped(self, report: StepReport) -> None:
-        """End a step of dl2, make a bare one, and begin the next."""
-        if self.bare is None:
+        """End a block of dl2's steps, make as many bare ones, and begin the next block."""
+        block = self.options.block
+        if report.iteration % block:
             return
+        self.options.wait()
         ended = Moment.now()
-        self.bare.step()
+        for _ in range(block):
+            self.bare.step()
+        self.options.wait()
         now = Moment.now()
         if self.begun is not None:
-            self.pairs.append((ended - self.begun, now - ended))
+            self.pairs.append(((ended - self.begun) / block, (now - ended) / block))
         self.begun = now
 
 
@@ -109,10 +159,13 @@ class Moment:
     def __sub__(self, other: Moment) -> Moment:
         return Moment(self.wall_s - other.wall_s, self.cpu_s - other.cpu_s)
 
+    def __truediv__(self, steps: int) -> Moment:
+        return Moment(self.wall_s / steps, self.cpu_s / steps)
+
 
 def train_config(options: Options, folder: Path) -> TrainConfig:
     """Return the training that does what the bare loop does."""
-    images = (WARM_UP + options.steps) * options.batch_size
+    images = (options.warm_up + options.steps) * options.batch_size
     return TrainConfig(
         folder=folder,
         data=DataConfig(
@@ -127,19 +180,22 @@ def train_config(options: Options, folder: Path) -> TrainConfig:
         model=ModelConfig(arch=options.arch, num_classes=CLASSES),
         lr=LrConfig(lr=0.01, epochs=1),
         epochs=1,
+        precision=options.precision,
+        channels_last=options.channels_last,
+        compile=options.compile,
         print_freq=10,
         seed=0,
-        device="cpu",
+        device=options.device,
         checkpoint=CheckpointConfig(save=False),
     )
 
 
 def alternate(options: Options) -> list[tuple[Moment, Moment]]:
-    """Return what steps of dl2 took, with its log, clock and meters, and bare ones between them."""
-    pairs = Alternation(BareLoop(options))
+    """Return what a step of dl2 took, with its log, clock and meters, and bare ones in between."""
+    pairs = Alternation(options)
     with tempfile.TemporaryDirectory() as folder:
         train(train_config(options, Path(folder)), [pairs])
-    return pairs.pairs[WARM_UP - 1 :]
+    return pairs.pairs[options.warm_up // options.block - 1 :]
 
 
 def log_stalls(options: Options, data: Path, rates: list[str], rounds: int) -> None:

@@ -6,14 +6,15 @@ from importlib.util import find_spec
 import pytest
 
 torch = pytest.importorskip("torch")
-if not torch.cuda.is_available():
-    pytest.skip("there is no GPU", allow_module_level=True)
-
 from loader_batches import load  # noqa: E402
 
 from dl2cli.loaders import OutputConfig, TransformConfig, create_loader  # noqa: E402
 from dl2cli.loaders.device import DeviceTransfer  # noqa: E402
 
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU"),
+]
 GPU = torch.device("cuda", 0)
 BUSY_CYCLES = 50_000_000  # some 30 ms
 needs_dali = pytest.mark.skipif(

@@ -122,6 +122,7 @@ def test_a_devices_clock_is_read_when_it_is_flushed_alone(monkeypatch: pytest.Mo
     assert clock.flush() == []
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 @pytest.mark.parametrize("sync", [False, True])
 def test_a_gpu_that_idles_is_seen_and_one_that_is_busy_too(sync: bool):

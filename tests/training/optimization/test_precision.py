@@ -116,7 +116,7 @@ def test_without_amp_nothing_is_wrapped():
     assert CONFIGS["float16 static"].check() == ()
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize("name", ["float16 static", "float16 dynamic"])
 def test_a_fused_optimiser_leaves_out_an_overflow_by_itself(name, device):
     if "fused" not in inspect.signature(torch.optim.SGD).parameters:
