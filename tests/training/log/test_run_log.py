@@ -83,7 +83,10 @@ def test_a_report_reads_every_value_to_the_last_digit(tmp_path: Path):
         assert epoch.total_s == round(told.total_s, 5)
         assert (epoch.data_s, epoch.compute_s) == (train.data_s, train.compute_s)
         assert epoch.iteration_s == train.iteration_s
-        assert (epoch.fetch_stall_s, epoch.prep_stall_s) == (train.fetch_stall_s, train.prep_stall_s)
+        assert (epoch.fetch_stall_s, epoch.prep_stall_s) == (
+            train.fetch_stall_s,
+            train.prep_stall_s,
+        )
         assert (epoch.loss, epoch.top1_pct) == (train.loss, train.top1_pct)
         assert epoch.iteration_speed_img_s == train.iteration_speed_img_s
         assert (epoch.v_loss, epoch.v_top1_pct) == (validation.loss, validation.top1_pct)
