@@ -11,7 +11,7 @@ from dl2cli import pcr
 from dl2cli.dataset.discovery import discover
 from dl2cli.dataset.location import is_pcr_dataset
 from dl2cli.loaders import transform
-from dl2cli.loaders.base import Batch, Loader, LoaderConfig, require_torch
+from dl2cli.loaders.base import Batch, Loader, LoaderConfig, require_torch, should_pin
 from dl2cli.loaders.order import SampleOrder
 
 DEFAULT_CLASSES: Final = 1000
@@ -50,9 +50,11 @@ class SyntheticLoader(Loader):
         random = np.random.default_rng(config.seed)
         size = config.transform.size
         pixels = random.integers(0, 256, (config.batch_size, size, size, 3), dtype=np.uint8)
-        self._images = transform.to_tensor(pixels, config.output)
-        labels = random.integers(0, max(len(self.classes), 1), config.batch_size)
-        self._labels = torch.from_numpy(labels)
+        images = transform.to_tensor(pixels, config.output)
+        labels = torch.from_numpy(random.integers(0, max(len(self.classes), 1), config.batch_size))
+        pin = should_pin(config)  # as real loaders do: else the copy to the GPU would wait
+        self._images = images.pin_memory() if pin else images
+        self._labels = labels.pin_memory() if pin else labels
 
     def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
         for step in range(first, len(self)):
