@@ -121,7 +121,7 @@ def test_the_bytes_of_a_batch(folder, small):
 
 
 def _report_limit(queue):
-    _start_worker(1234, 0)
+    _start_worker(1234, multiprocessing.Semaphore(0), 0)
     gc.collect()
     queue.put(Image.MAX_IMAGE_PIXELS)
 
