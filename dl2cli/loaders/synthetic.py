@@ -50,10 +50,10 @@ class SyntheticLoader(Loader):
         random = np.random.default_rng(config.seed)
         size = config.transform.size
         pixels = random.integers(0, 256, (config.batch_size, size, size, 3), dtype=np.uint8)
-        images = transform.to_tensor(pixels, config.output)
+        tensor = transform.to_tensor(pixels, config.output)
         labels = torch.from_numpy(random.integers(0, max(len(self.classes), 1), config.batch_size))
         pin = should_pin(config)  # as real loaders do: else the copy to the GPU would wait
-        self._images = images.pin_memory() if pin else images
+        self._images = tensor.pin_memory() if pin else tensor
         self._labels = labels.pin_memory() if pin else labels
 
     def _batches(self, epoch: int, first: int) -> Iterator[Batch]:

@@ -42,6 +42,8 @@ class VerifyResult:
         images: images that were decoded at full fidelity.
         records: records that were read.
         proved_lossless: images whose coefficients and pixels equal their source's.
+        too_large: images of more pixels than the user allows: they were not decoded, which says
+            nothing about them.
         not_comparable: images that were encoded anew or kept though damaged, so that they differ
             from their sources by design.
         damage: what is wrong; empty if all is well.
@@ -49,6 +51,7 @@ class VerifyResult:
 
     images: int
     records: int
+    too_large: int
     proved_lossless: int
     not_comparable: int
     damage: tuple[Damage, ...]
@@ -70,7 +73,7 @@ def verify(
         against: the ImageFolder that it was made from.
         workers: threads that decode.
         on_progress: called with the images checked and their number in all.
-        max_pixels: images of more pixels are listed and not decoded; 100 million if None. What the
+        max_pixels: images of more pixels are counted and not decoded; 100 million if None. What the
             dataset says of its own limits is not believed.
 
     Raises:
@@ -91,6 +94,7 @@ def verify(
     return VerifyResult(
         check.images,
         len(dataset.records),
+        check.too_large,
         check.proved_lossless,
         check.not_comparable,
         tuple(check.damage),
@@ -105,6 +109,7 @@ class _Check:
         self.dataset = dataset
         self.against = against
         self.images = 0
+        self.too_large = 0
         self.proved_lossless = 0
         self.not_comparable = 0
         self.damage: list[Damage] = []
@@ -139,7 +144,7 @@ class _Check:
             self.damage.append(Damage(info.file, None, None, str(error)))
             return
         self._structure(record, size, sources)
-        waiting: deque[tuple[int, Future[str]]] = deque()
+        waiting: deque[tuple[int, Future[str | None]]] = deque()
         for slot in range(len(record)):
             waiting.append((slot, pool.submit(self._image, record, slot, sources.get(slot))))
             if len(waiting) >= ahead:
@@ -161,10 +166,13 @@ class _Check:
             self.damage.append(Damage(file, None, None, reason))
 
     def _take(
-        self, record: Record, sources: dict[int, SourceInfo], slot: int, future: Future[str]
+        self, record: Record, sources: dict[int, SourceInfo], slot: int, future: Future[str | None]
     ) -> None:
         reason = future.result()
         source = sources.get(slot)
+        if reason is None:
+            self.too_large += 1
+            return
         self.images += 1
         if reason:
             path = None if source is None else source.path
@@ -175,8 +183,12 @@ class _Check:
             else:
                 self.not_comparable += 1
 
-    def _image(self, record: Record, slot: int, source: SourceInfo | None) -> str:
-        """Return what is wrong with an image, or the empty string."""
+    def _image(self, record: Record, slot: int, source: SourceInfo | None) -> str | None:
+        """Return what is wrong with an image, or the empty string; None if it is too large."""
+        if len(record.widths):
+            pixel_count = int(record.widths[slot]) * int(record.heights[slot])
+            if pixel_count > self.limits.max_pixels:
+                return None
         jpeg = record.image(slot)
         try:
             pixels = np.asarray(_core.decode([jpeg], whole_file=True, limits=self.limits))

@@ -28,6 +28,14 @@ def test_a_whole_dataset_is_proved_lossless(dataset: pcr.Dataset, config: Conver
     assert verify(dataset).proved_lossless == 0
 
 
+def test_images_above_the_users_limit_are_no_damage(
+    dataset: pcr.Dataset, config: ConvertConfig
+) -> None:
+    result = verify(dataset, config.source, max_pixels=1)
+    assert result.damage == ()
+    assert (result.images, result.too_large, result.proved_lossless) == (0, 22, 0)
+
+
 def test_damage_is_found_and_the_rest_is_checked(dataset: pcr.Dataset) -> None:
     first, second = (dataset.path / dataset.records[i].file for i in (0, 1))
     damaged = bytearray(first.read_bytes())

@@ -164,6 +164,8 @@ def _verification_table(result: VerifyResult) -> Table:
         table = Table(title="Verified: no damage", show_header=False)
         table.add_row("records read", f"{result.records:,}")
         table.add_row("images decoded", f"{result.images:,}")
+        if result.too_large:
+            table.add_row("not decoded: above --max-pixels", f"{result.too_large:,}")
         if result.proved_lossless or result.not_comparable:
             table.add_row("equal to their source", f"{result.proved_lossless:,}")
             table.add_row("re-encoded or kept damaged", f"{result.not_comparable:,}")
