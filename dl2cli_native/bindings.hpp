@@ -50,6 +50,9 @@ inline py::str to_text(const std::string& text) {
     return py::reinterpret_steal<py::str>(decoded);
 }
 
+// Registers the reading of files and records (bindings_reader.cpp).
+void bind_reader(py::module_& m);
+
 // Registers batch loading (bindings_loader.cpp).
 void bind_loader(py::module_& m);
 

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "codec/kernels/kernels.hpp"
+#include "codec/marker_parser.hpp"
 
 namespace dl2::codec {
 namespace {
@@ -25,11 +26,8 @@ constexpr std::uint8_t kApp14 = 0xEE;
 constexpr std::uint8_t kApp15 = 0xEF;
 constexpr std::uint8_t kCom = 0xFE;
 
-constexpr std::uint32_t kMaxSide = 65500;      // libjpeg's JPEG_MAX_DIMENSION
-constexpr std::uint32_t kMaxBlocksInMcu = 10;  // T.81, B.2.3
-constexpr std::uint32_t kMaxQuant = 32767;     // what fits the 16 bits of the inverse DCT
-constexpr std::uint8_t kMaxAl = 13;            // T.81, G.1.1.1.2
-constexpr std::int8_t kNeverSeen = -1;
+constexpr std::uint32_t kMaxSide = 65500;   // libjpeg's JPEG_MAX_DIMENSION
+constexpr std::uint32_t kMaxQuant = 32767;  // what fits the 16 bits of the inverse DCT
 
 std::uint32_t big16(const std::uint8_t* at) {
     return (std::uint32_t{at[0]} << 8) | at[1];
@@ -38,45 +36,6 @@ std::uint32_t big16(const std::uint8_t* at) {
 std::uint32_t divide_up(std::uint32_t a, std::uint32_t b) {
     return (a + b - 1) / b;
 }
-
-// Reads the segments of one image, piece by piece. Each step returns why it declines, or null.
-class MarkerParser {
-  public:
-    MarkerParser(const Limits& limits, ParsedJpeg& jpeg) : limits_(limits), jpeg_(jpeg) {
-        dc_.fill(kNoTable);
-        ac_.fill(kNoTable);
-        for (auto& bits : progress_) std::fill(std::begin(bits), std::end(bits), kNeverSeen);
-    }
-
-    Declined piece(Bytes bytes);
-    Declined finish() const;
-
-  private:
-    Declined segment(std::uint8_t marker, Bytes payload);
-    Declined frame(std::uint8_t marker, Bytes payload);
-    Declined geometry();
-    Declined quantisation(Bytes payload);
-    Declined huffman(Bytes payload);
-    Declined application(std::uint8_t marker, Bytes payload);
-    Declined scan_header(Bytes payload, ScanHeader& scan);
-    Declined scan_tables(ScanHeader& scan, const std::uint8_t* selectors);
-    Declined progression(const ScanHeader& scan);
-    Declined latch(const ScanHeader& scan);
-    Declined guess_colors();
-
-    const Limits& limits_;
-    ParsedJpeg& jpeg_;
-    bool started_ = false;  // SOI was met
-    bool frame_seen_ = false;
-    std::array<std::uint16_t, 4> dc_{};  // the table that each slot holds now
-    std::array<std::uint16_t, 4> ac_{};
-    std::uint16_t quant_[4][kBlockSize] = {};
-    bool quant_defined_[4] = {};
-    std::uint8_t quant_slot_[kMaxComponents] = {};
-    bool latched_[kMaxComponents] = {};
-    std::uint32_t restart_interval_ = 0;
-    std::int8_t progress_[kMaxComponents][kBlockSize];  // the last Al of each coefficient
-};
 
 // Finds the end of the entropy-coded data that starts at `at`: the next marker that is no restart
 // marker, or the end of the piece.
@@ -99,6 +58,8 @@ Declined find_scan_end(Bytes bytes, std::size_t at, std::size_t& end) {
     end = bytes.size;
     return nullptr;
 }
+
+}  // namespace
 
 Declined MarkerParser::piece(Bytes bytes) {
     std::size_t at = 0;
@@ -249,7 +210,6 @@ Declined MarkerParser::huffman(Bytes payload) {
     }
     return nullptr;
 }
-
 Declined MarkerParser::application(std::uint8_t marker, Bytes payload) {
     const bool jfif =
         marker == kApp0 && payload.size >= 14 && std::memcmp(payload.data, "JFIF\0", 5) == 0;
@@ -269,127 +229,6 @@ Declined MarkerParser::application(std::uint8_t marker, Bytes payload) {
         jpeg_.adobe_transform = payload[11];
     }
     jpeg_.segments.push_back({marker, payload});
-    return nullptr;
-}
-
-Declined MarkerParser::scan_header(Bytes payload, ScanHeader& scan) {
-    if (!frame_seen_) return "a scan before the frame header";
-    const Coefficients& frame = jpeg_.frame;
-    if (payload.size == 0) return "a scan header of the wrong length";
-    scan.component_count = payload[0];
-    if (scan.component_count == 0 || scan.component_count > frame.component_count ||
-        payload.size != 4 + 2 * scan.component_count) {
-        return "a scan header of the wrong length";
-    }
-    std::uint32_t blocks = 0;
-    std::uint8_t selectors[kMaxComponents] = {};
-    for (std::uint32_t i = 0; i < scan.component_count; ++i) {
-        const std::uint8_t id = payload[1 + 2 * i];
-        selectors[i] = payload[2 + 2 * i];
-        std::uint8_t index = 0;
-        while (index < frame.component_count && frame.components[index].id != id) ++index;
-        if (index == frame.component_count) return "a scan of an unknown component";
-        // T.81 wants the order of the frame; it also says that no component comes twice.
-        if (i > 0 && index <= scan.components[i - 1]) return "components in an unusual order";
-        scan.components[i] = index;
-        blocks += std::uint32_t{frame.components[index].h} * frame.components[index].v;
-    }
-    if (scan.interleaved() && blocks > kMaxBlocksInMcu) return "an MCU of more than ten blocks";
-    const std::uint8_t* const tail = payload.data + 1 + 2 * scan.component_count;
-    scan.ss = tail[0];
-    scan.se = tail[1];
-    scan.ah = tail[2] >> 4;
-    scan.al = tail[2] & 15;
-    scan.restart_interval = restart_interval_;
-    const std::uint64_t scans = jpeg_.scans.size() + 1;
-    if (scans > limits_.max_scans || scans * frame.width * frame.height > limits_.max_scan_pixels) {
-        return "more scans than the limits allow";
-    }
-    if (jpeg_.scans.empty()) {
-        if (const Declined reason = guess_colors()) return reason;
-    }
-    if (const Declined reason = progression(scan)) return reason;
-    if (const Declined reason = latch(scan)) return reason;
-    return scan_tables(scan, selectors);
-}
-
-// Whether the scan continues what the scans before it have left: libjpeg warns, or gives up, of
-// what does not.
-Declined MarkerParser::progression(const ScanHeader& scan) {
-    if (!jpeg_.progressive) {
-        if (scan.ss != 0 || scan.se != 63 || scan.ah != 0 || scan.al != 0) {
-            return "a sequential scan with a progression";
-        }
-        for (std::uint32_t i = 0; i < scan.component_count; ++i) {
-            if (latched_[scan.components[i]]) return "a second scan of a component";
-        }
-        return nullptr;
-    }
-    const bool dc = scan.ss == 0;
-    if (dc ? scan.se != 0 : (scan.se < scan.ss || scan.se > 63 || scan.interleaved())) {
-        return "a spectral selection that progressive scans do not have";
-    }
-    if (scan.al > kMaxAl || (scan.ah != 0 && scan.ah != scan.al + 1)) {
-        return "a successive approximation that progressive scans do not have";
-    }
-    for (std::uint32_t i = 0; i < scan.component_count; ++i) {
-        std::int8_t* const bits = progress_[scan.components[i]];
-        if (!dc && bits[0] == kNeverSeen) return "AC coefficients before the DC ones";
-        for (unsigned k = scan.ss; k <= scan.se; ++k) {
-            if (bits[k] != (scan.ah == 0 ? kNeverSeen : static_cast<std::int8_t>(scan.ah))) {
-                return "a scan that does not continue the ones before it";
-            }
-            bits[k] = static_cast<std::int8_t>(scan.al);
-        }
-    }
-    return nullptr;
-}
-
-// The quantisation table of a component is the one that holds at its first scan.
-Declined MarkerParser::latch(const ScanHeader& scan) {
-    for (std::uint32_t i = 0; i < scan.component_count; ++i) {
-        const std::uint8_t index = scan.components[i];
-        if (latched_[index]) continue;
-        const unsigned slot = quant_slot_[index];
-        if (slot > 3 || !quant_defined_[slot]) return "a quantisation table that is missing";
-        std::copy_n(quant_[slot], kBlockSize, jpeg_.frame.components[index].quant);
-        latched_[index] = true;
-    }
-    return nullptr;
-}
-
-// Whether the codes of a table exist: each length has room for its codes, and a DC symbol is a
-// number of bits.
-bool sound(const HuffmanSpec& table, bool dc) {
-    std::uint32_t code = 0;
-    for (unsigned length = 1; length <= 16; ++length) {
-        code += table.counts[length];
-        if (code >= (1u << length)) return false;  // no code is all ones
-        code <<= 1;
-    }
-    const std::uint8_t* const end = table.symbols + table.symbol_count();
-    return !dc || std::all_of(table.symbols, end, [](std::uint8_t s) { return s <= 15; });
-}
-
-Declined MarkerParser::scan_tables(ScanHeader& scan, const std::uint8_t* selectors) {
-    scan.dc_table.fill(kNoTable);
-    scan.ac_table.fill(kNoTable);
-    const bool dc = scan.ss == 0 && scan.ah == 0;
-    const bool ac = !jpeg_.progressive || scan.ss != 0;
-    for (std::uint32_t i = 0; i < scan.component_count; ++i) {
-        const unsigned dc_slot = selectors[i] >> 4;
-        const unsigned ac_slot = selectors[i] & 15u;
-        if (dc_slot > 3 || ac_slot > 3) return "a Huffman table of an unknown kind";
-        if (dc) scan.dc_table[i] = dc_[dc_slot];
-        if (ac) scan.ac_table[i] = ac_[ac_slot];
-        const bool missing =
-            (dc && scan.dc_table[i] == kNoTable) || (ac && scan.ac_table[i] == kNoTable);
-        if (missing) return "a Huffman table that is missing";
-        if ((dc && !sound(jpeg_.tables[scan.dc_table[i]], true)) ||
-            (ac && !sound(jpeg_.tables[scan.ac_table[i]], false))) {
-            return "a Huffman table whose codes do not exist";
-        }
-    }
     return nullptr;
 }
 
@@ -430,8 +269,6 @@ Declined MarkerParser::finish() const {
     }
     return nullptr;
 }
-
-}  // namespace
 
 std::uint32_t HuffmanSpec::symbol_count() const {
     return std::accumulate(std::begin(counts), std::end(counts), 0u);
