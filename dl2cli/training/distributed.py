@@ -35,6 +35,25 @@ class StoppedEarly(Interrupted):
         self.signal = signal
 
 
+class ControlGroup:
+    """The process group for messages between hosts, until it is closed."""
+
+    def __init__(self, group: Any) -> None:  # noqa: ANN401 - torch has no public type for it
+        self.group = group
+
+    def close(self) -> None:
+        """Leave the group, and wait for its threads.
+
+        gloo's threads let go of the tensors of an exchange a little after it has ended, for which
+        they need Python's lock. Were Python to end first, they would abort the process. They are
+        waited for when the last reference to the group is gone.
+        """
+        import torch.distributed as dist
+
+        dist.destroy_process_group(self.group)
+        self.group = None
+
+
 @dataclass(frozen=True)
 class Group:
     """This process among its ranks.
@@ -44,32 +63,32 @@ class Group:
         world_size: the number of processes.
         local_rank: among those of this machine.
         device: where this rank computes.
-        control: the process group for messages between hosts; None with one process.
+        control: for messages between hosts; None with one process.
     """
 
     rank: int
     world_size: int
     local_rank: int
     device: torch.device
-    control: Any = None
+    control: ControlGroup | None = None
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """Return the sum of a CPU tensor over all ranks."""
-        if self.world_size > 1:
+        if self.control is not None:
             import torch.distributed as dist
 
-            dist.all_reduce(values, group=self.control)
+            dist.all_reduce(values, group=self.control.group)
         return values
 
     def start_maximum(self, value: int) -> Callable[[], int]:
         """Begin to find the largest `value` of all ranks; the function returned waits for it."""
-        if self.world_size == 1:
+        if self.control is None:
             return lambda: value
         import torch
         import torch.distributed as dist
 
         cell = torch.tensor([value])
-        work = dist.all_reduce(cell, dist.ReduceOp.MAX, group=self.control, async_op=True)
+        work = dist.all_reduce(cell, dist.ReduceOp.MAX, group=self.control.group, async_op=True)
 
         def wait() -> int:
             work.wait()
@@ -79,23 +98,23 @@ class Group:
 
     def gather(self, value: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the `value` of every rank, by rank, on every rank."""
-        if self.world_size == 1:
+        if self.control is None:
             return [value]
         import torch.distributed as dist
 
         values: list[dict[str, Any]] = [{}] * self.world_size
-        dist.all_gather_object(values, value, group=self.control)
+        dist.all_gather_object(values, value, group=self.control.group)
         return values
 
     def from_first(self, value: int) -> int:
         """Return the `value` of rank 0."""
-        if self.world_size == 1:
+        if self.control is None:
             return value
         import torch
         import torch.distributed as dist
 
         cell = torch.tensor([value], dtype=torch.int64)
-        dist.broadcast(cell, 0, group=self.control)
+        dist.broadcast(cell, 0, group=self.control.group)
         return int(cell.item())
 
     def share_buffers(self, model: torch.nn.Module) -> None:
@@ -137,8 +156,10 @@ def join_group(device: str | None, request: StopRequest | None = None) -> Iterat
         yield Group(0, 1, 0, where)
         return
     control = _meet("nccl" if where.type == "cuda" else "gloo", launch, request)
+    in_order = False
     try:
         yield Group(launch.rank, launch.world_size, launch.local_rank, where, control)
+        in_order = True
     except RuntimeError as error:
         if _is_lost_peer(error):
             raise RankLost(
@@ -147,10 +168,12 @@ def join_group(device: str | None, request: StopRequest | None = None) -> Iterat
             ) from error
         raise
     finally:
+        if in_order:  # after an error, an exchange that nobody answers may be under way
+            control.close()
         dist.destroy_process_group()
 
 
-def _meet(backend: str, launch: Launch, request: StopRequest | None) -> Any:  # noqa: ANN401 - torch has no public type for it
+def _meet(backend: str, launch: Launch, request: StopRequest | None) -> ControlGroup:
     """Wait for all ranks; returns their process group for messages between hosts.
 
     It happens in another thread: here, the ones that wait would hear no signal for ten minutes.
@@ -162,7 +185,7 @@ def _meet(backend: str, launch: Launch, request: StopRequest | None) -> Any:  # 
     import torch.distributed as dist
     from torch.distributed.rendezvous import rendezvous
 
-    done: list[Any] = []
+    done: list[ControlGroup] = []
     failed: list[Exception] = []
 
     def meet() -> None:
@@ -174,7 +197,7 @@ def _meet(backend: str, launch: Launch, request: StopRequest | None) -> Any:  # 
             store = dist.PrefixStore(prefix, store)  # type: ignore[attr-defined]
             dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
             # Flags and sums are small and on the host: gloo is right for them beside NCCL, too.
-            done.append(dist.new_group(backend="gloo"))
+            done.append(ControlGroup(dist.new_group(backend="gloo")))
         except Exception as error:  # told by the thread that waits
             failed.append(error)
 

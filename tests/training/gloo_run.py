@@ -32,6 +32,12 @@ class _Trouble(Observer):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+def gloo_threads() -> int:
+    """Return how many threads of process groups there are."""
+    names = (path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm"))
+    return sum(name == "pt_gloo_runloop" for name in names)
+
+
 def main() -> None:
     torch.set_num_threads(1)
     options = json.loads(sys.argv[1])
@@ -47,7 +53,14 @@ def main() -> None:
     except Dl2Error as error:
         print(f"dl2: {error}", file=sys.stderr)
         sys.exit(int(error.exit_code))
-    told = json.dumps({"rank": rank, "status": result.status, "steps": trouble.steps})
+    told = json.dumps(
+        {
+            "rank": rank,
+            "status": result.status,
+            "steps": trouble.steps,
+            "gloo_threads": gloo_threads(),
+        }
+    )
     sys.stdout.write(
         f"{told}\n"
     )  # in one piece: print's end of line may come behind another's line

@@ -31,9 +31,6 @@ def torchrun(ranks: int, *, check: bool = True, **options: Any) -> subprocess.Co
         timeout=300,
         env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
     )
-    if check and "terminate called without an active exception" in result.stderr:
-        # Seen now and then where three ranks share two cores; the cause is not known yet.
-        pytest.xfail("a rank aborted while its process group was torn down")
     assert not check or result.returncode == 0, result.stderr
     return result
 
@@ -66,6 +63,9 @@ def test_ranks_learn_what_one_process_does(
     told = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
     assert sorted(each["rank"] for each in told) == list(range(ranks))
     assert len({each["steps"] for each in told}) == 1
+    # Threads of the control group, which hold Python's tensors, would abort a process that ends:
+    # they are waited for. Those of the group that holds gradients (two) may stay.
+    assert all(each["gloo_threads"] <= 2 for each in told)
     for one, many in zip(_losses(straight), _losses(tmp_path), strict=True):
         assert one[:2] == many[:2]
         assert many[2] == pytest.approx(one[2], rel=1e-4)
