@@ -7,7 +7,7 @@ set -eu
 [ $# -gt 0 ] || set -- --help
 case $1 in
     -*) set -- dl2 "$@" ;;
-    dl2 | *[!a-z-]*) ;;
+    dl2 | *[!a-z-]*) ;; # dl2 itself, and what has no subcommand's form: a path, python3
     *) if dl2 "$1" --help >/dev/null 2>&1; then set -- dl2 "$@"; fi ;;
 esac
 

@@ -21,7 +21,7 @@ check() {
     "$@" || failed+=("${*:1:2}")
 }
 
-check shellcheck -x scripts/*.sh .ci/run
+check shellcheck -x scripts/*.sh docker/*.sh .ci/run
 check ruff check --quiet
 check ruff format --quiet --check
 mapfile -d '' -t native < <(find dl2cli_native tests/native -name '*.[ch]pp' -print0)

@@ -6,13 +6,13 @@ further line is a file name and the values. One attribute becomes the class.
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Final
 
 from dl2cli.dataset.importers.base import ImportConfig, LabelledFile
 from dl2cli.dataset.importers.text_file import read_lines
 from dl2cli.errors import DataError, UsageError
+from dl2cli.text import suggestion
 
 _TABLES: Final = ("CelebAMask-HQ-attribute-anno.txt", "list_attr_celeba.txt")
 _FOLDERS: Final = ("CelebA-HQ-img", "img_align_celeba")
@@ -29,9 +29,10 @@ def read_celeba_hq(config: ImportConfig) -> list[LabelledFile]:
     folder = next((source / name for name in _FOLDERS if (source / name).is_dir()), source)
     attributes, rows = _read_attributes(table)
     if config.attribute not in attributes:
-        alike = difflib.get_close_matches(config.attribute, attributes, n=1)
-        hint = f" Did you mean {alike[0]}?" if alike else f" There are {', '.join(attributes)}."
-        raise UsageError(f"{table} has no attribute {config.attribute!r}.{hint}")
+        raise UsageError(
+            f"{table} has no attribute {config.attribute!r}; it has {', '.join(attributes)}."
+            + suggestion(config.attribute, attributes)
+        )
     column = attributes.index(config.attribute)
     names = {"1": config.attribute, "-1": f"not_{config.attribute}"}
     return [LabelledFile(folder / name, names[values[column]]) for name, values in rows]

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from dl2cli.dataset.importers.base import Placing
-from dl2cli.errors import StorageError, UsageError, is_file_fault, system_failure
+from dl2cli.errors import StorageError, UsageError
 
 _UNSAFE = re.compile(r"[/\0\x01-\x1f\x7f]+")
 
@@ -30,14 +30,12 @@ def place_file(source: Path, target: Path, placing: Placing) -> bool:
     """Put a file at `target`; return False where an earlier run has put the same file there.
 
     Raises:
-        OSError: the source is not there or cannot be read (`is_file_fault`).
         UsageError: another file has that name, or a hard link cannot cross to another file system.
-        StorageError: the system cannot read or write.
+        StorageError: the file cannot be placed.
     """
-    status = source.stat()
-    if _is_placed(source, status, target, placing):
+    if _is_placed(source, target, placing):
         return False
-    temporary = target.with_name(f".{target.name}.part"[-255:])
+    temporary = target.with_name(f".dl2-import-{os.getpid()}.part")
     try:
         temporary.unlink(missing_ok=True)
         if placing is Placing.SYMLINK:
@@ -52,22 +50,23 @@ def place_file(source: Path, target: Path, placing: Placing) -> bool:
         if error.errno == errno.EXDEV:
             raise UsageError(
                 f"{target.parent} lies on another file system than {source}: a hard link cannot "
-                "lead there. Place by symlink or copy."
+                "lead there. Use --by symlink or --by copy."
             ) from error
-        if not is_file_fault(error):
-            raise system_failure(source, error) from error
-        raise StorageError(f"{target} cannot be written: {error.strerror}.") from error
+        raise StorageError(
+            f"{source} cannot be placed at {target}: {error.strerror}. The same command continues "
+            "once that is mended."
+        ) from error
     return True
 
 
-def _is_placed(source: Path, status: os.stat_result, target: Path, placing: Placing) -> bool:
+def _is_placed(source: Path, target: Path, placing: Placing) -> bool:
     if not os.path.lexists(target):
         return False
     if target.is_symlink():
         same = placing is Placing.SYMLINK and target.resolve() == source.resolve()
     elif placing is Placing.COPY:
-        there = target.stat()
-        same = (there.st_size, there.st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+        there, here = target.stat(), source.stat()
+        same = (there.st_size, there.st_mtime_ns) == (here.st_size, here.st_mtime_ns)
     else:
         same = placing is Placing.HARDLINK and target.samefile(source)
     if not same:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
+import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -19,37 +18,16 @@ from dl2cli.dataset.importers.split import split_files
 from dl2cli.dataset.importers.stanford_cars import read_stanford_cars
 from dl2cli.dataset.importers.table import read_csv_dataset
 from dl2cli.errors import DataError, StorageError, UsageError, is_file_fault, system_failure
+from dl2cli.text import suggestion
 
+Reader = Callable[[ImportConfig], list[LabelledFile]]
 
-@dataclass(frozen=True)
-class PublishedLayout:
-    """A published layout: what it is called, what it holds, and how it is read.
-
-    Attributes:
-        title: for people.
-        read: returns the images that the source names.
-        own_split: whether the source says which images are for validation.
-    """
-
-    title: str
-    read: Callable[[ImportConfig], list[LabelledFile]]
-    own_split: bool
-
-
-IMPORTERS: Final[dict[str, PublishedLayout]] = {
-    "ham10000": PublishedLayout("HAM10000, skin lesions", read_ham10000, own_split=False),
-    "stanford-cars": PublishedLayout(
-        "Stanford Cars, in either layout", read_stanford_cars, own_split=True
-    ),
-    "celeba-hq": PublishedLayout(
-        "CelebA-HQ or CelebA, by an attribute", read_celeba_hq, own_split=False
-    ),
-    "imagenet-val": PublishedLayout(
-        "ImageNet's validation images", read_imagenet_val, own_split=True
-    ),
-    "csv": PublishedLayout(
-        "images named in a CSV of file and label", read_csv_dataset, own_split=False
-    ),
+IMPORTERS: Final[dict[str, Reader]] = {
+    "ham10000": read_ham10000,
+    "stanford-cars": read_stanford_cars,
+    "celeba-hq": read_celeba_hq,
+    "imagenet-val": read_imagenet_val,
+    "csv": read_csv_dataset,
 }
 
 
@@ -70,25 +48,38 @@ def import_dataset(
         StorageError: the system cannot read or write.
         MissingDependency: scipy is needed for MATLAB files and is not installed.
     """
-    layout = find_layout(config.name)
+    read = IMPORTERS.get(config.name)
+    if read is None:
+        raise UsageError(
+            f"There is no importer {config.name!r}; there are {', '.join(IMPORTERS)}."
+            + suggestion(config.name, IMPORTERS)
+        )
     if not config.source.is_dir():
         raise UsageError(f"{config.source} is not a folder.")
-    files: Sequence[LabelledFile] = layout.read(config)
-    if not files:
-        raise DataError(f"{config.source} names no image.")
-    if not any(file.split for file in files) and config.val_fraction > 0:
+    try:
+        files: Sequence[LabelledFile] = read(config)
+    except OSError as error:
+        raise system_failure(config.source, error) from error
+    _check(files, config.source)
+    if not files[0].split and config.val_fraction > 0:
         files = split_files(files, config.val_fraction, config.seed)
     targets = _targets(files, config.out)
     return _place(files, targets, config, on_progress or (lambda done, total: None))
 
 
-def find_layout(name: str) -> PublishedLayout:
-    """Return a layout by its name. Raises UsageError."""
-    if name not in IMPORTERS:
-        alike = difflib.get_close_matches(name, IMPORTERS, n=1)
-        hint = f"Did you mean {alike[0]}?" if alike else f"There are {', '.join(IMPORTERS)}."
-        raise UsageError(f"There is no importer {name!r}. {hint}")
-    return IMPORTERS[name]
+def _check(files: Sequence[LabelledFile], source: Path) -> None:
+    """Refuse files from outside the source, and a split that only some have. Raises DataError."""
+    if not files:
+        raise DataError(f"{source} names no image.")
+    without = sum(not file.split for file in files)
+    if 0 < without < len(files):
+        raise DataError(
+            f"{source}: {without} of {len(files)} images have no split, and the others have one."
+        )
+    root = Path(os.path.abspath(source))  # noqa: PTH100 - links in the source are the user's
+    for file in files:
+        if not Path(os.path.abspath(file.path)).is_relative_to(root):  # noqa: PTH100
+            raise DataError(f"{file.path} lies outside {source}: a table must name files in it.")
 
 
 def _targets(files: Sequence[LabelledFile], out: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """Each layout as it is published, on small trees made here; and what real copies get wrong."""
 
 import csv
+import errno
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from dl2cli.dataset.importers import ImportConfig, ImportResult, Placing, import_dataset
+from dl2cli.dataset.importers import ImportConfig, ImportResult, Placing, import_dataset, place
 from dl2cli.dataset.importers.place import class_folder
 from dl2cli.errors import DataError, StorageError, UsageError
 
@@ -273,6 +274,38 @@ def test_a_failing_disk_is_not_a_missing_image(
         import_dataset(config)
 
 
+def test_a_split_that_only_some_rows_name(tmp_path: Path) -> None:
+    any_csv(tmp_path / "source", "file,label,fold", "1.jpg,a,train", "2.jpg,a,")
+    config = ImportConfig("csv", tmp_path / "source", tmp_path / "out", split_column="fold")
+    with pytest.raises(DataError, match="1 of 2 images have no split"):
+        import_dataset(config)
+
+
+def test_a_full_disk_is_not_the_sources_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(small(tmp_path), placing=Placing.COPY)
+
+    def full(source: Path, target: Path) -> None:
+        target.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(place.shutil, "copy2", full)
+    with pytest.raises(StorageError, match=r"cannot be placed at .*No space left"):
+        import_dataset(config)
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    monkeypatch.undo()
+    assert import_dataset(config).placed == 6
+
+
+def test_the_source_may_be_the_present_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small(tmp_path)
+    monkeypatch.chdir(config.source)
+    assert import_dataset(replace(config, source=Path())).placed == 6
+
+
 def test_nothing_is_replaced(tmp_path: Path) -> None:
     config = small(tmp_path)
     photo(tmp_path / "out" / "a" / "0.jpg")
@@ -289,6 +322,8 @@ def test_nothing_is_replaced(tmp_path: Path) -> None:
         (("file,label", "9.jpg,a"), DataError, "None of the 1 images"),
         (("file,label",), DataError, "names no image"),
         (("file,label", "1.jpg,.."), UsageError, "cannot be the name of a folder"),
+        (("file,label", "../secret.jpg,a"), DataError, "lies outside"),
+        (("file,label", "/etc/hostname.jpg,a"), DataError, "lies outside"),
     ],
 )
 def test_tables_that_cannot_be(
