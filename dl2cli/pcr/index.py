@@ -59,7 +59,27 @@ _PROGRESS_SCHEMA = "CREATE TABLE progress (record INTEGER PRIMARY KEY);"
 _RECORD_TYPES: Final = (int, str, int, bytes, int)
 _SOURCE_TYPES: Final = (int, int, (str, bytes), int, int, int, str, str)
 _REJECTED_TYPES: Final = (int, (str, bytes), int, str)
-_SOURCES_ORDER = {"sources": "record, slot", "rejected": "rowid", "ignored": "rowid"}
+_SOURCES_ORDER = {"sources": "record, slot", "rejected": "record, rowid", "ignored": "rowid"}
+
+RecordRow = tuple[int, str, int, bytes, int]
+SourceRow = tuple[int, int, str | bytes, int, int, int, str, str]
+RejectedRow = tuple[int, str | bytes, int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRows:
+    """What a converted record adds to the index, as rows of its tables.
+
+    `record_row` is None where every image was rejected, so that there is no file. `images` counts
+    the images looked at, `source_bytes` the bytes of their files.
+    """
+
+    record: int
+    images: int
+    source_bytes: int
+    record_row: RecordRow | None
+    sources: tuple[SourceRow, ...]
+    rejected: tuple[RejectedRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +273,22 @@ def create_working(path: Path, properties: dict[str, Any], classes: tuple[str, .
         write_properties(connection, {**properties, "complete": False})
         connection.commit()
     _publish(temporary, path)
+
+
+def add_record(connection: sqlite3.Connection, rows: RecordRows) -> None:
+    """Make a record, whose file is durable, part of a working index, in one transaction."""
+    with connection:
+        if rows.record_row is not None:
+            connection.execute("INSERT INTO records VALUES (?, ?, ?, ?, ?)", rows.record_row)
+        connection.executemany("INSERT INTO sources VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows.sources)
+        connection.executemany("INSERT INTO rejected VALUES (?, ?, ?, ?)", rows.rejected)
+        connection.execute("INSERT INTO progress VALUES (?)", (rows.record,))
+
+
+def read_progress(database: Database) -> set[int]:
+    """Return the records that a working index holds, also those without a file."""
+    rows = database.rows("SELECT record FROM progress", most=MAX_RECORDS)
+    return {record for (record,) in rows if isinstance(record, int)}
 
 
 def finalize(folder: Path, properties: dict[str, Any], images_per_record: int) -> None:

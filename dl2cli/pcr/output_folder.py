@@ -2,21 +2,62 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sqlite3
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from dl2cli.dataset.discovery import ImageFolder
-from dl2cli.errors import DataError, UsageError
+from dl2cli.durability import try_lock
+from dl2cli.errors import DataError, Interrupted, StorageError, UsageError
 from dl2cli.pcr import index, published
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.database import Database, open_database
 
 _OURS: Final = re.compile(r"PCR(_sources|_\d+)?\.db(\.tmp|-journal)?(-journal)?")
 _SHOWN: Final = 3  # names in a message
+
+
+@contextlib.contextmanager
+def locked(config: ConvertConfig) -> Iterator[bool]:
+    """Create `out` and hold it, so that two conversions never write to one folder.
+
+    Yields whether that is so: some file systems have no locks.
+    """
+    try:
+        config.out.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UsageError(f"{config.out} is not a folder, and cannot become one.") from None
+    descriptor = os.open(config.out, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            locked = try_lock(descriptor)
+        except BlockingIOError:
+            raise UsageError(f"Another conversion is writing to {config.out}.") from None
+        yield locked
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def storage_errors(config: ConvertConfig) -> Iterator[None]:
+    """Say what to do next when the system refuses something or the user presses Ctrl-C."""
+    command = "the same command without --force" if config.force else "the same command"
+    again = f"What is done is kept: {command} resumes."
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(f"Interrupted. {again}") from None
+    except OSError as error:
+        raise StorageError(f"{config.out}: {error.strerror or error}. {again}") from error
+    except StorageError as error:
+        if isinstance(error.__cause__, sqlite3.Error):  # says what, and not what to do next
+            raise StorageError(f"{error} {again}") from error
+        raise
 
 
 def prepare(config: ConvertConfig, folder: ImageFolder, properties: dict[str, Any]) -> bool:

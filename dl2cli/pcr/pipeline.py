@@ -1,25 +1,25 @@
 """The work of a conversion: images to threads, foreign formats to Pillow, records to disk.
 
 Threads of the native core transcode images over record boundaries, a few records ahead of the one
-being written. A record file is durable under its name before its row is committed.
+being written. A record file is durable under its name before its rows are yielded; the caller adds
+them to an index.
 """
 
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from dl2cli.dataset.discovery import ImageFile
 from dl2cli.errors import DataError, StorageError, UsageError, is_file_fault, system_failure
 from dl2cli.pcr import foreign, index
 from dl2cli.pcr.config import ConvertConfig, ConvertProgress
-from dl2cli.pcr.database import open_database
+from dl2cli.pcr.index import RecordRows, RejectedRow, SourceRow
 from dl2cli_native import _core
 
 POLL_MS: Final = 100  # how often progress is told, and Ctrl-C is seen
@@ -27,7 +27,28 @@ IN_FLIGHT_IMAGES: Final = 64  # small records: keep at least this many images a 
 
 OnProgress = Callable[[ConvertProgress], None]
 _Status = _core.SourceStatus
-_Rejects = list[tuple[int, str | bytes, int, str]]  # rows of `rejected`
+
+
+# Converts the records that are not in a set of done ones, and yields each as soon as it is durable.
+RunRecords = Callable[
+    [ConvertConfig, list[ImageFile], set[int], OnProgress], Generator[RecordRows, None, None]
+]
+
+
+def run_here(
+    config: ConvertConfig, order: list[ImageFile], done: set[int], tell: OnProgress
+) -> Generator[RecordRows, None, None]:
+    """Convert the records that are not done on this machine's threads, in order."""
+    records = range(-(-len(order) // config.images_per_record))
+    resumed = sum(len(record_files(config, order, record)) for record in done)
+    pipeline = Pipeline(config, order, tell, resumed_images=resumed)
+    yield from pipeline.run(record for record in records if record not in done)
+
+
+def record_files(config: ConvertConfig, order: list[ImageFile], record: int) -> list[ImageFile]:
+    """Return the files of the slots of a record."""
+    size = config.images_per_record
+    return order[record * size : (record + 1) * size]
 
 
 @dataclass
@@ -41,46 +62,51 @@ class _Job:
 
 
 class Pipeline:
-    """One run of a conversion: from the first record that is not yet done to the last."""
+    """One run of a conversion over some of its records.
 
-    def __init__(self, config: ConvertConfig, order: list[ImageFile], tell: OnProgress) -> None:
+    Attributes:
+        order: the images of all records, in the order of the records.
+        resumed_images: images of records that an earlier run finished; only progress counts them.
+    """
+
+    def __init__(
+        self,
+        config: ConvertConfig,
+        order: list[ImageFile],
+        tell: OnProgress,
+        *,
+        resumed_images: int = 0,
+    ) -> None:
         self.config = config
         self.order = order
         self.tell = tell
-        self.resumed_records = 0
+        self.resumed_images = resumed_images
         self.converted_images = 0
-        self._done = 0
         self._source_bytes = 0
         self._rejected = 0
         self._jobs: deque[_Job] = deque()
         self._source = _identity(config.source)
 
-    def execute(self) -> None:
-        """Convert and write every record that is not done; raises as `convert` does."""
+    def run(self, records: Iterable[int]) -> Generator[RecordRows, None, None]:
+        """Convert and write records in turn, and yield what each adds to the index.
+
+        Raises as `convert` does.
+        """
         config = self.config
         size = config.images_per_record
         # One record is written while two are converted; small records need more of them ahead.
         ahead = max(2, -(-IN_FLIGHT_IMAGES * config.workers // size))
         native = self._start()
-        with (
-            open_database(config.out / index.INDEX, write=True) as database,
-            ThreadPoolExecutor(config.workers) as pool,
-            foreign.pillow_limits(config.limits),
-        ):
-            connection = database.connection
+        with ThreadPoolExecutor(config.workers) as pool, foreign.pillow_limits(config.limits):
             try:
-                done = {row[0] for row in connection.execute("SELECT record FROM progress")}
-                self.resumed_records = len(done)
-                for record in range(-(-len(self.order) // size)):
-                    files = self.order[record * size : (record + 1) * size]
-                    if record in done:
-                        self._done += len(files)
-                        continue
-                    self._submit(native, record, files)
+                for record in records:
+                    self._submit(native, record, record_files(config, self.order, record))
                     if len(self._jobs) > ahead:
-                        self._complete(connection, native, pool)
+                        yield self._complete(native, pool)
+                        self._report()  # the record is in the index now
                 while self._jobs:
-                    self._complete(connection, native, pool)
+                    yield self._complete(native, pool)
+                    self._report()
             except BaseException:
                 native.cancel()
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -106,10 +132,8 @@ class Pipeline:
         job = native.submit(paths, [file.label for file in files])
         self._jobs.append(_Job(record, files, job))
 
-    def _complete(
-        self, connection: sqlite3.Connection, native: _core.Converter, pool: ThreadPoolExecutor
-    ) -> None:
-        """Wait for the oldest record, write it, and make it part of the dataset."""
+    def _complete(self, native: _core.Converter, pool: ThreadPoolExecutor) -> RecordRows:
+        """Wait for the oldest record, and write it."""
         job = self._jobs[0]
         while job.native.failed < 0 and not job.native.wait(POLL_MS):
             self._report()
@@ -122,13 +146,12 @@ class Pipeline:
                 f"{index.from_sql(path)}: {reason}. Mend it and run the same command again, or "
                 "use --on-error skip."
             )
+        rows = self._write(job, rejected)
         self._rejected += len(rejected)
-        self._write(connection, job, rejected)
         self._jobs.popleft()
-        self._done += len(job.files)
         self.converted_images += len(job.files)
-        self._source_bytes += job.native.source_bytes
-        self._report()
+        self._source_bytes += rows.source_bytes
+        return rows
 
     def _check_system(self, job: _Job) -> None:
         """Stop at what the system failed to read: nothing is known of such a file.
@@ -151,8 +174,10 @@ class Pipeline:
         under_way = [job.native for job in self._jobs]
         self.tell(
             ConvertProgress(
-                resumed=self._done - self.converted_images,
-                done=self._done + sum(job.done for job in under_way),
+                resumed=self.resumed_images,
+                done=self.resumed_images
+                + self.converted_images
+                + sum(job.done for job in under_way),
                 images=len(self.order),
                 source_bytes=self._source_bytes + sum(job.source_bytes for job in under_way),
                 rejected=self._rejected,
@@ -185,43 +210,29 @@ class Pipeline:
                 future.result()
             self._report()
 
-    def _rejects(self, job: _Job) -> _Rejects:
-        rows = []
+    def _rejects(self, job: _Job) -> tuple[RejectedRow, ...]:
+        rows: list[RejectedRow] = []
         for slot, file in enumerate(job.files):
             report = job.native.report(slot)
             if report.status == _Status.rejected:
                 rows.append((job.record, index.to_sql(file.path), file.label, report.reason))
-        return rows
+        return tuple(rows)
 
-    def _write(
-        self,
-        connection: sqlite3.Connection,
-        job: _Job,
-        rejected: _Rejects,
-    ) -> None:
+    def _write(self, job: _Job, rejected: tuple[RejectedRow, ...]) -> RecordRows:
         sources = self._sources(job)
-        with connection:
-            # A record of which every image was rejected has no file.
-            if sources:
-                file = f"PCR_{job.record}.db"
-                path = os.fsencode(self.config.out / file)
-                entry = job.native.write(path, self.config.script.groups)
-                connection.execute(
-                    "INSERT INTO records VALUES (?, ?, ?, ?, ?)",
-                    (
-                        job.record,
-                        file,
-                        len(sources),
-                        index.pack_lengths(entry.lengths),
-                        entry.metadata_crc32c,
-                    ),
-                )
-            connection.executemany("INSERT INTO sources VALUES (?, ?, ?, ?, ?, ?, ?, ?)", sources)
-            connection.executemany("INSERT INTO rejected VALUES (?, ?, ?, ?)", rejected)
-            connection.execute("INSERT INTO progress VALUES (?)", (job.record,))
+        row = None
+        if sources:  # a record of which every image was rejected has no file
+            file = f"PCR_{job.record}.db"
+            path = os.fsencode(self.config.out / file)
+            entry = job.native.write(path, self.config.script.groups)
+            lengths = index.pack_lengths(entry.lengths)
+            row = (job.record, file, len(sources), lengths, entry.metadata_crc32c)
+        return RecordRows(
+            job.record, len(job.files), job.native.source_bytes, row, sources, rejected
+        )
 
-    def _sources(self, job: _Job) -> list[tuple[Any, ...]]:
-        rows: list[tuple[Any, ...]] = []
+    def _sources(self, job: _Job) -> tuple[SourceRow, ...]:
+        rows: list[SourceRow] = []
         for slot, file in enumerate(job.files):
             report = job.native.report(slot)
             if report.status != _Status.converted:
@@ -236,7 +247,7 @@ class Pipeline:
             rows.append(
                 (job.record, len(rows), path, file.label, report.bytes, report.crc32c, kind, note)
             )
-        return rows
+        return tuple(rows)
 
 
 def _identity(folder: Path) -> tuple[int, int]:

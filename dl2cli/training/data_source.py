@@ -23,7 +23,8 @@ from dl2cli.loaders import check_loader, default_loader, loaders_for
 from dl2cli.loaders.contents import dataset_classes
 from dl2cli.loaders.registry import SYNTHETIC, find_loader
 from dl2cli.pcr.config import ConvertConfig
-from dl2cli.pcr.convert import convert, split_configs
+from dl2cli.pcr.convert import convert
+from dl2cli.pcr.plan import split_configs
 
 # Small records: even this little set has several, so that two ranks do not read all of it each.
 SAMPLE_RECORD_IMAGES: Final = 50

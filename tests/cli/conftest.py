@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from dl2cli.pcr.config import ConvertConfig
-from dl2cli.pcr.convert import convert, split_configs
+from dl2cli.pcr.convert import convert
+from dl2cli.pcr.plan import split_configs
 
 
 @pytest.fixture(scope="session")

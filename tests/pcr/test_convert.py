@@ -15,7 +15,8 @@ from jpegs import contents, jpeg_bytes, photo
 from dl2cli import pcr
 from dl2cli.errors import DataError, StorageError, UsageError
 from dl2cli.pcr.config import ConvertConfig, ConvertProgress, ScanFidelity
-from dl2cli.pcr.convert import convert, plan, split_configs
+from dl2cli.pcr.convert import convert
+from dl2cli.pcr.plan import plan, split_configs
 from dl2cli.pcr.scan_script import SPECTRAL
 from dl2cli_native import _core
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import shutil
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from dl2cli import pcr
 from dl2cli.errors import FILE_ERRNOS, StorageError, is_file_fault
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert
+from dl2cli.pcr.index import RecordRows
 from dl2cli.pcr.pipeline import Pipeline
 from dl2cli_native import _core
 
@@ -83,14 +85,14 @@ def test_a_class_folder_that_cannot_be_listed_stops(config: ConvertConfig, call:
 
 
 def test_a_source_that_was_unmounted_is_noticed(config: ConvertConfig, tmp_path: Path) -> None:
-    def unmount(self: Pipeline) -> None:
+    def unmount(self: Pipeline, records: Iterable[int]) -> Generator[RecordRows, None, None]:
         config.source.rename(tmp_path / "elsewhere")
         config.source.mkdir()
-        execute(self)
+        yield from run(self, records)
 
-    execute = Pipeline.execute
+    run = Pipeline.run
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Pipeline, "execute", unmount)
+        patch.setattr(Pipeline, "run", unmount)
         with pytest.raises(StorageError, match="was a share unmounted"):
             convert(config)
     shutil.rmtree(config.source)

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from dl2cli.pcr.config import ConvertConfig
-from dl2cli.pcr.convert import convert, split_configs
+from dl2cli.pcr.convert import convert
+from dl2cli.pcr.plan import split_configs
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -17,7 +17,8 @@ from dl2cli.dataset.sample import SampleConfig
 from dl2cli.errors import DataError, UsageError
 from dl2cli.loaders import default_loader
 from dl2cli.pcr.config import ConvertConfig
-from dl2cli.pcr.convert import convert, split_configs
+from dl2cli.pcr.convert import convert
+from dl2cli.pcr.plan import split_configs
 from dl2cli.training import data_source
 from dl2cli.training.data_source import find_data
 

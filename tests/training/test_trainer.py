@@ -18,7 +18,8 @@ from dl2cli.dataset.sample import SampleConfig, ensure_sample_set
 from dl2cli.errors import DataError, UsageError
 from dl2cli.loaders import LoaderConfig, TransformConfig, create_loader
 from dl2cli.pcr.config import ConvertConfig
-from dl2cli.pcr.convert import convert, split_configs
+from dl2cli.pcr.convert import convert
+from dl2cli.pcr.plan import split_configs
 from dl2cli.training.checkpoint.read import load_checkpoint
 from dl2cli.training.fidelity.autotune import AutotuneConfig
 from dl2cli.training.fidelity.scan_schedule import ScanSchedule

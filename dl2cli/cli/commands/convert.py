@@ -117,7 +117,7 @@ def convert(options: ConvertOptions) -> None:
     """Convert an ImageFolder, or each of its splits, to a PCR dataset."""
     from dl2cli.pcr.config import ConvertConfig
     from dl2cli.pcr.convert import convert as run
-    from dl2cli.pcr.convert import plan, split_configs
+    from dl2cli.pcr.plan import plan, split_configs
     from dl2cli.pcr.scan_script import load
     from dl2cli_native._core import Limits
 
