@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Buffer
 
-Scan: TypeAlias = tuple[list[int], int, int, int, int]
-"""Components, Ss, Se, Ah, Al."""
+Scan: TypeAlias = tuple[list[int], int, int, int, int] | tuple[list[int], int, int, int, int, bool]
+"""Components, Ss, Se, Ah, Al, and whether it joins the group of the scan before it."""
 
 class DataError(ValueError):
     """The bytes are damaged, or not what they claim to be."""
@@ -429,3 +429,49 @@ def decode_region(
     codec: str = "native",
 ) -> Pixels:
     """Return a box (x, y, width, height) of an image as RGB. Raises DataError."""
+
+class TrialImage:
+    """An image whose scans are weighed and whose prefixes are judged without writing them.
+
+    States are uint8 (n, 3, 64): the lowest known bit position of each coefficient (zigzag) of luma,
+    Cb and Cr; 11 where nothing is known. With a `size`, images are cut and resized as an
+    evaluation does.
+    """
+
+    def __init__(self, jpeg: Buffer, limits: Limits = ...) -> None:
+        """Raises DataError; UnsupportedError for what is not measured, as CMYK."""
+
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def components(self) -> int: ...
+    @property
+    def blocks(self) -> tuple[int, int, int]:
+        """Blocks of 64 coefficients, by role."""
+
+    @property
+    def memory_bytes(self) -> int: ...
+    @property
+    def header_bytes(self) -> int:
+        """What is in front of the first scan."""
+
+    def scan_bytes(self, lines: Sequence[Scan]) -> list[int]:
+        """Return what a transcode writes for each line; they need not make up a script.
+
+        Raises ValueError, UnsupportedError.
+        """
+
+    def errors(self, resize_short: int = 0) -> NDArray[np.float64]:
+        """Return (3, 64, 12): summed squared errors by role, coefficient and lowest known bit."""
+
+    def compare(
+        self, states: NDArray[np.uint8], size: int = 0, resize_short: int = 0
+    ) -> NDArray[np.float64]:
+        """Return (n, 3): mean squared error, SSIM, MS-SSIM. Raises ValueError if too small."""
+
+    def show(
+        self, states: NDArray[np.uint8], size: int = 0, resize_short: int = 0
+    ) -> NDArray[np.uint8]:
+        """Return the pixels (channels, height, width) of one state."""

@@ -9,6 +9,7 @@
 
 #include <pybind11/stl.h>
 
+#include "bindings_script.hpp"
 #include "dl2/io/crc32c.hpp"
 #include "dl2/io/file.hpp"
 #include "dl2/io/throttle.hpp"
@@ -21,17 +22,6 @@ using namespace pybind11::literals;
 using namespace dl2_python;
 
 namespace {
-
-using PythonScan = std::tuple<std::vector<std::uint8_t>, int, int, int, int>;
-
-dl2::ScanScript to_script(const std::vector<PythonScan>& scans) {
-    dl2::ScanScript script;
-    for (const auto& [components, ss, se, ah, al] : scans) {
-        const auto small = [](int value) { return static_cast<std::uint8_t>(value); };
-        script.push_back({components, small(ss), small(se), small(ah), small(al)});
-    }
-    return script;
-}
 
 dl2::KeepMetadata to_keep(const std::string& name) {
     if (name == "none") return dl2::KeepMetadata::none;
@@ -328,4 +318,5 @@ PYBIND11_MODULE(_core, m) {
     bind_converter(m);
     bind_reader(m);
     bind_loader(m);
+    bind_scripts(m);
 }

@@ -56,4 +56,7 @@ void bind_reader(py::module_& m);
 // Registers batch loading (bindings_loader.cpp).
 void bind_loader(py::module_& m);
 
+// Registers what a search for scan scripts measures (bindings_scripts.cpp).
+void bind_scripts(py::module_& m);
+
 }  // namespace dl2_python

@@ -7,7 +7,11 @@ Cr. Each line of the script is one scan group; other kinds of images are mapped 
 meaning (gray, RGB and CMYK components are all luma).
 
 Beyond jpegtran's syntax, a line of AC coefficients may name several components: the standard wants
-a scan for each of them, and all of these are in the line's group.
+a scan for each of them, and all of these are in the line's group. And a line that begins with `+`
+joins the group of the line before it, as the second one here:
+
+    0: 1-5, 0, 2;
+    + 1,2: 1-63, 0, 3;
 """
 
 from __future__ import annotations
@@ -20,11 +24,12 @@ from dl2cli.errors import UsageError
 
 LAST_COEFFICIENT = 63
 MAX_BIT_POSITION = 10  # of libjpeg for samples of 8 bits; T.81, G.1.1.1.2 says 13
-MAX_SCANS = 64
+MAX_SCANS = 64  # lines of a script
+MAX_IMAGE_SCANS = 100  # of a colour image; what readers take (Limits.max_scans)
 
 _NUMBER = "[0-9]{1,9}"  # more digits than any number of a script has
 _SCAN = re.compile(
-    rf"\s*(?P<components>{_NUMBER}(?:[\s,]+{_NUMBER})*)\s*"
+    rf"\s*(?P<joins>\+?)\s*(?P<components>{_NUMBER}(?:[\s,]+{_NUMBER})*)\s*"
     rf":\s*(?P<ss>{_NUMBER})\s*-\s*(?P<se>{_NUMBER})\s*"
     rf"[\s,]\s*(?P<ah>{_NUMBER})\s*[\s,]\s*(?P<al>{_NUMBER})\s*"
 )
@@ -82,17 +87,21 @@ _FAST = """
 
 @dataclass(frozen=True)
 class Scan:
-    """One line: component indices, first and last coefficient, previous and this bit position."""
+    """One line: component indices, first and last coefficient, previous and this bit position.
+
+    `joins` says that it belongs to the group of the line before it.
+    """
 
     components: tuple[int, ...]
     ss: int
     se: int
     ah: int
     al: int
+    joins: bool = False
 
     def __str__(self) -> str:
         components = ",".join(map(str, self.components))
-        return f"{components}: {self.ss}-{self.se}, {self.ah}, {self.al};"
+        return f"{'+ ' * self.joins}{components}: {self.ss}-{self.se}, {self.ah}, {self.al};"
 
 
 @dataclass(frozen=True)
@@ -105,7 +114,7 @@ class ScanScript:
     @property
     def groups(self) -> int:
         """The number of scan groups of a dataset made with it."""
-        return len(self.scans)
+        return sum(not scan.joins for scan in self.scans)
 
     @property
     def text(self) -> str:
@@ -113,9 +122,9 @@ class ScanScript:
         return "\n".join(map(str, self.scans)) + "\n"
 
     @property
-    def native(self) -> list[tuple[list[int], int, int, int, int]]:
+    def native(self) -> list[tuple[list[int], int, int, int, int, bool]]:
         """The script as the native core takes it."""
-        return [(list(s.components), s.ss, s.se, s.ah, s.al) for s in self.scans]
+        return [(list(s.components), s.ss, s.se, s.ah, s.al, s.joins) for s in self.scans]
 
 
 def parse(text: str, name: str) -> ScanScript:
@@ -127,10 +136,11 @@ def parse(text: str, name: str) -> ScanScript:
         if match is None:
             raise UsageError(
                 f"Scan script {name}, scan {number}: {' '.join(part.split())!r} does not have the "
-                "form 'components: Ss-Se, Ah, Al'."
+                "form 'components: Ss-Se, Ah, Al', or '+' in front of that."
             )
         components = tuple(int(c) for c in re.split(r"[\s,]+", match["components"]))
-        scans.append(Scan(components, *(int(match[key]) for key in ("ss", "se", "ah", "al"))))
+        ss, se, ah, al = (int(match[key]) for key in ("ss", "se", "ah", "al"))
+        scans.append(Scan(components, ss, se, ah, al, joins=bool(match["joins"])))
     script = ScanScript(name, tuple(scans))
     _validate(script)
     return script
@@ -155,10 +165,18 @@ def _validate(script: ScanScript) -> None:
     def fail(number: int, reason: str) -> UsageError:
         return UsageError(f"Scan script {script.name}, scan {number}: {reason}.")
 
-    if not 1 <= script.groups <= MAX_SCANS:
+    if not 1 <= len(script.scans) <= MAX_SCANS:
         raise UsageError(
-            f"Scan script {script.name} has {script.groups} scans, not 1 to {MAX_SCANS}."
+            f"Scan script {script.name} has {len(script.scans)} scans, not 1 to {MAX_SCANS}."
         )
+    image_scans = sum(len(scan.components) if scan.ss else 1 for scan in script.scans)
+    if image_scans > MAX_IMAGE_SCANS:
+        raise UsageError(
+            f"Scan script {script.name} gives a colour image {image_scans} scans, and readers take "
+            f"at most {MAX_IMAGE_SCANS}."
+        )
+    if script.scans[0].joins:
+        raise fail(1, "there is no group before it that it could join")
     # The bit position that each coefficient of each component has reached; None before its first.
     reached: list[list[int | None]] = [[None] * (LAST_COEFFICIENT + 1) for _ in range(3)]
     for number, scan in enumerate(script.scans, start=1):

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jpegs import jpeg_bytes, jpegtran, photo
 from PIL import Image
+from random_scripts import scan_scripts
 
 from dl2cli import pcr
 from dl2cli.pcr.config import ConvertConfig
@@ -123,6 +124,26 @@ def test_any_size_quality_and_sampling(
     whole = prefix(_core.transcode(jpeg, DEFAULT.native).fragments, DEFAULT.groups)
     assert np.array_equal(pillow_pixels(whole), pillow_pixels(jpeg))
     assert _core.compare_coefficients(jpeg, whole) == ""
+
+
+@settings(max_examples=25)
+@given(script=scan_scripts(), subsampling=st.integers(0, 2), mode=st.sampled_from(["L", "RGB"]))
+def test_every_prefix_of_a_random_script_is_what_other_decoders_show(
+    script: ScanScript, subsampling: int, mode: str
+) -> None:
+    jpeg = jpeg_bytes(photo(61, 43, mode), subsampling=subsampling)
+    fragments = _core.transcode(jpeg, script.native).fragments
+    assert len(fragments) == script.groups
+    for scans in range(1, script.groups + 1):
+        part = prefix(fragments, scans)
+        ours = np.asarray(_core.decode(fragments[:scans]))
+        expected = djpeg_nosmooth(part).reshape(ours.shape)
+        assert np.array_equal(ours, expected), scans
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            baseline = pillow_pixels(canonical(part)).reshape(ours.shape)
+        assert np.array_equal(ours, baseline), scans
+    assert canonical(prefix(fragments, script.groups)) == canonical(jpeg)
 
 
 def test_real_photos(test_data: Path, tmp_path: Path) -> None:

@@ -56,6 +56,19 @@ def test_text_and_script_are_the_same_thing(script: scan_script.ScanScript) -> N
     assert parse(script.text, script.name) == script
 
 
+def test_a_line_with_a_plus_joins_the_group_before_it() -> None:
+    text = "0,1,2: 0-0,0,0; 0: 1-5,0,0; + 1,2: 1-63,0,0; +0:6-63 0 0;"
+    script = parse(text, "joined")
+    assert script.groups == 2
+    assert parse(script.text, "joined") == script
+    apart = parse(text.replace("+", ""), "apart")
+    joined = _core.transcode(jpeg_bytes(photo()), script.native).fragments
+    scans = _core.transcode(jpeg_bytes(photo()), apart.native).fragments
+    assert joined == [scans[0], b"".join(scans[1:])]
+    gray = _core.transcode(jpeg_bytes(photo(mode="L")), script.native).fragments
+    assert len(gray) == 2
+
+
 def test_comments_spaces_and_a_missing_last_semicolon() -> None:
     text = "# all\n 0 1  2 : 0-0 , 0,0 ; 0: 1-63, 0, 0; 1: 1-63 0 0 ;2: 1 - 63, 0, 0 # end"
     assert parse(text, "mine").groups == 4
@@ -66,6 +79,13 @@ def test_comments_spaces_and_a_missing_last_semicolon() -> None:
     [
         ("0,1,2: 0-63, 0, 0;", "not both"),
         ("nonsense;", "does not have the form"),
+        ("+ 0,1,2: 0-0,0,0; 0,1,2: 1-63,0,0;", "no group before it"),
+        (
+            "0,1,2: 0-0,0,0;"
+            + "".join(f"0,1,2: {k}-{k},0,0;" for k in range(1, 63))
+            + "0,1,2: 63-63,0,0;",
+            "190 scans",
+        ),
         ("0" * 5000 + ": 0-0,0,0;", "does not have the form"),
         ("0,1,3: 0-0, 0, 0;", "components must be"),
         ("0,0: 0-0, 0, 0;", "components must be"),

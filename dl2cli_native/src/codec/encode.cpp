@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 #include <type_traits>
 
 #include "codec/encode_dc.hpp"
@@ -13,6 +14,7 @@
 namespace dl2::codec {
 namespace {
 
+constexpr std::size_t kMeasuredAtOnce = 24;      // scans: their tokens are in memory together
 constexpr std::uint32_t kMaxAcMagnitude = 1023;  // 10 bits, for samples of 8
 
 // Whether each scan goes on where the ones before it stopped (T.81, G.1.1.1), and every component
@@ -118,6 +120,10 @@ struct ScanEncoder::State {
     std::vector<ScanOutput> outputs;
     Histogram histogram;
 
+    // All scans of a plan, whether they make up an image or not.
+    bool encode(const Coefficients& image, const std::uint8_t* tables,
+                const std::vector<ImageScan>& plan, std::vector<std::uint8_t>& out,
+                std::vector<std::size_t>& ends);
     void start_component(std::size_t component, const std::vector<ImageScan>& plan);
     bool tokenize(const Component& component, std::int16_t* dc_plane);
     bool finish_component(std::size_t table);
@@ -254,6 +260,27 @@ void ScanEncoder::State::assemble(const Coefficients& image, const std::uint8_t*
     }
 }
 
+bool ScanEncoder::State::encode(const Coefficients& image, const std::uint8_t* tables,
+                                const std::vector<ImageScan>& plan, std::vector<std::uint8_t>& out,
+                                std::vector<std::size_t>& ends) {
+    kernels = &encode_kernels();
+    outputs.assign(plan.size(), {});
+    arena_used = 0;
+    const bool any_dc = std::any_of(plan.begin(), plan.end(),
+                                    [](const ImageScan& planned) { return planned.scan.ss == 0; });
+    for (std::size_t i = 0; i < image.component_count; ++i) {
+        const Component& component = image.components[i];
+        dc[i].reserve(component.block_count(), 0);
+        start_component(i, plan);
+        if (first.used + refine.used == 0 && !any_dc) continue;
+        if (!tokenize(component, dc[i].data())) return false;
+        if (!finish_component(tables[i])) return false;
+    }
+    if (!encode_dc(image, tables, plan)) return false;
+    assemble(image, tables, plan, out, ends);
+    return true;
+}
+
 ScanEncoder::ScanEncoder() : state_(std::make_unique<State>()) {}
 
 ScanEncoder::~ScanEncoder() = default;
@@ -261,20 +288,33 @@ ScanEncoder::~ScanEncoder() = default;
 bool ScanEncoder::encode(const Coefficients& image, const std::uint8_t* tables,
                          const std::vector<ImageScan>& plan, std::vector<std::uint8_t>& out,
                          std::vector<std::size_t>& ends) {
-    State& state = *state_;
-    if (!valid_progression(plan, image.component_count)) return false;
-    state.kernels = &encode_kernels();
-    state.outputs.assign(plan.size(), {});
-    state.arena_used = 0;
-    for (std::size_t i = 0; i < image.component_count; ++i) {
-        const Component& component = image.components[i];
-        state.dc[i].reserve(component.block_count(), 0);
-        state.start_component(i, plan);
-        if (!state.tokenize(component, state.dc[i].data())) return false;
-        if (!state.finish_component(tables[i])) return false;
+    return valid_progression(plan, image.component_count) &&
+           state_->encode(image, tables, plan, out, ends);
+}
+
+bool ScanEncoder::measure(const Coefficients& image, const std::uint8_t* tables,
+                          const std::vector<ImageScan>& plan, std::vector<std::size_t>& sizes) {
+    // Component by component, so that each pass over the coefficients serves many scans.
+    std::vector<std::size_t> order(plan.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+        return plan[a].scan.components[0] < plan[b].scan.components[0];
+    });
+    sizes.assign(plan.size(), 0);
+    std::vector<ImageScan> part;
+    std::vector<std::uint8_t> out;
+    std::vector<std::size_t> ends;
+    for (std::size_t begin = 0; begin < order.size(); begin += part.size()) {
+        part.clear();
+        for (std::size_t i = begin; i < std::min(begin + kMeasuredAtOnce, order.size()); ++i) {
+            part.push_back(plan[order[i]]);
+        }
+        out.clear();
+        if (!state_->encode(image, tables, part, out, ends)) return false;
+        for (std::size_t i = 0; i < part.size(); ++i) {
+            sizes[order[begin + i]] = ends[i] - (i == 0 ? 0 : ends[i - 1]);
+        }
     }
-    if (!state.encode_dc(image, tables, plan)) return false;
-    state.assemble(image, tables, plan, out, ends);
     return true;
 }
 

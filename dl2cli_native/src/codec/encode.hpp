@@ -29,6 +29,11 @@ class ScanEncoder {
                 const std::vector<ImageScan>& plan, std::vector<std::uint8_t>& out,
                 std::vector<std::size_t>& ends);
 
+    // The bytes of each scan as `encode` would write it, tables and header included. The scans need
+    // not make up an image: each stands for itself. False as with `encode`.
+    bool measure(const Coefficients& image, const std::uint8_t* tables,
+                 const std::vector<ImageScan>& plan, std::vector<std::size_t>& sizes);
+
   private:
     struct State;
     std::unique_ptr<State> state_;

@@ -82,7 +82,7 @@ Declined NativeTranscoder::State::transcode(Bytes jpeg, const JpegHeader& header
     if (!encoder.encode(image, tables.data(), plan, result.bytes, ends)) {
         return "coefficients or codes that are too long for JPEG";
     }
-    cut(options.script.size(), result);
+    cut(count_groups(options.script), result);
     return nullptr;
 }
 

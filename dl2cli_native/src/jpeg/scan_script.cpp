@@ -37,13 +37,20 @@ void push(std::vector<ImageScan>& plan, ImageScan image_scan, std::uint8_t extra
 
 }  // namespace
 
+std::size_t count_groups(const ScanScript& script) {
+    std::size_t groups = 0;
+    for (const Scan& scan : script) groups += scan.joins && groups > 0 ? 0 : 1;
+    return groups;
+}
+
 std::vector<ImageScan> plan_scans(const ScanScript& script, ColorModel model,
                                   const std::array<std::uint8_t, 4>& h,
                                   const std::array<std::uint8_t, 4>& v, std::uint8_t extra_bits) {
     const std::vector<std::uint8_t> role = roles(model);
     std::vector<ImageScan> plan;
-    for (std::uint32_t group = 0; group < script.size(); ++group) {
-        const Scan& wanted = script[group];
+    std::uint32_t group = 0;
+    for (const Scan& wanted : script) {
+        if (!wanted.joins && &wanted != script.data()) ++group;
         ImageScan image_scan{wanted, group};
         std::vector<std::uint8_t>& own = image_scan.scan.components;
         own.clear();

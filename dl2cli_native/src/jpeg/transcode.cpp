@@ -175,9 +175,9 @@ void Transcoding::cut(Bytes output, Transcoded& result) const {
         throw Error(ErrorKind::data, "the transcoded image has other scans than were asked for");
     }
     result.bytes.assign(output.data, output.data + offsets.back());
-    result.group_end.assign(options_.script.size(), 0);
+    result.group_end.assign(count_groups(options_.script), 0);
     std::size_t scan = 0;
-    for (std::size_t group = 0; group < options_.script.size(); ++group) {
+    for (std::size_t group = 0; group < result.group_end.size(); ++group) {
         while (scan < plan_.size() && plan_[scan].group == group) ++scan;
         result.group_end[group] = static_cast<std::uint32_t>(offsets[scan]);
     }

@@ -2,22 +2,28 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
 namespace dl2 {
 
 // One scan of a progressive script, in the terms of T.81 annex G. The components of a *script* are
-// roles: 0 luma, 1 Cb, 2 Cr. Each scan of the script is one scan group of the dataset.
+// roles: 0 luma, 1 Cb, 2 Cr. Each scan of the script begins a scan group of the dataset, or joins
+// the group of the scan before it.
 struct Scan {
     std::vector<std::uint8_t> components;
     std::uint8_t ss = 0;  // spectral selection, first and last coefficient in zigzag order
     std::uint8_t se = 0;
     std::uint8_t ah = 0;  // successive approximation, previous and this bit position
     std::uint8_t al = 0;
+    bool joins = false;
 };
 
 using ScanScript = std::vector<Scan>;
+
+// The number of scan groups.
+std::size_t count_groups(const ScanScript& script);
 
 // Which colours the components of an image are; decides which scans they belong to.
 enum class ColorModel : std::uint8_t { gray, ycbcr, rgb, cmyk, ycck };
