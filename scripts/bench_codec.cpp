@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "codec/cpu.hpp"
-#include "codec/read_coefficients.hpp"
+#include "codec/decode/read_coefficients.hpp"
 #include "dl2/jpeg/header.hpp"
 #include "dl2/jpeg/region.hpp"
 #include "jpeg/reader.hpp"

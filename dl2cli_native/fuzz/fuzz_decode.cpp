@@ -4,7 +4,7 @@
 #include <string>
 
 #include "codec/cpu.hpp"
-#include "codec/read_coefficients.hpp"
+#include "codec/decode/read_coefficients.hpp"
 #include "dl2/error.hpp"
 #include "dl2/io/crc32c.hpp"
 #include "dl2/jpeg/region.hpp"

@@ -6,8 +6,8 @@
 #include <string>
 
 #include "codec/cpu.hpp"
+#include "codec/decode/read_coefficients.hpp"
 #include "codec/native_decoder.hpp"
-#include "codec/read_coefficients.hpp"
 #include "dl2/error.hpp"
 #include "dl2/jpeg/codec.hpp"
 #include "dl2/jpeg/header.hpp"

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "codec/cpu.hpp"
-#include "codec/encode.hpp"
+#include "codec/encode/scan_encoder.hpp"
 #include "make_coefficients.hpp"
 #include "scripts.hpp"
 

@@ -4,7 +4,7 @@
 #include <random>
 #include <utility>
 
-#include "codec/encode_huffman.hpp"
+#include "codec/encode/huffman.hpp"
 
 using dl2::codec::Histogram;
 using dl2::codec::HuffmanTable;

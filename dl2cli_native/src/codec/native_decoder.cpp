@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "codec/cpu.hpp"
-#include "codec/pixels.hpp"
-#include "codec/scans.hpp"
+#include "codec/decode/pixels.hpp"
+#include "codec/decode/scans.hpp"
 
 namespace dl2::codec {
 namespace {

@@ -2,8 +2,8 @@
 // must do it.
 #pragma once
 
+#include "codec/decode/read_coefficients.hpp"
 #include "codec/markers.hpp"
-#include "codec/read_coefficients.hpp"
 #include "dl2/jpeg/region.hpp"
 
 namespace dl2::codec {

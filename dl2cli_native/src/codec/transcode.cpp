@@ -4,9 +4,9 @@
 #include <array>
 #include <new>
 
-#include "codec/encode.hpp"
-#include "codec/encode_segments.hpp"
-#include "codec/read_coefficients.hpp"
+#include "codec/decode/read_coefficients.hpp"
+#include "codec/encode/markers.hpp"
+#include "codec/encode/scan_encoder.hpp"
 #include "dl2/error.hpp"
 #include "jpeg/metadata.hpp"
 

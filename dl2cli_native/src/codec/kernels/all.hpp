@@ -2,16 +2,16 @@
 // avx2.cpp and avx512.cpp.
 #pragma once
 
-#include "codec/kernels/colors.hpp"
-#include "codec/kernels/encode_bits.hpp"
-#include "codec/kernels/encode_blocks.hpp"
-#include "codec/kernels/encode_planes.hpp"
-#include "codec/kernels/first_scan.hpp"
-#include "codec/kernels/idct_blocks.hpp"
-#include "codec/kernels/masks.hpp"
-#include "codec/kernels/mcu_scan.hpp"
-#include "codec/kernels/refine_scan.hpp"
-#include "codec/kernels/unstuff.hpp"
+#include "codec/kernels/decode/colors.hpp"
+#include "codec/kernels/decode/first_scan.hpp"
+#include "codec/kernels/decode/idct_blocks.hpp"
+#include "codec/kernels/decode/masks.hpp"
+#include "codec/kernels/decode/mcu_scan.hpp"
+#include "codec/kernels/decode/refine_scan.hpp"
+#include "codec/kernels/decode/unstuff.hpp"
+#include "codec/kernels/encode/bits.hpp"
+#include "codec/kernels/encode/blocks.hpp"
+#include "codec/kernels/encode/planes.hpp"
 
 namespace dl2::codec::DL2_CODEC_ISA {
 

@@ -16,8 +16,8 @@ using FirstToken = std::uint32_t;
 // bits are gathered from masks, whose lowest bit is the first coefficient.
 using RefineToken = std::uint64_t;
 
-constexpr std::uint32_t kZeroRun = 0xF0;  // ZRL: sixteen zeros
-constexpr std::uint32_t kRawBits = 0x02;  // in a RefineToken: bits without a symbol
+constexpr std::uint32_t kZeroRunSymbol = 0xF0;  // ZRL: sixteen zeros
+constexpr std::uint32_t kRawBits = 0x02;        // in a RefineToken: bits without a symbol
 constexpr std::uint32_t kMaxEndOfBlockRun = 0x7FFF;
 // libjpeg buffers 1000 correction bits, and ends a run of blocks where 63 more might not fit.
 constexpr std::uint32_t kMaxRunCorrections = 937;

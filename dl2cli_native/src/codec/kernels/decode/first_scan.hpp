@@ -6,7 +6,7 @@
 // components are independent streams: decoded in turn in one loop, each fills the other's waits.
 #pragma once
 
-#include "codec/kernels/symbols.hpp"
+#include "codec/kernels/decode/symbols.hpp"
 
 namespace dl2::codec::DL2_CODEC_ISA {
 
@@ -32,7 +32,7 @@ DL2_INLINE void end_blocks(FirstJob& s, const Symbol& symbol) {
 DL2_INLINE void first_special(FirstJob& s, u64 entry) {
     refill(s.bits);
     const Symbol symbol = take_symbol(s.bits, entry, s.table->slow);
-    if (symbol.size == 0 && symbol.run != kZeroRun) {
+    if (symbol.size == 0 && symbol.run != kZeroRunLength) {
         if (DL2_UNLIKELY(!symbol.found)) return give_up(s);
         end_blocks(s, symbol);
     } else {

@@ -1,4 +1,4 @@
-#include "codec/encode_segments.hpp"
+#include "codec/encode/markers.hpp"
 
 #include <algorithm>
 #include <iterator>

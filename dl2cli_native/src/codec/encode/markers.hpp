@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "codec/encode_huffman.hpp"
+#include "codec/encode/huffman.hpp"
 #include "codec/markers.hpp"
 #include "dl2/jpeg/header.hpp"
 #include "dl2/jpeg/scan_script.hpp"

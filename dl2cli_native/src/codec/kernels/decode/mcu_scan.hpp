@@ -1,7 +1,7 @@
 // Scans of whole MCUs: the DC scans of progressive images, and sequential scans.
 #pragma once
 
-#include "codec/kernels/symbols.hpp"
+#include "codec/kernels/decode/symbols.hpp"
 
 namespace dl2::codec::DL2_CODEC_ISA {
 
@@ -85,7 +85,7 @@ DL2_INLINE bool sequential_special(McuState& s, u64 entry, const SlowTable& slow
                                    u64& position) {
     refill(s.bits);
     const Symbol symbol = take_symbol(s.bits, entry, slow);
-    const bool zero_run = symbol.size == 0 && symbol.run == kZeroRun;
+    const bool zero_run = symbol.size == 0 && symbol.run == kZeroRunLength;
     if (symbol.size == 0 && !zero_run) {
         // libjpeg takes a run without a value for an end of block, as which none is written.
         if (DL2_UNLIKELY(!symbol.found || symbol.run != 0)) s.bad = true;

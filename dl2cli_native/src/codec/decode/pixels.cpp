@@ -1,6 +1,6 @@
-#include "codec/pixels.hpp"
+#include "codec/decode/pixels.hpp"
 
-#include "codec/reduced_idct.hpp"
+#include "codec/decode/reduced_idct.hpp"
 
 #include <algorithm>
 #include <cstring>

@@ -1,7 +1,7 @@
 // Scans of whole MCUs: the DC scans of progressive images, and sequential scans.
 #pragma once
 
-#include "codec/scratch.hpp"
+#include "codec/decode/scratch.hpp"
 
 namespace dl2::codec {
 

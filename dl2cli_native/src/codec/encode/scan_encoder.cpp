@@ -1,14 +1,14 @@
-#include "codec/encode.hpp"
+#include "codec/encode/scan_encoder.hpp"
 
 #include <algorithm>
 #include <array>
 #include <numeric>
 #include <type_traits>
 
-#include "codec/encode_dc.hpp"
-#include "codec/encode_huffman.hpp"
-#include "codec/encode_segments.hpp"
-#include "codec/growing.hpp"
+#include "codec/encode/dc.hpp"
+#include "codec/encode/growing.hpp"
+#include "codec/encode/huffman.hpp"
+#include "codec/encode/markers.hpp"
 #include "codec/kernels/encode_kernels.hpp"
 
 namespace dl2::codec {

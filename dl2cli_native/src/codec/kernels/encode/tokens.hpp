@@ -38,7 +38,7 @@ DL2_INLINE void first_block(const i16* block, u64 nonzero, FirstScan& scan) {
         nonzero &= nonzero - 1;
         u32 run = position - next;
         next = position + 1;
-        for (; run > 15; run -= 16) *out++ = kZeroRun;
+        for (; run > 15; run -= 16) *out++ = kZeroRunSymbol;
         const i32 value = block[position];
         const i32 sign = value >> 31;
         const u32 magnitude = static_cast<u32>((value ^ sign) - sign) >> scan.al;
@@ -110,7 +110,7 @@ DL2_INLINE void refine_block(u64 known, u64 fresh, u64 bit, u64 negative, Refine
             zeros += position - next;
             next = position + 1;
             for (; zeros > 15; zeros -= 16) {
-                out = put_refine(out, kZeroRun, 0, 0, corrections, count);
+                out = put_refine(out, kZeroRunSymbol, 0, 0, corrections, count);
                 corrections = count = 0;
             }
             const u64 here = u64{1} << position;
@@ -158,7 +158,7 @@ DL2_INLINE void refine_block_bmi2(u64 known, u64 fresh, u64 bit, u64 negative, R
                 const u64 last = u64{1} << (next_z + 15);
                 const auto at = static_cast<u32>(_tzcnt_u64(_pdep_u64(last, zeros)));
                 const u32 passed = at - scan.ss - (next_z + 15);
-                out = put_refine(out, kZeroRun, 0, 0,
+                out = put_refine(out, kZeroRunSymbol, 0, 0,
                                  _bzhi_u64(corrections >> (given & 63), passed - given),
                                  passed - given);
                 given = passed;

@@ -1,4 +1,4 @@
-#include "codec/tables.hpp"
+#include "codec/decode/tables.hpp"
 
 #include <algorithm>
 
@@ -7,7 +7,7 @@ namespace {
 
 constexpr std::uint32_t kFirstSize = 1u << kFirstBits;
 constexpr std::uint32_t kMaxValueBits = 14;  // as in kernels/symbols.hpp
-constexpr std::uint32_t kZeroRun = 0xF0;
+constexpr std::uint32_t kZeroRunSymbol = 0xF0;
 
 void build(const HuffmanSpec& spec, SlowTable& slow) {
     std::uint32_t code = 0;
@@ -65,7 +65,7 @@ void fill_singles(const HuffmanSpec& spec, std::uint32_t al, Singles& singles, F
             const std::uint32_t head = (length + size) | (run + 1) << 8;
             fill_value(singles + done, singles + done + count, head, size, al);
         } else {
-            const std::uint32_t bits = size == 0 && symbol != kZeroRun ? run : size;
+            const std::uint32_t bits = size == 0 && symbol != kZeroRunSymbol ? run : size;
             const std::uint64_t code = (length + bits) | symbol << 8 | bits << 16 | length << 24;
             std::fill_n(singles + done, count, symbol == 0 ? length : 0);
             std::fill_n(table.pairs + done, count, kSpecial << 24 | code << 32);

@@ -3,9 +3,9 @@
 // smoothing).
 #pragma once
 
+#include "codec/decode/scans.hpp"
 #include "codec/markers.hpp"
 #include "codec/memory.hpp"
-#include "codec/scans.hpp"
 #include "dl2/jpeg/region.hpp"
 
 namespace dl2::codec {

@@ -1,7 +1,7 @@
 // The scans of AC coefficients of progressive images.
 #pragma once
 
-#include "codec/scratch.hpp"
+#include "codec/decode/scratch.hpp"
 
 namespace dl2::codec {
 

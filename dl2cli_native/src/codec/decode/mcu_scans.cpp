@@ -1,9 +1,9 @@
-#include "codec/mcu_scans.hpp"
+#include "codec/decode/mcu_scans.hpp"
 
 #include <algorithm>
 
-#include "codec/segments.hpp"
-#include "codec/tables.hpp"
+#include "codec/decode/segments.hpp"
+#include "codec/decode/tables.hpp"
 
 namespace dl2::codec {
 namespace {

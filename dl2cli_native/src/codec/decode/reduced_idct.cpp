@@ -1,4 +1,4 @@
-#include "codec/reduced_idct.hpp"
+#include "codec/decode/reduced_idct.hpp"
 
 #include <algorithm>
 

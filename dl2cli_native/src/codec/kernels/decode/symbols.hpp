@@ -7,7 +7,7 @@ namespace dl2::codec::DL2_CODEC_ISA {
 
 // A value of more bits, shifted to its place, no encoder writes, and libjpeg would let it overflow.
 constexpr u32 kMaxValueBits = 14;
-constexpr u32 kZeroRun = 15;  // the run of a symbol without a value that is no end of block
+constexpr u32 kZeroRunLength = 15;  // the run of a symbol without a value that is no end of block
 
 struct Symbol {
     u32 run;
@@ -23,7 +23,7 @@ DL2_INLINE Symbol take_symbol(BitState& bits, u64 entry, const SlowTable& slow) 
         const u32 found = find_code(slow, bits.buffer);
         const u32 symbol = found & 255;
         const u32 run = symbol >> 4;
-        const u32 size = (symbol & 15) == 0 && run != kZeroRun ? run : symbol & 15;
+        const u32 size = (symbol & 15) == 0 && run != kZeroRunLength ? run : symbol & 15;
         const u32 length = found >> 8;
         code = found == 0 ? 0 : (length + size) | symbol << 8 | size << 16 | length << 24;
     }

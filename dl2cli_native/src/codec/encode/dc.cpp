@@ -1,4 +1,4 @@
-#include "codec/encode_dc.hpp"
+#include "codec/encode/dc.hpp"
 
 #include <algorithm>
 

@@ -1,12 +1,12 @@
-#include "codec/scans.hpp"
+#include "codec/decode/scans.hpp"
 
 #include <algorithm>
 #include <cstring>
 
-#include "codec/ac_scans.hpp"
-#include "codec/mcu_scans.hpp"
-#include "codec/read_coefficients.hpp"
-#include "codec/scratch.hpp"
+#include "codec/decode/ac_scans.hpp"
+#include "codec/decode/mcu_scans.hpp"
+#include "codec/decode/read_coefficients.hpp"
+#include "codec/decode/scratch.hpp"
 
 namespace dl2::codec {
 namespace {

@@ -1,7 +1,7 @@
 // Tokens of AC scans, a chunk of blocks at a time: with AVX-512, those of a block side by side.
 #pragma once
 
-#include "codec/kernels/encode_tokens.hpp"
+#include "codec/kernels/encode/tokens.hpp"
 
 namespace dl2::codec::DL2_CODEC_ISA {
 

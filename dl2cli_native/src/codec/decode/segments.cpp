@@ -1,4 +1,4 @@
-#include "codec/segments.hpp"
+#include "codec/decode/segments.hpp"
 
 #include <cstring>
 

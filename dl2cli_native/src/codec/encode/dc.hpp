@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "codec/coefficients.hpp"
-#include "codec/encode_huffman.hpp"
+#include "codec/encode/huffman.hpp"
 #include "codec/kernels/encode_kernels.hpp"
 #include "dl2/jpeg/scan_script.hpp"
 

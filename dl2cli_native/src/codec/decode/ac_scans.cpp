@@ -1,10 +1,10 @@
-#include "codec/ac_scans.hpp"
+#include "codec/decode/ac_scans.hpp"
 
 #include <algorithm>
 #include <vector>
 
-#include "codec/segments.hpp"
-#include "codec/tables.hpp"
+#include "codec/decode/segments.hpp"
+#include "codec/decode/tables.hpp"
 
 namespace dl2::codec {
 namespace {

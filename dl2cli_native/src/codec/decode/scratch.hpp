@@ -3,9 +3,9 @@
 
 #include <cstdint>
 
+#include "codec/decode/scans.hpp"
 #include "codec/kernels/kernels.hpp"
 #include "codec/markers.hpp"
-#include "codec/scans.hpp"
 
 namespace dl2::codec {
 

@@ -1,7 +1,7 @@
 // Rows of blocks through the inverse DCT: from coefficients in zigzag order to samples.
 #pragma once
 
-#include "codec/kernels/idct.hpp"
+#include "codec/kernels/decode/idct.hpp"
 
 namespace dl2::codec::DL2_CODEC_ISA {
 

@@ -1,4 +1,4 @@
-#include "codec/encode_huffman.hpp"
+#include "codec/encode/huffman.hpp"
 
 #include <algorithm>
 #include <cstddef>
