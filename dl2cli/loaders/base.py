@@ -2,7 +2,7 @@
 
 A loader is iterable over batches, has an exact `len()`, and can be stopped and resumed at any
 batch. Which samples come together, and how each is cropped, depends on the seed, the epoch, the
-images a step on all ranks and the lanes (lanes.py), and on nothing else.
+images a step on all ranks and the lanes (order/lanes.py), and on nothing else.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
 
 from dl2cli.errors import MissingDependency, UsageError
-from dl2cli.loaders.order import SampleOrder
+from dl2cli.loaders.order.sample_order import SampleOrder
 from dl2cli.loaders.throttle import Throttle
 from dl2cli.loaders.transform import OutputConfig, TransformConfig
 from dl2cli_native import _core

@@ -14,7 +14,7 @@ from dl2cli.dataset.discovery import discover
 from dl2cli.dataset.pixels import sample_bits
 from dl2cli.errors import DataError, Dl2Error, StorageError, is_file_fault, system_failure
 from dl2cli.loaders.base import LoaderConfig
-from dl2cli.loaders.order import SampleOrder
+from dl2cli.loaders.order.sample_order import SampleOrder
 from dl2cli_native import _core
 
 

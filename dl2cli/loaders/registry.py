@@ -44,10 +44,10 @@ class LoaderEntry:
 
 _HERE: Final = "dl2cli.loaders"
 _ENTRIES: Final = (
-    LoaderEntry("pcr", DatasetKind.PCR, f"{_HERE}.pcr", "PcrLoader"),
+    LoaderEntry("pcr", DatasetKind.PCR, f"{_HERE}.native.pcr", "PcrLoader"),
     LoaderEntry("pcr-dali", DatasetKind.PCR, f"{_HERE}.dali.pcr", "PcrDaliLoader"),
     LoaderEntry("pcr-dali-gpu", DatasetKind.PCR, f"{_HERE}.dali.pcr", "PcrDaliGpuLoader"),
-    LoaderEntry("jpeg", DatasetKind.IMAGE_FOLDER, f"{_HERE}.jpeg", "JpegLoader"),
+    LoaderEntry("jpeg", DatasetKind.IMAGE_FOLDER, f"{_HERE}.native.jpeg", "JpegLoader"),
     LoaderEntry("dali-cpu", DatasetKind.IMAGE_FOLDER, f"{_HERE}.dali.files", "DaliLoader"),
     LoaderEntry("dali-gpu", DatasetKind.IMAGE_FOLDER, f"{_HERE}.dali.files", "DaliGpuLoader"),
     LoaderEntry("pytorch", DatasetKind.IMAGE_FOLDER, f"{_HERE}.pytorch.loader", "PytorchLoader"),

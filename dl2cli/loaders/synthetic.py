@@ -12,7 +12,7 @@ from dl2cli.dataset.discovery import discover
 from dl2cli.dataset.location import is_pcr_dataset
 from dl2cli.loaders import transform
 from dl2cli.loaders.base import Batch, Loader, LoaderConfig, require_torch, should_pin
-from dl2cli.loaders.order import SampleOrder
+from dl2cli.loaders.order.sample_order import SampleOrder
 
 DEFAULT_CLASSES: Final = 1000
 

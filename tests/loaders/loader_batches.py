@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from dl2cli.loaders import Batch, LoaderConfig
-from dl2cli.loaders.pcr import PcrLoader
+from dl2cli.loaders.native.pcr import PcrLoader
 
 
 def load(config: LoaderConfig, epoch: int = 0) -> list[Batch]:

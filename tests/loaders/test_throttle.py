@@ -20,7 +20,7 @@ from loader_children import ask, still  # noqa: E402
 from dl2cli import pcr  # noqa: E402
 from dl2cli.errors import UsageError  # noqa: E402
 from dl2cli.loaders import LoaderConfig, create_loader  # noqa: E402
-from dl2cli.loaders.pcr import PcrLoader  # noqa: E402
+from dl2cli.loaders.native.pcr import PcrLoader  # noqa: E402
 from dl2cli.loaders.pytorch.loader import PytorchLoader  # noqa: E402
 from dl2cli.loaders.throttle import SharedThrottle, Throttle  # noqa: E402
 from dl2cli_native import _core  # noqa: E402

@@ -18,8 +18,8 @@ from dl2cli import pcr
 from dl2cli.errors import DataError
 from dl2cli.loaders.base import Batch, Loader, LoaderConfig
 from dl2cli.loaders.dali.pipeline import BatchSource, Decoding, check_config
-from dl2cli.loaders.order import EpochOrder
-from dl2cli.loaders.pcr import image_sizes, record_order
+from dl2cli.loaders.native.pcr import image_sizes, record_order
+from dl2cli.loaders.order.sample_order import EpochOrder
 
 
 class PcrDaliLoader(Loader):

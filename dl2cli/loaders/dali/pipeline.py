@@ -19,7 +19,7 @@ from dl2cli.errors import DataError, Dl2Error, MissingDependency, UsageError
 from dl2cli.loaders import transform
 from dl2cli.loaders.base import LoaderConfig, require_torch
 from dl2cli.loaders.device import CopyStream
-from dl2cli.loaders.order import EpochOrder
+from dl2cli.loaders.order.sample_order import EpochOrder
 
 if TYPE_CHECKING:
     import torch

@@ -22,7 +22,7 @@ from dl2cli.errors import Dl2Error, UsageError
 from dl2cli.loaders import transform
 from dl2cli.loaders.base import Batch, Loader, LoaderConfig, require_torch, should_pin
 from dl2cli.loaders.files import FileList, file_order, list_files
-from dl2cli.loaders.order import EpochOrder
+from dl2cli.loaders.order.sample_order import EpochOrder
 from dl2cli.loaders.pytorch.sending import (
     check_shared_memory,
     lost_worker,

@@ -14,10 +14,10 @@ from PIL import Image
 from dl2cli.dataset.pixels import JPEG_START, is_rare, read_pixels, turned
 from dl2cli.errors import DataError, Dl2Error, StorageError, system_failure
 from dl2cli.loaders import transform
-from dl2cli.loaders.auto_augment import auto_augment
 from dl2cli.loaders.base import LoaderConfig
 from dl2cli.loaders.files import FileList, read_bytes
-from dl2cli.loaders.order import mix64
+from dl2cli.loaders.order.sample_order import mix64
+from dl2cli.loaders.pytorch.auto_augment import auto_augment
 from dl2cli.loaders.pytorch.shared_cache import SharedCache
 from dl2cli.loaders.throttle import SharedThrottle
 from dl2cli_native import _core

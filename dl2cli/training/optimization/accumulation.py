@@ -8,7 +8,7 @@ group at the end of an epoch that has fewer of them.
 
 from __future__ import annotations
 
-from dl2cli.loaders.lanes import Lanes
+from dl2cli.loaders.order.lanes import Lanes
 
 
 class Accumulation:

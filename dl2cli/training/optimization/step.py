@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dl2cli.loaders.order import mix64
+from dl2cli.loaders.order.sample_order import mix64
 from dl2cli.training.optimization.loss import Criterion, correct
 from dl2cli.training.optimization.precision import Precision
 

@@ -17,7 +17,7 @@ from loader_children import fill  # noqa: E402
 
 from dl2cli.errors import DataError, UsageError  # noqa: E402
 from dl2cli.loaders import LoaderConfig  # noqa: E402
-from dl2cli.loaders.auto_augment import POLICY, auto_augment  # noqa: E402
+from dl2cli.loaders.pytorch.auto_augment import POLICY, auto_augment  # noqa: E402
 from dl2cli.loaders.pytorch.loader import PytorchLoader  # noqa: E402
 from dl2cli.loaders.pytorch.shared_cache import SharedCache  # noqa: E402
 from dl2cli.loaders.pytorch.worker import augment_uniforms  # noqa: E402

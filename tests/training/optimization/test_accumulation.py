@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dl2cli.loaders.lanes import Lanes
+from dl2cli.loaders.order.lanes import Lanes
 from dl2cli.training.optimization.accumulation import Accumulation
 
 

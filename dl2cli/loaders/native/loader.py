@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from dl2cli.dataset.pixels import pillow_limits, read_pixels
 from dl2cli.errors import DataError, Dl2Error, UsageError, is_file_fault, system_failure
 from dl2cli.loaders.base import Batch, Loader, LoaderConfig, LoaderStats, should_pin
-from dl2cli.loaders.order import EpochOrder
+from dl2cli.loaders.order.sample_order import EpochOrder
 from dl2cli_native import _core
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dl2cli.errors import UsageError
-from dl2cli.loaders.lanes import Lanes
-from dl2cli.loaders.order import SampleOrder
+from dl2cli.loaders.order.lanes import Lanes
+from dl2cli.loaders.order.sample_order import SampleOrder
 
 counts_lists = st.lists(st.integers(0, 9), min_size=1, max_size=25).filter(sum)
 

@@ -23,8 +23,8 @@ from dl2cli import pcr
 from dl2cli.errors import DataError
 from dl2cli.loaders import transform
 from dl2cli.loaders.base import LoaderConfig, require_torch
-from dl2cli.loaders.native import NativeLoader, NativeSetup
-from dl2cli.loaders.order import SampleOrder
+from dl2cli.loaders.native.loader import NativeLoader, NativeSetup
+from dl2cli.loaders.order.sample_order import SampleOrder
 from dl2cli_native import _core
 
 

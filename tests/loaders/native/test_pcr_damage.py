@@ -17,7 +17,7 @@ from loader_photos import IMAGES  # noqa: E402
 from dl2cli import pcr  # noqa: E402
 from dl2cli.errors import DataError  # noqa: E402
 from dl2cli.loaders import create_loader  # noqa: E402
-from dl2cli.loaders.pcr import PcrLoader  # noqa: E402
+from dl2cli.loaders.native.pcr import PcrLoader  # noqa: E402
 from dl2cli.pcr import index  # noqa: E402
 from dl2cli.pcr.scan_script import DEFAULT  # noqa: E402
 from dl2cli_native import _core  # noqa: E402

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dl2cli.errors import UsageError
-from dl2cli.loaders.lanes import Lanes
+from dl2cli.loaders.order.lanes import Lanes
 
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _RECORDS, _SLOTS, _WINDOWS = range(3)  # what a random number is for

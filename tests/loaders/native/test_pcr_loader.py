@@ -13,7 +13,7 @@ from loader_photos import IMAGES  # noqa: E402
 from dl2cli import pcr  # noqa: E402
 from dl2cli.errors import UsageError  # noqa: E402
 from dl2cli.loaders import LoaderConfig  # noqa: E402
-from dl2cli.loaders.pcr import PcrLoader  # noqa: E402
+from dl2cli.loaders.native.pcr import PcrLoader  # noqa: E402
 
 
 def test_every_image_comes_once_and_bytes_are_counted_once(config, dataset):

@@ -17,7 +17,7 @@ from loader_batches import load, same  # noqa: E402
 from loader_threads import native_threads, only_threads_left  # noqa: E402
 
 from dl2cli.errors import UsageError  # noqa: E402
-from dl2cli.loaders.pcr import PcrLoader  # noqa: E402
+from dl2cli.loaders.native.pcr import PcrLoader  # noqa: E402
 
 
 def test_no_thread_is_left_when_the_iterator_goes(config):

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dl2cli.errors import UsageError
-from dl2cli.loaders.order import SampleOrder, mix64
+from dl2cli.loaders.order.sample_order import SampleOrder, mix64
 
 counts_lists = st.lists(st.integers(0, 9), min_size=1, max_size=20).filter(sum)
 orders = st.fixed_dictionaries(

@@ -19,7 +19,7 @@ import os
 from dl2cli.loaders import transform
 from dl2cli.loaders.base import LoaderConfig, require_torch
 from dl2cli.loaders.files import file_order, list_files
-from dl2cli.loaders.native import NativeLoader, NativeSetup
+from dl2cli.loaders.native.loader import NativeLoader, NativeSetup
 from dl2cli_native import _core
 
 

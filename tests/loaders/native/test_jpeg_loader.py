@@ -22,8 +22,8 @@ from dl2cli.dataset.discovery import discover  # noqa: E402
 from dl2cli.dataset.pixels import pillow_limits, read_pixels  # noqa: E402
 from dl2cli.errors import DataError, StorageError, UsageError  # noqa: E402
 from dl2cli.loaders import LoaderConfig, Throttle, create_loader, transform  # noqa: E402
-from dl2cli.loaders.jpeg import JpegLoader  # noqa: E402
-from dl2cli.loaders.pcr import PcrLoader  # noqa: E402
+from dl2cli.loaders.native.jpeg import JpegLoader  # noqa: E402
+from dl2cli.loaders.native.pcr import PcrLoader  # noqa: E402
 from dl2cli_native import _core  # noqa: E402
 
 
@@ -207,7 +207,7 @@ def test_memory_that_runs_out_in_pillow_is_an_error_and_no_hang(tmp_path, small,
         raise MemoryError
 
     root = save_odd_formats(tmp_path / "odd")
-    monkeypatch.setattr("dl2cli.loaders.native.read_pixels", refuse)
+    monkeypatch.setattr("dl2cli.loaders.native.loader.read_pixels", refuse)
     with pytest.raises(StorageError, match="not enough memory"):
         list(JpegLoader(LoaderConfig(root, batch_size=2, transform=small, tail="pad")))
 
