@@ -12,8 +12,12 @@ from typing import Final
 _SYNC_FAILED: Final = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
 
 
-def try_lock(descriptor: int) -> bool:
+def try_lock(descriptor: int, *, shared: bool = False) -> bool:
     """Lock an open file or folder for this process alone, until it is closed.
+
+    Args:
+        descriptor: the open file or folder.
+        shared: let other processes that ask for a shared lock hold it as well.
 
     Returns:
         False where the file system has no locks (Lustre without `flock`, sshfs, NFS for a folder):
@@ -23,7 +27,7 @@ def try_lock(descriptor: int) -> bool:
         BlockingIOError: another process holds the lock. No other error means that.
     """
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         raise
     except OSError:

@@ -15,6 +15,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dl2cli.dataset.discovery import ImageFile, ImageFolder, discover
@@ -65,14 +66,14 @@ def convert(
     notes = _Notes(on_note)
     for warning in folder.warnings:
         notes.add(warning)
-    with storage_errors(config), locked(config) as is_locked:
+    with storage_errors(config.out, force=config.force), locked(config.out) as is_locked:
         if not is_locked:
             notes.add(
                 f"The file system of {config.out} has no locks, so nothing keeps a second "
                 "conversion from writing there: start only one at a time."
             )
         finished = prepare(config, folder, output_properties(config, folder))
-        run = _Run()
+        run = RunCounts()
         if finished:
             run.resumed_records = -(-len(order) // config.images_per_record)
         else:
@@ -80,11 +81,25 @@ def convert(
         seconds = time.perf_counter() - start  # without measuring fidelity
         if not finished:
             _finish(config, folder, notes)
-        return _result(config, folder, run, seconds, notes)
+        dataset = open_dataset(config.out)
+        fidelity = _stored_fidelity(dataset)
+        if run.converted_images == 0:
+            fidelity = fidelity or _measure(config, dataset, notes)  # finished before, unmeasured
+            if about := _about_rejected(config, tuple(dataset.rejected())):
+                notes.add(about)
+        return describe(
+            dataset,
+            run,
+            source=config.source,
+            ignored=count_ignored(folder),
+            seconds=seconds,
+            fidelity=fidelity,
+            notes=tuple(notes.sentences),
+        )
 
 
 @dataclass
-class _Run:
+class RunCounts:
     """What a run did: records that were done before it, and images that it looked at."""
 
     resumed_records: int = 0
@@ -93,11 +108,11 @@ class _Run:
 
 def _run(
     config: ConvertConfig, order: list[ImageFile], tell: OnProgress, run_records: RunRecords
-) -> _Run:
+) -> RunCounts:
     """Convert the records that the working index lacks, and add each to it."""
     with open_database(config.out / index.INDEX, write=True) as database:
         done = index.read_progress(database)
-        run = _Run(resumed_records=len(done))
+        run = RunCounts(resumed_records=len(done))
         with contextlib.closing(run_records(config, order, done, tell)) as records:
             for rows in records:
                 index.add_record(database.connection, rows)
@@ -129,12 +144,7 @@ def _finish(config: ConvertConfig, folder: ImageFolder, notes: _Notes) -> None:
                 f"{config.out / index.INDEX} lists the reasons. Once they are mended, --force "
                 "converts anew."
             )
-        with database.connection as connection:
-            connection.execute("DELETE FROM ignored")
-            connection.executemany(
-                "INSERT INTO ignored VALUES (?, ?)",
-                [(index.to_sql(file.path), file.reason) for file in folder.ignored],
-            )
+        index.replace_ignored(database.connection, folder.ignored)
     if config.measure_fidelity is not None:
         stored = output_properties(config, folder)
         dataset = Dataset(config.out, records, folder.classes, stored)
@@ -156,25 +166,26 @@ def _measure(config: ConvertConfig, dataset: Dataset, notes: _Notes) -> tuple[Sc
         return ()
 
 
-def _result(
-    config: ConvertConfig, folder: ImageFolder, run: _Run, seconds: float, notes: _Notes
+def describe(
+    dataset: Dataset,
+    run: RunCounts,
+    *,
+    source: Path,
+    ignored: dict[str, int],
+    seconds: float,
+    fidelity: tuple[ScanFidelity, ...] = (),
+    notes: tuple[str, ...] = (),
 ) -> ConvertResult:
-    dataset = open_dataset(config.out)
-    fidelity = _stored_fidelity(dataset)
-    if run.converted_images == 0 and not fidelity:
-        fidelity = _measure(config, dataset, notes)  # finished before, without being measured
+    """Return the result of a conversion that has finished; sizes and rejects are the dataset's."""
     reencoded = kept_damaged = source_bytes = known = 0
-    for source in dataset.sources():
+    for each in dataset.sources():
         known += 1
-        source_bytes += source.bytes
-        reencoded += source.is_reencoded
-        kept_damaged += source.is_damaged
-    rejected = tuple(dataset.rejected())
-    if rejected and run.converted_images == 0:
-        notes.add(_about_rejected(config, rejected))
+        source_bytes += each.bytes
+        reencoded += each.is_reencoded
+        kept_damaged += each.is_damaged
     return ConvertResult(
-        source=config.source,
-        out=config.out,
+        source=source,
+        out=dataset.path,
         images=dataset.image_count,
         classes=len(dataset.classes),
         records=len(dataset.records),
@@ -183,18 +194,20 @@ def _result(
         bytes_at_scans=tuple(dataset.prefix_bytes(k) for k in range(1, dataset.groups + 1)),
         reencoded=reencoded,
         kept_damaged=kept_damaged,
-        rejected=rejected,
-        ignored=count_ignored(folder),
+        rejected=tuple(dataset.rejected()),
+        ignored=ignored,
         resumed_records=run.resumed_records,
         seconds=seconds,
         converted_images=run.converted_images,
         fidelity=fidelity,
-        notes=tuple(notes.sentences),
+        notes=notes,
     )
 
 
-def _about_rejected(config: ConvertConfig, rejected: tuple[RejectedInfo, ...]) -> str:
+def _about_rejected(config: ConvertConfig, rejected: tuple[RejectedInfo, ...]) -> str | None:
     """Say what to do about files that an earlier run rejected and this one did not look at."""
+    if not rejected:
+        return None
     finished = (config.out / index.INDEX).stat().st_mtime
     changed = []
     for each in rejected:

@@ -12,11 +12,12 @@ import json
 import os
 import sqlite3
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from dl2cli.dataset.discovery import IgnoredFile
 from dl2cli.dataset.location import PCR_INDEX
 from dl2cli.durability import sync_folder
 from dl2cli.errors import DataError
@@ -283,6 +284,16 @@ def add_record(connection: sqlite3.Connection, rows: RecordRows) -> None:
         connection.executemany("INSERT INTO sources VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows.sources)
         connection.executemany("INSERT INTO rejected VALUES (?, ?, ?, ?)", rows.rejected)
         connection.execute("INSERT INTO progress VALUES (?)", (rows.record,))
+
+
+def replace_ignored(connection: sqlite3.Connection, ignored: Iterable[IgnoredFile]) -> None:
+    """Write which files were left out into a working index."""
+    with connection:
+        connection.execute("DELETE FROM ignored")
+        connection.executemany(
+            "INSERT INTO ignored VALUES (?, ?)",
+            ((to_sql(file.path), file.reason) for file in ignored),
+        )
 
 
 def read_progress(database: Database) -> set[int]:

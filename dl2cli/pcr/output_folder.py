@@ -19,41 +19,47 @@ from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.database import Database, open_database
 
 _OURS: Final = re.compile(r"PCR(_sources|_\d+)?\.db(\.tmp|-journal)?(-journal)?")
+# What a conversion in parts or on a cluster keeps there until its parts are merged: a part's index
+# and lock, and record files before they have their names, which several processes may write.
+_PART: Final = re.compile(r"PCR_part_\d+_of_\d+\.(lock|db(\.tmp|-journal)?(-journal)?)")
+_UNFINISHED: Final = re.compile(r"PCR_\d+\.db\.[0-9a-f]{16}(\.tmp)?")
 _SHOWN: Final = 3  # names in a message
 
 
 @contextlib.contextmanager
-def locked(config: ConvertConfig) -> Iterator[bool]:
-    """Create `out` and hold it, so that two conversions never write to one folder.
+def locked(out: Path, *, shared: bool = False) -> Iterator[bool]:
+    """Create OUT and hold it, so that two conversions never write to one folder.
+
+    The parts of one conversion share it; each has a lock of its own besides.
 
     Yields whether that is so: some file systems have no locks.
     """
     try:
-        config.out.mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise UsageError(f"{config.out} is not a folder, and cannot become one.") from None
-    descriptor = os.open(config.out, os.O_RDONLY | os.O_DIRECTORY)
+        raise UsageError(f"{out} is not a folder, and cannot become one.") from None
+    descriptor = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
-            locked = try_lock(descriptor)
+            locked = try_lock(descriptor, shared=shared)
         except BlockingIOError:
-            raise UsageError(f"Another conversion is writing to {config.out}.") from None
+            raise UsageError(f"Another conversion is writing to {out}.") from None
         yield locked
     finally:
         os.close(descriptor)
 
 
 @contextlib.contextmanager
-def storage_errors(config: ConvertConfig) -> Iterator[None]:
+def storage_errors(out: Path, *, force: bool = False) -> Iterator[None]:
     """Say what to do next when the system refuses something or the user presses Ctrl-C."""
-    command = "the same command without --force" if config.force else "the same command"
+    command = "the same command without --force" if force else "the same command"
     again = f"What is done is kept: {command} resumes."
     try:
         yield
     except KeyboardInterrupt:
         raise Interrupted(f"Interrupted. {again}") from None
     except OSError as error:
-        raise StorageError(f"{config.out}: {error.strerror or error}. {again}") from error
+        raise StorageError(f"{out}: {error.strerror or error}. {again}") from error
     except StorageError as error:
         if isinstance(error.__cause__, sqlite3.Error):  # says what, and not what to do next
             raise StorageError(f"{error} {again}") from error
@@ -67,21 +73,26 @@ def prepare(config: ConvertConfig, folder: ImageFolder, properties: dict[str, An
         UsageError: OUT holds other files, another dataset, or a conversion with other options.
         DataError: OUT holds the finished result, but for a record file that was lost.
     """
-    ours = _list_ours(config.out)
+    ours = list_ours(config.out)
     working = config.out / index.INDEX
     if config.force:
-        _remove(config.out, ours)
+        remove_files(config.out, ours)
         ours = []
     if not ours:
         index.create_working(working, properties, folder.classes)
         return False
     if index.INDEX not in ours:
         # A conversion that was killed before its first index, or files of a replaced dataset.
-        if any(not name.endswith((".tmp", "-journal")) for name in ours):
+        if any(_PART.fullmatch(name) for name in ours):
+            raise UsageError(
+                f"{config.out} holds parts of a conversion: `dl2 convert {config.out} --merge` "
+                "joins them once all are done; --force starts anew."
+            )
+        if any(not (is_temporary(name) or name.endswith("-journal")) for name in ours):
             raise UsageError(
                 f"{config.out} holds PCR files without an index; --force replaces them."
             )
-        _remove(config.out, ours)
+        remove_files(config.out, ours)
         index.create_working(working, properties, folder.classes)
         return False
     with open_database(working, write=True) as database:
@@ -94,8 +105,8 @@ def prepare(config: ConvertConfig, folder: ImageFolder, properties: dict[str, An
             )
         stored = index.read_properties(database)
         complete = stored.get("complete") is True
-        _check_same(config, stored, properties, complete=complete)
-        lost = _lost_records(config.out, database)
+        check_same_options(config, stored, properties, complete=complete)
+        lost = lost_records(config.out, database)
         if complete and lost:
             raise DataError(
                 f"{config.out} holds a finished conversion, but {lost[0].file} is missing or not "
@@ -110,14 +121,21 @@ def prepare(config: ConvertConfig, folder: ImageFolder, properties: dict[str, An
                 f"{config.out} holds an unfinished conversion; --resume goes on with it, "
                 "--force starts anew."
             )
-        _forget(database.connection, lost)
-    _remove(config.out, [name for name in ours if name.endswith(".tmp")])
+        forget_records(database.connection, lost)
+    remove_files(config.out, [name for name in ours if is_temporary(name)])
     return False
 
 
-def _list_ours(out: Path) -> list[str]:
+def is_temporary(name: str) -> bool:
+    """Tell whether a file of ours is one that a killed process left before it had its name."""
+    return name.endswith(".tmp") or _UNFINISHED.fullmatch(name) is not None
+
+
+def list_ours(out: Path) -> list[str]:
+    """Return the names of the files in OUT, sorted. Raises UsageError if some are not ours."""
     names = sorted(os.listdir(out))  # noqa: PTH208 - names, not paths
-    foreign = [name for name in names if not _OURS.fullmatch(name)]
+    ours = (_OURS, _PART, _UNFINISHED)
+    foreign = [name for name in names if not any(each.fullmatch(name) for each in ours)]
     if foreign:
         shown = ", ".join(foreign[:_SHOWN]) + (", ..." if len(foreign) > _SHOWN else "")
         raise UsageError(
@@ -126,15 +144,17 @@ def _list_ours(out: Path) -> list[str]:
     return names
 
 
-def _remove(out: Path, names: list[str]) -> None:
+def remove_files(out: Path, names: list[str]) -> None:
+    """Remove files of a dataset."""
     # The index goes first: without it, what is left is no dataset.
     for name in sorted(names, key=lambda name: name != index.INDEX):
         (out / name).unlink(missing_ok=True)
 
 
-def _check_same(
+def check_same_options(
     config: ConvertConfig, stored: dict[str, Any], wanted: dict[str, Any], *, complete: bool
 ) -> None:
+    """Refuse to go on with a conversion that had other options or files. Raises UsageError."""
     differing = [key for key in wanted if stored.get(key) != wanted[key]]
     if not differing:
         return
@@ -153,7 +173,7 @@ def _check_same(
     raise UsageError(f"{config.out} holds {state} conversion {what}; --force starts anew.")
 
 
-def _lost_records(out: Path, database: Database) -> list[index.RecordInfo]:
+def lost_records(out: Path, database: Database) -> list[index.RecordInfo]:
     """Return the records whose file is not there as the index says."""
 
     def is_there(record: index.RecordInfo) -> bool:
@@ -166,7 +186,7 @@ def _lost_records(out: Path, database: Database) -> list[index.RecordInfo]:
     return [record for record in index.read_records(database) if not is_there(record)]
 
 
-def _forget(connection: sqlite3.Connection, records: list[index.RecordInfo]) -> None:
+def forget_records(connection: sqlite3.Connection, records: list[index.RecordInfo]) -> None:
     """Have records converted again."""
     ids = [(record.id,) for record in records]
     with connection:

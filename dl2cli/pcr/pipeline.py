@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from dl2cli.dataset.discovery import ImageFile
+from dl2cli.durability import sync_folder
 from dl2cli.errors import DataError, StorageError, UsageError, is_file_fault, system_failure
 from dl2cli.pcr import foreign, index
 from dl2cli.pcr.config import ConvertConfig, ConvertProgress
@@ -39,16 +40,18 @@ def run_here(
     config: ConvertConfig, order: list[ImageFile], done: set[int], tell: OnProgress
 ) -> Generator[RecordRows, None, None]:
     """Convert the records that are not done on this machine's threads, in order."""
-    records = range(-(-len(order) // config.images_per_record))
-    resumed = sum(len(record_files(config, order, record)) for record in done)
-    pipeline = Pipeline(config, order, tell, resumed_images=resumed)
-    yield from pipeline.run(record for record in records if record not in done)
+    records = split_records(config, order)
+    resumed = sum(len(files) for record, files in records if record in done)
+    pipeline = Pipeline(config, tell, images=len(order), resumed_images=resumed)
+    yield from pipeline.run(each for each in records if each[0] not in done)
 
 
-def record_files(config: ConvertConfig, order: list[ImageFile], record: int) -> list[ImageFile]:
-    """Return the files of the slots of a record."""
+def split_records(
+    config: ConvertConfig, order: list[ImageFile]
+) -> list[tuple[int, list[ImageFile]]]:
+    """Divide images in the order of the records: the number of each, and the files of its slots."""
     size = config.images_per_record
-    return order[record * size : (record + 1) * size]
+    return [(i // size, order[i : i + size]) for i in range(0, len(order), size)]
 
 
 @dataclass
@@ -65,30 +68,40 @@ class Pipeline:
     """One run of a conversion over some of its records.
 
     Attributes:
-        order: the images of all records, in the order of the records.
-        resumed_images: images of records that an earlier run finished; only progress counts them.
+        images: how many images there are in all, for the progress that is told.
+        resumed_images: images of records that an earlier run finished.
+        attempt: 16 hexadecimal digits of this run, where another process may write the same record
+            at the same time (a task that a cluster starts twice): each writes a file of its own,
+            and the last rename wins, with the same bytes.
     """
 
     def __init__(
         self,
         config: ConvertConfig,
-        order: list[ImageFile],
         tell: OnProgress,
         *,
+        images: int,
         resumed_images: int = 0,
+        attempt: str = "",
     ) -> None:
         self.config = config
-        self.order = order
         self.tell = tell
+        self.images = images
         self.resumed_images = resumed_images
+        self.attempt = attempt
         self.converted_images = 0
         self._source_bytes = 0
         self._rejected = 0
         self._jobs: deque[_Job] = deque()
         self._source = _identity(config.source)
 
-    def run(self, records: Iterable[int]) -> Generator[RecordRows, None, None]:
+    def run(
+        self, records: Iterable[tuple[int, list[ImageFile]]]
+    ) -> Generator[RecordRows, None, None]:
         """Convert and write records in turn, and yield what each adds to the index.
+
+        Args:
+            records: the number of each record, and the files of its slots.
 
         Raises as `convert` does.
         """
@@ -99,8 +112,8 @@ class Pipeline:
         native = self._start()
         with ThreadPoolExecutor(config.workers) as pool, foreign.pillow_limits(config.limits):
             try:
-                for record in records:
-                    self._submit(native, record, record_files(config, self.order, record))
+                for record, files in records:
+                    self._submit(native, record, files)
                     if len(self._jobs) > ahead:
                         yield self._complete(native, pool)
                         self._report()  # the record is in the index now
@@ -178,7 +191,7 @@ class Pipeline:
                 done=self.resumed_images
                 + self.converted_images
                 + sum(job.done for job in under_way),
-                images=len(self.order),
+                images=self.images,
                 source_bytes=self._source_bytes + sum(job.source_bytes for job in under_way),
                 rejected=self._rejected,
             )
@@ -223,8 +236,12 @@ class Pipeline:
         row = None
         if sources:  # a record of which every image was rejected has no file
             file = f"PCR_{job.record}.db"
-            path = os.fsencode(self.config.out / file)
-            entry = job.native.write(path, self.config.script.groups)
+            path = self.config.out / file
+            written = path.with_name(f"{file}.{self.attempt}") if self.attempt else path
+            entry = job.native.write(os.fsencode(written), self.config.script.groups)
+            if written != path:
+                written.replace(path)
+                sync_folder(path.parent)
             lengths = index.pack_lengths(entry.lengths)
             row = (job.record, file, len(sources), lengths, entry.metadata_crc32c)
         return RecordRows(

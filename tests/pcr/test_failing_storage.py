@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Generator, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from failing_calls import fail, run_dl2
@@ -85,7 +86,7 @@ def test_a_class_folder_that_cannot_be_listed_stops(config: ConvertConfig, call:
 
 
 def test_a_source_that_was_unmounted_is_noticed(config: ConvertConfig, tmp_path: Path) -> None:
-    def unmount(self: Pipeline, records: Iterable[int]) -> Generator[RecordRows, None, None]:
+    def unmount(self: Pipeline, records: Iterable[Any]) -> Generator[RecordRows, None, None]:
         config.source.rename(tmp_path / "elsewhere")
         config.source.mkdir()
         yield from run(self, records)

@@ -17,10 +17,13 @@ from dl2cli.cli.framework.options import Options, argument, flag, no, option
 from dl2cli.cli.framework.output import Output
 from dl2cli.cli.framework.shared import CODEC, JSON, PREPARE, SEED, WORKERS, size
 from dl2cli.cores import usable_cores
+from dl2cli.errors import UsageError
 from dl2cli.text import without_controls
 
 if TYPE_CHECKING:
+    from dl2cli.cluster.parts import PartResult
     from dl2cli.pcr.config import (
+        ConvertConfig,
         ConvertPlan,
         ConvertProgress,
         ConvertResult,
@@ -48,7 +51,7 @@ PCR_sources.db.
 class ConvertReport:
     """One entry for each converted ImageFolder: one, or one a split."""
 
-    datasets: tuple[ConvertResult, ...] | tuple[ConvertPlan, ...]
+    datasets: tuple[ConvertResult, ...] | tuple[ConvertPlan, ...] | tuple[PartResult, ...]
 
 
 class _Records(Options):
@@ -106,11 +109,25 @@ class _Run(Options):
     json: bool = JSON
 
 
-class ConvertOptions(_Records, _Images, _Run):
+class _Machines(Options):
+    """How the work is divided among machines."""
+
+    panel = "Several machines"
+
+    part: str | None = option(
+        "Convert only part I of N, for a job array; every part takes the same command otherwise.",
+        metavar="I/N",
+    )
+    merge: bool = flag("Join the parts in OUT: dl2 convert OUT --merge.")
+
+
+class ConvertOptions(_Records, _Images, _Run, _Machines):
     """The options of `dl2 convert`."""
 
     source: Path = argument("SOURCE", "The ImageFolder to convert.")
-    out: Path = argument("OUT", "The folder of the dataset; it is made if it does not exist.")
+    out: Path | None = argument(
+        "OUT", "The folder of the dataset; it is made if it does not exist."
+    )
 
 
 def convert(options: ConvertOptions) -> None:
@@ -122,6 +139,11 @@ def convert(options: ConvertOptions) -> None:
     from dl2cli_native._core import Limits
 
     output = Output(json_mode=options.json)
+    if options.merge:
+        _merge(options, output)
+        return
+    if options.out is None:
+        raise UsageError("OUT is missing: give the folder of the dataset behind SOURCE.")
     config = ConvertConfig(
         source=options.source,
         out=options.out,
@@ -145,6 +167,9 @@ def convert(options: ConvertOptions) -> None:
             output.message(note)
         output.result(ConvertReport(plans), *map(_plan_table, plans))
         return
+    if options.part is not None:
+        _convert_part(config, options.part, output)
+        return
     results = []
     for each in split_configs(config):
         with _progress(output, f"Converting {each.source.name}") as (tell, tell_measured):
@@ -164,6 +189,32 @@ COMMAND = Command(
     examples=("training_set out/",),
     group=PREPARE,
 )
+
+
+def _convert_part(config: ConvertConfig, text: str, output: Output) -> None:
+    from dl2cli.cluster.parts import Part, convert_part
+    from dl2cli.pcr.plan import split_configs
+
+    part = Part.parse(text)
+    results = []
+    for each in split_configs(config):
+        with _progress(output, f"Part {part} of {each.source.name}") as (tell, _):
+            results.append(convert_part(each, part, tell, output.message))
+    output.result(ConvertReport(tuple(results)), *map(_part_table, results))
+    if not any(result.waiting_for for result in results):
+        output.message(f"All parts are done: dl2 convert {config.out} --merge joins them.")
+
+
+def _merge(options: ConvertOptions, output: Output) -> None:
+    from dl2cli.cluster.merge import merge
+
+    if options.given.keys() - {"source", "merge", "json"}:
+        raise UsageError(
+            "--merge takes only the folder of the parts, which says all the rest: "
+            "dl2 convert OUT --merge."
+        )
+    results = merge(options.source)
+    output.result(ConvertReport(results), *(part for r in results for part in _tables(r)))
 
 
 def _measure(samples: int, tell: Callable[[int, int], None]) -> MeasureFidelity:
@@ -220,6 +271,22 @@ def _plan_table(plan: ConvertPlan) -> Table:
         ("scan groups", str(plan.scan_groups)),
         ("source bytes", size(plan.source_bytes)),
         ("left out", _ignored(plan.ignored)),
+    ]
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _part_table(result: PartResult) -> Table:
+    number, count = result.part
+    table = Table(title=f"Part {number}/{count}: {result.source} → {result.out}", show_header=False)
+    waiting = ", ".join(map(str, result.waiting_for[:_SHOWN_REJECTS]))
+    more = len(result.waiting_for) - _SHOWN_REJECTS
+    rows = [
+        ("records", f"{result.records:,} ({result.resumed_records:,} from an earlier run)"),
+        ("images", f"{result.images:,} in {result.seconds:.1f} s"),
+        ("rejected", f"{result.rejected:,}"),
+        ("parts to do", (waiting or "none") + (f" and {more:,} more" if more > 0 else "")),
     ]
     for row in rows:
         table.add_row(*row)

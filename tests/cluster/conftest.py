@@ -1,0 +1,25 @@
+"""PCR datasets of small photos, converted in pieces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from jpegs import jpeg_bytes, photo
+
+from dl2cli.pcr.config import ConvertConfig
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> ConvertConfig:
+    """A conversion of 61 images in records of 4: JPEGs, one PNG, one file that is rejected."""
+    root = tmp_path / "photos"
+    for label, name in enumerate(("ant", "bee", "cat")):
+        (root / name).mkdir(parents=True)
+        for i in range(20):
+            image = photo(40 + i, 30 + label, seed=20 * label + i)
+            (root / name / f"{i}.jpg").write_bytes(jpeg_bytes(image))
+    photo(60, 40).save(root / "bee" / "other.png")
+    (root / "ant" / "bad.jpg").write_bytes(b"\xff\xd8\xff nothing")
+    (root / "notes.txt").write_text("not in a class folder")
+    return ConvertConfig(root, tmp_path / "out", images_per_record=4, workers=1)
