@@ -4,10 +4,10 @@
 #include <cmath>
 #include <cstdlib>
 
-#include "codec/encode.hpp"
-#include "codec/pixels.hpp"
-#include "codec/read_coefficients.hpp"
-#include "codec/scans.hpp"
+#include "codec/decode/pixels.hpp"
+#include "codec/decode/read_coefficients.hpp"
+#include "codec/decode/scans.hpp"
+#include "codec/encode/scan_encoder.hpp"
 #include "dl2/error.hpp"
 #include "dl2/jpeg/codec.hpp"
 #include "dl2/loader/augment.hpp"
