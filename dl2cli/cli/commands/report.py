@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -212,9 +213,12 @@ class _Writer:
 
     def write(self, result: Report) -> None:
         """Write plots and page, then stdout, also where those cannot be written."""
+        # The logs' records stay: collecting garbage after each plot need not look at them again.
+        gc.freeze()
         try:
             self._write_files(result)
         finally:
+            gc.unfreeze()
             self._write_tables(result)
 
     def _write_files(self, result: Report) -> None:

@@ -24,7 +24,7 @@ from dl2cli.errors import MissingDependency
 from dl2cli.output_file import write_output
 from dl2cli.report.model import Severity
 from dl2cli.report.plots.canvas import InlineSvg
-from dl2cli.report.plots.figures import inline_plots
+from dl2cli.report.plots.inline import inline_plots
 from dl2cli.report.report import Report
 from dl2cli.report.tables.answer import families
 from dl2cli.report.tables.table import Cell, Column, Table, shown

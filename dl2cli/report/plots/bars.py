@@ -48,10 +48,16 @@ def draw_groups(axes: Axes, groups: Groups, tips: list[Tip], *, log: bool = Fals
     top = max(max(bar.value, bar.high or 0) for _, bars in groups for bar in bars)
     y = 0.0
     for name, bars in groups:
+        # All at once, which takes matplotlib a third of the time.
+        axes.barh(
+            [y + place for place in range(len(bars))],
+            [bar.value for bar in bars],
+            0.84,
+            color=[bar.look.colour for bar in bars],
+            edgecolor=INK,
+            linewidth=0.5,
+        )
         for bar in bars:
-            axes.barh(
-                y, bar.value, 0.84, color=bar.look.colour, edgecolor=INK, linewidth=0.5
-            )  # fmt: skip
             end = bar.value
             if bar.low is not None and bar.high is not None:
                 axes.plot([bar.low, bar.high], [y, y], color=INK, linewidth=1, marker="|")

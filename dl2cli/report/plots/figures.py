@@ -1,4 +1,4 @@
-"""All plots of a report: as files, or inline in a page."""
+"""All plots of a report, and writing them as files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from dl2cli.errors import UsageError
 from dl2cli.output_file import check_output_file, write_output
 from dl2cli.report.plots import bars, curves, disk_io, rates
-from dl2cli.report.plots.canvas import InlineSvg, Plot, inline_svg, write_plot
+from dl2cli.report.plots.canvas import Plot, write_plot
 from dl2cli.report.report import Report
 
 LIST_NAME = ".dl2-plots"
@@ -77,12 +77,3 @@ def _names_in(listed: Path) -> set[str]:
     except OSError:
         return set()
     return {line for line in lines if re.fullmatch(r"[A-Za-z0-9.-]{1,90}\.(svg|png|pdf)", line)}
-
-
-def inline_plots(report: Report) -> list[InlineSvg]:
-    """Return every plot for a page.
-
-    Raises:
-        MissingDependency: matplotlib is not installed.
-    """
-    return [inline_svg(plot) for plot in all_plots(report)]

@@ -17,6 +17,7 @@ hand: each P starts a session, and each session is a run of its own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -36,7 +37,7 @@ from dl2cli.text import clean_text
 
 PREFIX = b"DLLL {"
 # In a record of iterations, of which there are many, a look at the bytes spares one at each value.
-_ODD_WORDS = (b"NaN", b"Infinity", b"null")
+_ODD_WORDS = re.compile(rb"NaN|Infinity|null")
 MAX_EPOCHS = 100_000
 MAX_STEPS = 300_000
 MAX_SESSIONS = 100
@@ -94,7 +95,7 @@ def _take_line(sessions: list[Session], line: bytes) -> None:
             return
         session = Session()
         sessions.append(session)
-    odd = any(word in line for word in _ODD_WORDS)
+    odd = _ODD_WORDS.search(line) is not None
     _take_record(session, record, step, odd)
 
 
@@ -114,16 +115,17 @@ def _parse_record(line: bytes) -> tuple[dict[str, Any] | None, int, bool]:
 
     Text may stand before it, also the torn beginning of another record.
     """
-    for position in (line.find(PREFIX), line.rfind(PREFIX)):
-        if position < 0:
-            break
+    position = line.find(PREFIX)
+    while position >= 0:
         try:
             text, legacy = decoded(line[position + 5 :])
             record = parse_json(text)
         except ValueError:
-            continue
+            record = None
         if isinstance(record, dict):
             return record, position, legacy
+        last = line.rfind(PREFIX)
+        position = last if last > position else -1
     return None, -1, False
 
 
@@ -142,14 +144,19 @@ def _take_record(session: Session, record: dict[str, Any], step: object, odd: bo
     if step[0] == "N":
         return
     iterations = step[0] == "T"
-    for key, value in data.items() if odd or not iterations else ():
+    if odd or not iterations:
+        _count_odd_values(session, data, iterations)
+    if not _take_step(session, step, data):
+        session.malformed += 1
+
+
+def _count_odd_values(session: Session, data: dict[str, Any], iterations: bool) -> None:
+    for key, value in data.items():
         if value is None:
             session.nulls += 1
         # Those that are kept of an iteration are counted once all are read (`absurd_steps`).
         elif not (iterations and key in _STEP_KEYS) and _is_absurd(key, value):
             session.nonfinite += 1
-    if not _take_step(session, step, data):
-        session.malformed += 1
 
 
 def _is_absurd(key: str, value: object) -> bool:

@@ -15,6 +15,7 @@ from dl2cli.text import clean_text
 MAX_COUNT = 10**15
 # A time, rate or accuracy beyond this is no measurement, and its square or sum would overflow.
 MAX_MEASURE = 1e30
+_DECODER = json.JSONDecoder()  # a log has a million lines: spare json.loads' look at its options
 
 
 def text_of(data: Mapping[str, Any], key: str) -> str | None:
@@ -57,9 +58,10 @@ def seconds_of(value: object) -> float | None:
     """Return seconds from a number or from the log's text form (`"279.86649 s"`, `"1.6e-05"`)."""
     if isinstance(value, str):
         try:
-            return finite(float(value[:64].rstrip("s")))
+            seconds = float(value[:64].rstrip("s"))
         except ValueError:
             return None
+        return seconds if abs(seconds) <= MAX_MEASURE else None
     return finite(number(value))
 
 
@@ -70,7 +72,7 @@ def parse_json(text: str | bytes) -> Any:  # noqa: ANN401 - JSON is untyped
         ValueError: the text is no JSON, is nested too deeply, or holds an absurd number.
     """
     try:
-        return json.loads(text)
+        return json.loads(text) if isinstance(text, bytes) else _DECODER.decode(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
