@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH_IN = 7.2
+WIDTH_IN = 5.4  # of a column of text; a phone shows its letters large enough to read
 DPI = 72  # of the canvas: then a pixel is a point, which is SVG's unit
-PNG_DPI = 160
+PNG_DPI = 216
 MAX_PARTS = 4
 MAX_LABEL = 36  # characters of a name beside an axes
-MAX_TITLE = 80
+MAX_TITLE = 64
 
 T = TypeVar("T")
 Point = tuple[float, float, str, str]  # x, y, the name and the text of a hover value

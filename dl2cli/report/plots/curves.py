@@ -22,6 +22,7 @@ from dl2cli.report.plots.palette import Look, curve_looks
 from dl2cli.report.read.values import finite, natural_key
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
 MAX_CURVES = 12
@@ -148,7 +149,7 @@ def _legend(canvas: Canvas, axes: Axes, labels: Sequence[str]) -> None:
 def _columns(labels: Sequence[str]) -> int:
     """Return how many columns of a legend fit the width of a plot."""
     longest = max(map(len, labels), default=1)
-    return max(1, min(len(labels), 4, 105 // (longest + 8)))
+    return max(1, min(len(labels), 4, 78 // (longest + 8)))
 
 
 def _legend_in(labels: Sequence[str]) -> float:
@@ -295,7 +296,9 @@ def _subset_plots(where: str, entries: Sequence[Entry]) -> Iterator[Plot]:
     panels = [[s, *_peers(s, packed)[: MAX_CURVES - 1]] for s in subsets if packed]
     for suffix, part in chunks(panels, 4):
         title = f"Fewer images or fewer bytes: {where}{suffix}"
-        yield Plot(slug(title), title, 1.2 + 2.4 * -(-len(part) // 2), _drawn_subsets(part))
+        labels = list(dict.fromkeys(_variant(entry) for panel in part for entry in panel))
+        height = 0.9 + 2.2 * -(-len(part) // 2) + _legend_in(labels)
+        yield Plot(slug(title), title, height, _drawn_subsets(part, labels))
 
 
 def _peers(entry: Entry, others: Sequence[Entry]) -> list[Entry]:
@@ -310,24 +313,40 @@ def _peers(entry: Entry, others: Sequence[Entry]) -> list[Entry]:
     return [other for agreed, _, other in best.values() if agreed == most]
 
 
-def _drawn_subsets(panels: Sequence[Sequence[Entry]]) -> Callable[[Canvas], None]:
+def _variant(entry: Entry) -> str:
+    return brief(entry.setup.variant or "?", 20)
+
+
+def _drawn_subsets(
+    panels: Sequence[Sequence[Entry]], labels: Sequence[str]
+) -> Callable[[Canvas], None]:
     def draw(canvas: Canvas) -> None:
         rows, columns = -(-len(panels) // 2), min(2, len(panels))
-        grid = canvas.figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
+        found = canvas.figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        grid = list(found.flat)
+        handles: dict[str, Artist] = {}
         for axes, entries in zip(grid, panels, strict=False):
             for entry, look in zip(entries, _looks_of(entries), strict=True):
                 wide = {"linewidth": 2.4, "zorder": 3} if entry is entries[0] else {}
-                label = brief(entry.setup.variant or "?", 20)
-                _draw_curve(canvas, axes, entry, look, label=label, **wide)
-            axes.set_title(
-                f"{brief(entries[0].setup.variant or '?', 20)} (wide) against compression"
-            )
-            axes.legend(loc="lower right", fontsize=6.5, ncols=2)
+                _draw_curve(canvas, axes, entry, look, label=_variant(entry), **wide)
+            handles |= {
+                text: line for line, text in zip(*axes.get_legend_handles_labels(), strict=True)
+            }
+            axes.set_title(f"{_variant(entries[0])} (wide)")
             axes.grid()
-        for axes in list(grid)[len(panels) :]:
+        for axes in grid[len(panels) :]:
             axes.set_visible(False)
-        canvas.figure.supxlabel("epoch", fontsize=9)
+        for axes in grid[max(0, len(panels) - columns) : len(panels)]:  # none is beneath these
+            axes.tick_params(labelbottom=True)
+            axes.set_xlabel("epoch")
         canvas.figure.supylabel("validation top-1 (%)", fontsize=9)
+        canvas.figure.legend(
+            [handles[label] for label in labels],
+            labels,
+            loc="outside lower center",
+            ncols=_columns(labels),
+            fontsize=7.5,
+        )
 
     return draw
 

@@ -13,6 +13,7 @@ from dl2cli.text import clean_text
 # These differ in every run by their nature and explain nothing.
 _OWN_NAMES = {"experiment_name", "workspace", "report_file", "checkpoint_filename", "resume"}
 MAX_PARAMETERS = 60
+MAX_SHOWN = 10  # so many fit a screen; the others are among "all columns"
 
 
 def parameters(entries: Sequence[Entry]) -> Table:
@@ -27,13 +28,13 @@ def parameters(entries: Sequence[Entry]) -> Table:
     ][:MAX_PARAMETERS]
     fields: list[Field[tuple[str, dict[str, str]]]] = [
         text("run", "Run", lambda item: item[0], 0),
-        *(_parameter(name) for name in differing),
+        *(_parameter(name, 1 if place < MAX_SHOWN else 2) for place, name in enumerate(differing)),
     ]
     return build("parameters", "Parameters that differ", fields, values if differing else [])
 
 
-def _parameter(name: str) -> Field[tuple[str, dict[str, str]]]:
-    return text(name, name, lambda item: item[1].get(name), 1)
+def _parameter(name: str, rank: int) -> Field[tuple[str, dict[str, str]]]:
+    return text(name, name, lambda item: item[1].get(name), rank)
 
 
 def _flat(entry: Entry) -> dict[str, str]:

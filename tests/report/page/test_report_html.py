@@ -225,6 +225,13 @@ def test_it_fits_a_phone_and_a_desk(page: Page, html: Path, width: int, tmp_path
     page.resize(width)
     page.open(html)
     assert page.run("document.documentElement.scrollWidth") <= width
+    boxes = "[...document.querySelectorAll('.scroll, .plot')]"
+    cut = f"{boxes}.filter(e => e.scrollWidth > e.clientWidth)"
+    assert page.run(f"{cut}.map(e => e.getAttribute('aria-label'))") == []
+    if width < 600:
+        card = "document.querySelector('#throughput tbody td.n:not(.m)')"
+        shown = f"getComputedStyle({card}, '::before').content"
+        assert page.run(shown) == '"Rate (img/s)"'
     page.full_screenshot(tmp_path / "shot.png")
     from PIL import Image
 

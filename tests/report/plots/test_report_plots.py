@@ -14,6 +14,7 @@ from dl2cli.errors import MissingDependency, UsageError
 from dl2cli.report.config import ReportConfig
 from dl2cli.report.plots.canvas import (
     DPI,
+    PNG_DPI,
     WIDTH_IN,
     Canvas,
     InlineSvg,
@@ -87,7 +88,7 @@ def test_png_files_are_whole_and_of_one_width(everything: Report, tmp_path: Path
     for path in paths:
         with Image.open(path) as image:
             image.load()
-            assert image.width == pytest.approx(1152, abs=1)
+            assert image.width == pytest.approx(WIDTH_IN * PNG_DPI, abs=1)
             colours = image.convert("RGB").getcolors(1 << 20)
         assert colours is not None
         assert len(colours) > 3

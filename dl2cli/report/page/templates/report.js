@@ -48,9 +48,19 @@ function filterRows(section, text) {
     shown === rows.length ? `${rows.length} rows` : `${shown} of ${rows.length} rows`;
 }
 
+// On a narrow screen a row is a card, in which each value has its heading beside it.
+function nameCells(section) {
+  const headings = [...section.querySelectorAll("th")].map((head) => head.textContent);
+  for (const row of section.querySelectorAll("tbody tr")) {
+    for (let i = 1; i < row.cells.length; i += 1) row.cells[i].dataset.l = headings[i];
+  }
+  section.classList.add("cards");
+}
+
 function prepareTable(section) {
   const saved = memory.read()[section.id] || {};
   const search = section.querySelector("input[type=search]");
+  nameCells(section);
   section.querySelectorAll("th").forEach((head, index) => {
     const button = document.createElement("button");
     button.type = "button";
