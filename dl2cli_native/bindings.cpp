@@ -80,7 +80,16 @@ void bind_jpeg(py::module_& m) {
         .def_readonly("max_pixels", &dl2::Limits::max_pixels)
         .def_readonly("max_bytes", &dl2::Limits::max_bytes)
         .def_readonly("max_scans", &dl2::Limits::max_scans)
-        .def_readonly("max_scan_pixels", &dl2::Limits::max_scan_pixels);
+        .def_readonly("max_scan_pixels", &dl2::Limits::max_scan_pixels)
+        .def(py::pickle(
+            [](const dl2::Limits& limits) {
+                return py::make_tuple(limits.max_pixels, limits.max_bytes, limits.max_scans,
+                                      limits.max_scan_pixels);
+            },
+            [](const py::tuple& state) {
+                return dl2::Limits{state[0].cast<std::uint64_t>(), state[1].cast<std::uint64_t>(),
+                                   state[2].cast<std::uint32_t>(), state[3].cast<std::uint64_t>()};
+            }));
 
     py::class_<dl2::JpegHeader>(m, "JpegHeader")
         .def_readonly("width", &dl2::JpegHeader::width)

@@ -72,7 +72,9 @@ class RecordRows:
     """What a converted record adds to the index, as rows of its tables.
 
     `record_row` is None where every image was rejected, so that there is no file. `images` counts
-    the images looked at, `source_bytes` the bytes of their files.
+    the images looked at, `source_bytes` the bytes of their files. `unread` names the rejected files
+    that the system did not open or read at all: missing ones, or those without permission. `host`
+    is the machine that converted it, where that is not this one.
     """
 
     record: int
@@ -81,6 +83,8 @@ class RecordRows:
     record_row: RecordRow | None
     sources: tuple[SourceRow, ...]
     rejected: tuple[RejectedRow, ...]
+    unread: tuple[str, ...] = ()
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,8 +244,15 @@ class Pipeline:
                 sync_folder(path.parent)
             lengths = index.pack_lengths(entry.lengths)
             row = (job.record, file, len(sources), lengths, entry.metadata_crc32c)
+        reports = [(job.native.report(slot), file.path) for slot, file in enumerate(job.files)]
         return RecordRows(
-            job.record, len(job.files), job.native.source_bytes, row, sources, rejected
+            record=job.record,
+            images=len(job.files),
+            source_bytes=job.native.source_bytes,
+            record_row=row,
+            sources=sources,
+            rejected=rejected,
+            unread=tuple(path for report, path in reports if report.code != 0),
         )
 
     def _sources(self, job: _Job) -> tuple[SourceRow, ...]:

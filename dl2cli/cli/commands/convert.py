@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         ConvertResult,
         MeasureFidelity,
     )
+    from dl2cli.pcr.pipeline import RunRecords
 
 _SHOWN_REJECTS = 10
 _MOST_PIXELS = 1 << 40  # more than any image has
@@ -119,6 +120,11 @@ class _Machines(Options):
         metavar="I/N",
     )
     merge: bool = flag("Join the parts in OUT: dl2 convert OUT --merge.")
+    scheduler: str | None = option(
+        "Convert on the workers of a Dask cluster, which must see SOURCE and OUT under the same "
+        "paths: the scheduler's address (tcp://host:8786) or its file.",
+        metavar="ADDRESS",
+    )
 
 
 class ConvertOptions(_Records, _Images, _Run, _Machines):
@@ -168,15 +174,18 @@ def convert(options: ConvertOptions) -> None:
         output.result(ConvertReport(plans), *map(_plan_table, plans))
         return
     if options.part is not None:
+        if options.scheduler is not None:
+            raise UsageError("--part needs no scheduler: give one of the two.")
         _convert_part(config, options.part, output)
         return
+    engine = _engine(options, output)
     results = []
     for each in split_configs(config):
         with _progress(output, f"Converting {each.source.name}") as (tell, tell_measured):
             if options.mssim_samples:
                 measure = _measure(options.mssim_samples, tell_measured)
                 each = replace(each, measure_fidelity=measure)  # noqa: PLW2901
-            results.append(run(each, tell, output.message))
+            results.append(run(each, tell, output.message, engine))
     output.result(ConvertReport(tuple(results)), *(part for r in results for part in _tables(r)))
 
 
@@ -189,6 +198,17 @@ COMMAND = Command(
     examples=("training_set out/",),
     group=PREPARE,
 )
+
+
+def _engine(options: ConvertOptions, output: Output) -> RunRecords:
+    """Return who converts the records: this machine's threads, or a cluster."""
+    if options.scheduler is None:
+        from dl2cli.pcr.pipeline import run_here
+
+        return run_here
+    from dl2cli.cluster.dask_engine import DaskEngine
+
+    return DaskEngine(options.scheduler, output.message)
 
 
 def _convert_part(config: ConvertConfig, text: str, output: Output) -> None:
