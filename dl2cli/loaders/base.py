@@ -1,4 +1,4 @@
-"""The contract of every loader: what is asked for (`LoaderConfig`), what comes (`Batch`), and how.
+"""The contract of every loader: its options (`LoaderConfig`), its results (`Batch`), its methods.
 
 A loader is iterable over batches, has an exact `len()`, and can be stopped and resumed at any
 batch. Which samples come together, and how each is cropped, depends on the seed, the epoch, the
@@ -31,27 +31,27 @@ MAX_MESSAGES = 100
 
 @dataclass(frozen=True)
 class LoaderConfig:
-    """What to load and how; options that a loader has no use for are ignored by it.
+    """What to load and how; a loader ignores the options that do not concern it.
 
     Attributes:
         data: an ImageFolder or a PCR dataset.
-        classes: the class names by label, where the labels of another split rule.
-        batch_size: images a batch, on each rank.
+        classes: the class names by label, where another split decides the labels.
+        batch_size: images in a batch, on each rank.
         transform: crop and flip.
         output: type, layout and normalisation of `Batch.images`.
-        seed: of the order and the crops.
-        shuffle: whether to shuffle; else the order of the dataset.
+        seed: decides the order and the crops.
+        shuffle: whether to shuffle; otherwise samples come in the dataset's order.
         rank: this process, 0 to world_size - 1.
         world_size: the number of processes that share an epoch.
-        lanes: stretches of the epoch that each step takes equal parts of. Runs with the same
-            batch_size x world_size and the same lanes have the same steps and can go on from
-            each other's states, whatever their world_size; lanes must divide that product. None
-            is world_size for PCR datasets, so that each record is read by about one rank: with
-            other numbers, a record is read by all ranks that share its lane, and a rank holds
-            records of all lanes that it shares. For plain files, which do not care, it is 1.
-        tail: what to do with a number of images that does not divide: "drop" makes every batch
-            full and leaves out the rest (others each epoch); "pad" loads everything, ends with
-            a smaller batch, and there repeats an image on ranks that would have one fewer than
+        lanes: the number of stretches of the epoch from which each step takes equal parts. Runs
+            with the same batch_size x world_size and the same lanes take the same steps and can
+            resume each other's states, whatever their world_size; lanes must divide that product.
+            None means world_size for PCR datasets, so that about one rank reads each record: with
+            another number, all ranks that share a lane read its records, and a rank holds records
+            of all lanes that it shares. For plain files None means 1, as it makes no difference.
+        tail: what to do when the images do not fill the last batch: "drop" leaves them out (other
+            images each epoch), so that every batch is full; "pad" loads everything, ends with a
+            smaller batch, and repeats an image there on ranks that would have one fewer than
             others (`Batch.padding`).
         workers: threads or processes that decode.
         prefetch: batches that are prepared ahead.
@@ -59,34 +59,35 @@ class LoaderConfig:
             "skip" leaves the image out, and its batch is smaller, at worst empty. Loaders of
             plain files have no scan groups: they take "degrade" for "skip".
         scans: fidelity k of a PCR dataset; None is full fidelity.
-        shuffle_window: records whose images are mixed; twice as many are in memory at most, of
-            each lane that this rank has a share of.
+        shuffle_window: the number of records whose images are mixed; at most twice as many are in
+            memory for each lane of which this rank has a share.
         fetch_threads: threads that read records.
-        smoothing: libjpeg's block smoothing of images at less than full fidelity.
+        smoothing: whether to apply libjpeg's block smoothing below full fidelity.
         exif_orientation: "apply" turns images as their EXIF orientation says, before they are
             cropped; "ignore" shows them as they are stored, as torchvision's ImageFolder does.
             DALI's loaders can only ignore it.
-        codec: who decodes in the pcr and jpeg loaders: "native", dl2's own decoder, or "libjpeg".
-            Both give the same pixels; what the former does not read beyond doubt it leaves to the
-            latter.
+        codec: the decoder of the pcr and jpeg loaders: "native", which is dl2's own, or "libjpeg".
+            Both give the same pixels; the native decoder leaves an image to libjpeg where it is
+            not certain to read it in the same way.
         scaled_decode: in the pcr and jpeg loaders, decode an image at a half, a quarter or an
             eighth of its size where its crop is still as large as the result. Large photos decode
             faster, and the pixels differ a little: the inverse DCT takes part of the resize.
-        pin_memory: page-locked batches where torch sees a GPU, so that they can be sent there while
-            it computes.
-        dataset_class: of the pytorch loader: "ImageFolder" reads files again and again,
+        pin_memory: whether to put batches into page-locked memory where torch sees a GPU, so that
+            they can be sent there while it computes.
+        dataset_class: how the pytorch loader reads: "ImageFolder" reads files every epoch,
             "MinIOFolder" keeps their bytes in memory that all workers share.
-        cache_bytes: the size of that memory.
-        auto_augment: of the pytorch loader: AutoAugment's ImageNet policy after the crop.
+        cache_bytes: the size of the memory that "MinIOFolder" shares.
+        auto_augment: whether the pytorch loader applies AutoAugment's ImageNet policy after the
+            crop.
         multiprocessing_context: how the pytorch loader starts workers: "fork", "spawn" or
             "forkserver"; None is Python's default.
-        persistent_workers: of the pytorch loader: keep the workers from one epoch to the next.
-        device_id: the GPU of the loaders that need one.
-        throttle: read as slowly as from a slower storage; not for DALI's own file reader.
-        max_pixels: files that hold larger images are refused; a PCR dataset allows for what its
-            conversion allowed. DALI has no such limit.
-        synthetic_images: of the synthetic loader: images in an epoch; then it looks at no `data`,
-            and has the `classes` that are given, or 1,000.
+        persistent_workers: whether the pytorch loader keeps its workers from epoch to epoch.
+        device_id: the GPU for the loaders that need one.
+        throttle: a slower storage to imitate; DALI's own file reader cannot.
+        max_pixels: the largest image to decode; larger ones are refused. A PCR dataset allows what
+            its conversion allowed, and DALI has no such limit.
+        synthetic_images: the number of images in an epoch of the synthetic loader, which then does
+            not look at `data`, and has the `classes` given here, or 1,000.
     """
 
     data: Path
@@ -147,11 +148,11 @@ class LoaderConfig:
 
     @property
     def limits(self) -> _core.Limits:
-        """What an image file may promise before memory is taken for it."""
+        """The limits that an image's header must keep before memory is taken for the image."""
         return _core.Limits(max_pixels=self.max_pixels)
 
     def for_validation(self, data: Path) -> Self:
-        """Return the same for validation data: in order, all of it, the centre of each image."""
+        """Return the options for validation data: every image once, in order, and its centre."""
         transform = replace(self.transform, train=False)
         return replace(
             self,
@@ -169,12 +170,12 @@ class Batch:
     """One batch.
 
     Attributes:
-        images: uint8 or float32 tensor (N, 3, size, size); its memory is channels-last if asked.
+        images: uint8 or float32 tensor (N, 3, size, size), in channels-last memory if asked for.
         labels: int64 tensor (N,).
-        bytes_read: bytes that came from storage for it; those of a record are counted with the
-            first batch that uses it.
-        ids: int64 array (N, 2) of record and slot, or of file and 0.
-        padding: how many of the last images repeat others, so that all ranks have as many.
+        bytes_read: bytes that came from storage for this batch; a record's bytes are counted with
+            the first batch that uses it.
+        ids: int64 array (N, 2): record and slot, or file and 0.
+        padding: how many of the last images are repetitions, so that all ranks have equally many.
     """
 
     images: torch.Tensor
@@ -189,7 +190,7 @@ class Batch:
 
 @runtime_checkable
 class ScanSelecting(Protocol):
-    """A loader that can change the fidelity k at which it reads: one of PCR datasets."""
+    """A loader that can change the fidelity k at which it reads, as those of PCR datasets can."""
 
     @property
     def scans(self) -> int:
@@ -207,23 +208,23 @@ class ScanSelecting(Protocol):
 class LoaderStats:
     """Totals over all batches that a loader has given since it was made.
 
-    Seconds of stages are sums over threads, so they can exceed the wall time. None is a number
-    that this loader cannot know.
+    Seconds of stages are sums over threads, so they can exceed the wall time. None stands for a
+    number that this loader cannot know.
 
     Attributes:
         batches: batches given.
         images: images in them.
-        bytes_read: bytes read from storage, for these and for batches that are prepared.
+        bytes_read: bytes read from storage, for these batches and for those prepared ahead.
         records_read: records read from storage.
-        fetch_s: seconds in reading and checking.
-        decode_s: seconds in decoding, resizing and writing.
+        fetch_s: seconds spent reading and checking.
+        decode_s: seconds spent decoding, resizing and writing.
         fetch_wait_s: seconds that decoders waited for data.
         wait_s: seconds that the caller waited for batches.
         ready_batches: mean number of prepared batches when the caller asked for one.
         degraded: images decoded with fewer scan groups than asked for.
         skipped: images left out.
         cache_hits: images whose bytes were in memory already.
-        messages: what was damaged, a sentence each; at most MAX_MESSAGES.
+        messages: a sentence on each damaged image; at most MAX_MESSAGES.
     """
 
     batches: int = 0
@@ -242,9 +243,9 @@ class LoaderStats:
 
 
 class Loader(ABC):
-    """Gives the batches of an epoch; `iter(loader)` begins it, or goes on where a state stood.
+    """Gives the batches of an epoch; `iter(loader)` begins the epoch, or resumes a loaded state.
 
-    Several iterators of one loader do not disturb each other; `state_dict` tells of the one that
+    Several iterators of one loader do not disturb each other; `state_dict` describes the one that
     was begun last.
     """
 
@@ -265,7 +266,7 @@ class Loader(ABC):
         return self.order.steps
 
     def __iter__(self) -> Iterator[Batch]:
-        """Return an iterator over the epoch, or over what a loaded state leaves of it."""
+        """Return an iterator over the epoch, or over the rest that a loaded state leaves."""
         first, self._resume_at = self._resume_at or 0, None
         self._position, self._last_iterator = first, object()
         return self._iterate(self._epoch, first, self._last_iterator)
@@ -292,7 +293,7 @@ class Loader(ABC):
 
     @abstractmethod
     def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
-        """Yield the batches `first`, ... of an epoch; clean up when closed."""
+        """Yield the batches of an epoch from number `first` on; clean up when closed."""
 
     @property
     def image_count(self) -> int:
@@ -302,8 +303,8 @@ class Loader(ABC):
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iterator.
 
-        It begins with the first batch, unless the state that was loaded last stands in this very
-        epoch: then it goes on there, so that a loop may load a state and call this as ever.
+        It begins with the first batch, unless the state that was loaded last is in this same
+        epoch: then it goes on there, so that a loop can load a state and call this as always.
         """
         if self._resume_at is not None and epoch == self._epoch:
             return
@@ -312,17 +313,17 @@ class Loader(ABC):
         self._position = 0
 
     def state_dict(self) -> dict[str, int]:
-        """Return the epoch, how many of its batches were given, and which order they are of.
+        """Return the epoch, how many of its batches were given, and what decides their order.
 
         After an epoch's last batch, "batch" is `len(loader)`: nothing of the epoch is left.
         """
         return {"epoch": self._epoch, "batch": self._position, **self.order.identity()}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Let the next iterator begin where another loader stood, of whatever rank.
+        """Let the next iterator begin where another loader, of any rank, had stopped.
 
-        Where that loader had ended its epoch, the next iterator gives nothing, and the one after
-        it begins the epoch anew; `set_epoch` chooses another.
+        If that loader had ended its epoch, the next iterator gives nothing, and the following one
+        begins the epoch anew; `set_epoch` chooses another.
 
         Raises:
             UsageError: that loader had another dataset, seed, global batch or number of lanes.
@@ -342,7 +343,7 @@ class Loader(ABC):
         return self._stats
 
     def _count(self, messages: tuple[str, ...] = (), **amounts: float) -> None:
-        """Add amounts to the totals of the same names, and sentences to the messages."""
+        """Add amounts to the totals of those names, and sentences to the messages."""
         totals = {name: (getattr(self._stats, name) or 0) + n for name, n in amounts.items()}
         merged = tuple(dict.fromkeys((*self._stats.messages, *messages)))[:MAX_MESSAGES]
         self._stats = replace(self._stats, messages=merged, **totals)  # type: ignore[arg-type]
@@ -368,5 +369,5 @@ def require_torch() -> ModuleType:
 
 
 def should_pin(config: LoaderConfig) -> bool:
-    """Tell whether batches go to page-locked memory."""
+    """Tell whether to put batches into page-locked memory."""
     return config.pin_memory and bool(require_torch().cuda.is_available())

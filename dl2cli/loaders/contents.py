@@ -1,4 +1,4 @@
-"""What a dataset of either kind holds: its classes, its images, the files that loaders read."""
+"""What a dataset holds, whichever kind it is: its classes, its images, the files to read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def dataset_classes(data: Path) -> tuple[str, ...]:
 
 
 def data_files(data: Path) -> list[Path]:
-    """Return the files that loaders of a dataset read: records or images."""
+    """Return the files that a loader reads in a dataset: records or images."""
     if is_pcr_dataset(data):
         return [data / record.file for record in pcr.open(data).records]
     folder = discover(data)

@@ -1,4 +1,4 @@
-"""Batches on a device: sent there while it computes, and normalised there."""
+"""Send batches to a device while it computes, and normalise them there."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 class DeviceTransfer:
-    """Brings batches to a device, in the form that a model takes."""
+    """Brings batches to a device, in the form that a model expects."""
 
     def __init__(self, device: torch.device, output: OutputConfig) -> None:
-        """Prepare.
+        """Prepare the transfer.
 
         Args:
-            device: where a model computes.
-            output: the mean and the standard deviation of images that come as bytes.
+            device: where the model computes.
+            output: holds the mean and the standard deviation for images that come as bytes.
         """
         self._device = device
         self._output = output
@@ -51,8 +51,8 @@ class CopyStream:
     ) -> tuple[torch.Tensor, ...]:
         """Return copies of tensors on the device.
 
-        What is queued in the current stream from here on finds them complete. With `wait` the host
-        waits for the copies, and for nothing else; then the originals may be overwritten.
+        Work queued in the current stream from now on finds them complete. With `wait`, the host
+        waits for the copies and nothing else; afterwards the originals may be overwritten.
         """
         current = self._cuda.current_stream(self._device)
         with self._cuda.stream(self._stream):

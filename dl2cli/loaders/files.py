@@ -20,7 +20,7 @@ from dl2cli_native import _core
 
 @dataclass(frozen=True)
 class FileList:
-    """Names (below `root`) and labels (int64) of n images, and the sizes looked up so far."""
+    """The names (below `root`) and labels (int64) of n images, and the sizes looked up so far."""
 
     root: Path
     names: tuple[str, ...]
@@ -40,8 +40,8 @@ class FileList:
         """Return width and height of an image in pixels.
 
         Raises:
-            DataError: it is no image, or its samples have a range that DALI, which asks for this,
-                does not show as the other loaders do.
+            DataError: the file is not an image, or its samples have a range that DALI, for whose
+                loaders this is, would not show as the other loaders do.
             StorageError: the file cannot be read.
         """
         if number not in self._sizes:
@@ -86,7 +86,7 @@ def list_files(config: LoaderConfig) -> FileList:
 
 
 def file_order(files: FileList, config: LoaderConfig) -> SampleOrder:
-    """Return the order of files: shuffled completely. Raises UsageError."""
+    """Return the order of files, which are shuffled completely. Raises UsageError."""
     return SampleOrder(
         np.ones(len(files), dtype=np.int64),
         batch_size=config.batch_size,
@@ -103,8 +103,8 @@ def read_bytes(path: str, limits: _core.Limits) -> bytes:
     """Read an image file.
 
     Raises:
-        DataError: it is missing, may not be read, is no regular file, is empty or too large.
-        StorageError: the disk, the share or the machine failed, which says nothing of the file.
+        DataError: it is missing, unreadable, not a regular file, empty or too large.
+        StorageError: the disk, the share or the machine failed; the file may be sound.
     """
     try:
         return _core.read_file(os.fsencode(path), limits.max_bytes)
@@ -115,7 +115,7 @@ def read_bytes(path: str, limits: _core.Limits) -> bytes:
 
 
 def _failure(path: str, error: OSError | MemoryError) -> Dl2Error:
-    """Return the error to raise: about the file, or about what the system failed to do."""
+    """Return the error to raise, about the file or about the system."""
     if isinstance(error, OSError) and is_file_fault(error):
         return DataError(f"{path} cannot be read: {error.strerror}.")
     return system_failure(path, error)
@@ -131,10 +131,10 @@ def _read_size(path: str) -> tuple[int, int]:
         raise DataError(f"{path}: {error}.") from error
     except (OSError, MemoryError) as error:
         if is_file_fault(error):
-            raise DataError(f"{path} is no image that can be read: {error}.") from error
+            raise DataError(f"{path} cannot be read as an image: {error}.") from error
         raise system_failure(path, error) from error
     except Exception as error:
-        raise DataError(f"{path} is no image that can be read: {error}.") from error
+        raise DataError(f"{path} cannot be read as an image: {error}.") from error
     if bits not in {8, 16}:
         raise DataError(f"{path}: DALI shows its {bits}-bit samples too dark; use the loader jpeg.")
     return size

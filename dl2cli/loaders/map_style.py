@@ -1,4 +1,4 @@
-"""PCR in your own DataLoader: a map-style dataset, and a sampler that keeps records together.
+"""Use PCR in your own DataLoader: a map-style dataset, and a sampler that keeps records together.
 
     from dl2cli.loaders import PcrDataset, RecordBatchSampler
 
@@ -12,9 +12,9 @@
 An image is decoded whole and given to any transform (torchvision's, albumentations, your own). The
 `pcr` loader is several times as fast, because it decodes only what its own crop needs.
 
-A record is read whole for the first of its images that is asked for, and kept while there is room
-for it: sampled at random, each image would cost a record. The sampler gives every worker records
-of its own, so that each is read once an epoch.
+A record is read whole when the first of its images is asked for, and kept while there is room. If
+images were sampled at random, each would cost the reading of a record. The sampler therefore gives
+every worker its own records, so that each is read once an epoch.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ class PcrDataset(Dataset[tuple[Any, int]]):
         """Open the dataset.
 
         Args:
-            path: of the dataset.
+            path: the folder of the dataset.
             scans: fidelity k; None is full fidelity.
             transform: called with each image.
             output: what `transform` gets: "tensor" is uint8 (3, H, W), "pil" a Pillow image in RGB.
             exif_orientation: "apply" turns images as their EXIF orientation says.
-            records_in_memory: prefixes of records that a process keeps; twice the sampler's
-                `shuffle_window` at least.
+            records_in_memory: how many records (their prefixes) a process keeps; at least twice
+                the sampler's `shuffle_window`.
 
         Raises:
             UsageError: there is no dataset, no such fidelity, or no such output.
@@ -86,7 +86,7 @@ class PcrDataset(Dataset[tuple[Any, int]]):
         self._turn = exif_orientation == "apply"
         self._records_in_memory = records_in_memory
         self._ends = np.cumsum([record.images for record in self.dataset.records], dtype=np.int64)
-        # In memory that worker processes share, so that a change reaches them in an epoch, too.
+        # In memory that worker processes share, so that a change reaches them during an epoch.
         share: Any = torch.zeros(1, dtype=torch.int64).share_memory_
         self._scans: torch.Tensor = share()
         self._records: OrderedDict[tuple[int, int], pcr.Record] = OrderedDict()
@@ -123,7 +123,7 @@ class PcrDataset(Dataset[tuple[Any, int]]):
             StorageError: it cannot be read.
         """
         if not 0 <= index < len(self):
-            raise IndexError(f"there are {len(self)} images, 0 to {len(self) - 1}, and no {index}")
+            raise IndexError(f"image {index} does not exist: there are 0 to {len(self) - 1}")
         number = int(np.searchsorted(self._ends, index, side="right"))
         record = self._record(number)
         slot = index - int(self._ends[number]) + len(record)
@@ -191,12 +191,12 @@ class RecordBatchSampler(Sampler[list[int]]):
         """Prepare the order.
 
         Args:
-            dataset: whose images are sampled.
-            batch_size: images a batch on each rank.
+            dataset: the dataset to sample.
+            batch_size: images in a batch on each rank.
             workers: the DataLoader's `num_workers`.
-            seed: of the shuffle.
+            seed: decides the shuffle.
             shuffle: whether to shuffle.
-            shuffle_window: records whose images are mixed.
+            shuffle_window: the number of records whose images are mixed.
             rank: this process, 0 to world_size - 1.
             world_size: processes that share an epoch.
             tail: "drop" leaves out what does not fill a batch of every worker; "pad" gives every
@@ -204,7 +204,7 @@ class RecordBatchSampler(Sampler[list[int]]):
                 stretches that would have one fewer.
 
         Raises:
-            UsageError: fewer images than one batch for each worker, or a rank that cannot be.
+            UsageError: there are fewer images than one batch for each worker, or no such rank.
         """
         counts = [record.images for record in dataset.dataset.records]
         workers = max(workers, 1)

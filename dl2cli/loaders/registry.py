@@ -1,6 +1,6 @@
 """Loaders by name: which there are, what each reads, and which is the default for a dataset.
 
-Whoever uses a loader gets it here and knows no more of it than `Loader` (base.py).
+Everything that uses a loader gets it here, and relies on nothing but `Loader` (base.py).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class LoaderEntry:
     """A loader that can be chosen.
 
     Attributes:
-        name: its name for the user.
-        reads: the kind of dataset; None for one that makes its images up.
-        module: where its class is, imported when it is made: its parts may not be installed.
-        class_name: the class.
+        name: the name by which the user chooses it.
+        reads: the kind of dataset that it reads; None if it makes its images up.
+        module: the module of its class, imported late: what it needs may not be installed.
+        class_name: the name of its class.
     """
 
     name: str
@@ -62,7 +62,7 @@ def loaders_for(kind: DatasetKind) -> tuple[str, ...]:
 
 
 def default_loader(kind: DatasetKind) -> str:
-    """Return the loader for a kind of dataset where the user names none."""
+    """Return the name of the loader that reads a kind of dataset by default."""
     return "pcr" if kind is DatasetKind.PCR else "jpeg"
 
 
@@ -72,7 +72,7 @@ def has_dali() -> bool:
 
 
 def find_loader(name: str) -> LoaderEntry:
-    """Return the entry of a loader. Raises UsageError if there is none of that name."""
+    """Return the entry of a loader. Raises UsageError if no loader has that name."""
     if name not in LOADERS:
         raise UsageError(f"There is no loader {name!r}; there are {', '.join(LOADERS)}.")
     return LOADERS[name]
@@ -82,8 +82,8 @@ def check_loader(name: str, location: DatasetLocation) -> None:
     """Refuse a loader that does not read the training images at a location.
 
     Raises:
-        UsageError: there is no such loader, or it reads the other kind; the message names the
-            command that makes that kind of dataset.
+        UsageError: there is no such loader, or it reads the other kind of dataset; the message
+            names the command that makes one.
     """
     reads = find_loader(name).reads
     if reads is None or location.train.kind is reads:
@@ -114,7 +114,7 @@ def create_loader(name: str, config: LoaderConfig) -> Loader:
     """Make the loader `name`, one of `LOADERS`.
 
     Raises:
-        UsageError: there is no such loader, or it cannot load this data or do what is asked.
+        UsageError: there is no such loader, or it cannot load this data or keep these options.
         DataError: the dataset is damaged or unfinished.
         MissingDependency: a part that this loader needs is not installed.
     """
@@ -124,9 +124,9 @@ def create_loader(name: str, config: LoaderConfig) -> Loader:
 def create_validation_loader(config: LoaderConfig, data: Path) -> Loader:
     """Make a loader of validation data, an ImageFolder or a PCR dataset, for a training `config`.
 
-    It gives each image once, in order, the centre of it, whatever loads the training data. With
-    `config.synthetic_images` it is synthetic, and `data` need not be there. Raises as
-    `create_loader` does.
+    It gives the centre of each image once, in order, whichever loader reads the training data. With
+    `config.synthetic_images` it is synthetic, and `data` need not exist. Raises as `create_loader`
+    does.
     """
     validation = config.for_validation(data)
     if config.synthetic_images is not None:

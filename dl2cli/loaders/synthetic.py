@@ -20,7 +20,7 @@ DEFAULT_CLASSES: Final = 1000
 class SyntheticLoader(Loader):
     """Gives as many batches as the dataset has, all with the same random pixels and labels.
 
-    With `synthetic_images` there need be no dataset.
+    With `synthetic_images` it needs no dataset.
     """
 
     name = "synthetic"
@@ -29,8 +29,7 @@ class SyntheticLoader(Loader):
         """Count the dataset's images and make the batch.
 
         Raises:
-            UsageError: there is no dataset where one is to be counted, or an option makes no
-                sense.
+            UsageError: the dataset to be counted does not exist, or an option makes no sense.
             DataError: the dataset is damaged or empty.
             MissingDependency: torch is not installed.
         """
@@ -52,7 +51,7 @@ class SyntheticLoader(Loader):
         pixels = random.integers(0, 256, (config.batch_size, size, size, 3), dtype=np.uint8)
         tensor = transform.to_tensor(pixels, config.output)
         labels = torch.from_numpy(random.integers(0, max(len(self.classes), 1), config.batch_size))
-        pin = should_pin(config)  # as real loaders do: else the copy to the GPU would wait
+        pin = should_pin(config)  # as real loaders do; otherwise the copy to the GPU would wait
         self._images = tensor.pin_memory() if pin else tensor
         self._labels = labels.pin_memory() if pin else labels
 

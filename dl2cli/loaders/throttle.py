@@ -1,8 +1,8 @@
-"""Storage made slower: what would a slow disk, or a network share, do to the loading of data?
+"""Slow storage down: what would a slow disk or a network share do to the loading of data?
 
-The loaders that read PCR records are slowed in the native core; here is what slows the reading of
-plain files by several processes. Both hand out the same bandwidth to all who read, and let each
-read wait for the latency by itself.
+The native core slows its own reads; this module slows the reading of plain files by several
+processes. Both share one bandwidth among all readers, and let each read wait for the latency by
+itself.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ _SLICE_S: Final = 0.02  # how long a stop may wait for a sleeper
 
 @dataclass(frozen=True)
 class Throttle:
-    """How slow storage is to be.
+    """How slow storage should be.
 
     Attributes:
-        bytes_per_s: bandwidth, shared by all that a loader reads with; None is unlimited.
-        latency_s: of each range of a file that is read, in seconds.
+        bytes_per_s: bandwidth that all threads or processes of a loader share; None is unlimited.
+        latency_s: seconds that the reading of each range of a file waits.
     """
 
     bytes_per_s: float | None
@@ -79,7 +79,7 @@ class Throttle:
                 latency = float(found[1]) * _SECONDS[found[2]]
             else:
                 raise UsageError(
-                    f"{text!r} is no throttle: write a bandwidth in B, kB, MB, GB, KiB, MiB or "
+                    f"{text!r} is not a throttle: write a bandwidth in B, kB, MB, GB, KiB, MiB or "
                     'GiB, a latency in us, ms or s, or both, such as "100MB/s,latency=10ms".'
                 )
         return cls(rate, latency or 0.0)
@@ -95,7 +95,7 @@ class Throttle:
         return ",".join(parts)
 
     def native(self) -> _core.Throttle:
-        """Return it as the native core takes it: one bandwidth for all that read with it."""
+        """Return a throttle of the native core: one bandwidth for all who read with it."""
         return _core.Throttle(self.bytes_per_s or 0.0, self.latency_s)
 
 
@@ -114,12 +114,12 @@ class SharedThrottle:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Make it.
+        """Make a throttle that several processes share.
 
         Args:
-            throttle: how slow.
-            context: of the processes that will share it.
-            clock: seconds, the same in all processes.
+            throttle: how slow storage should be.
+            context: the context of the processes that will share it.
+            clock: returns seconds, the same in all processes.
             sleep: waits for so many seconds.
         """
         self.throttle = throttle
@@ -130,7 +130,7 @@ class SharedThrottle:
         self._stop = context.Value("b", 0, lock=False)
 
     def read(self, read: Callable[[], bytes]) -> bytes:
-        """Return what `read` does, when that has had the time to arrive."""
+        """Return the result of `read`, once so many bytes would have arrived."""
         begun = self._clock()
         content = read()
         self._sleep_until(begun + self.throttle.latency_s)
@@ -157,7 +157,7 @@ class SharedThrottle:
             return float(self._free.value)
 
     def release(self) -> None:
-        """Let nobody wait any more."""
+        """Stop making anyone wait."""
         self._stop.value = 1
 
     def _sleep_until(self, moment: float) -> None:

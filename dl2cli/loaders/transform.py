@@ -1,4 +1,4 @@
-"""What happens to each image: which part of it is shown, at which size, in which form.
+"""What happens to each image: which part is shown, at which size, in which form.
 
 Where a crop lies is computed by the native core alone, for all loaders; how it is cut out and
 resized is each loader's own. The `pcr` loader's resize equals Pillow's to within 1 of 255 (bit for
@@ -30,13 +30,13 @@ class TransformConfig:
     """Crop and flip.
 
     Attributes:
-        train: a random crop, resized, and a random flip; else the short side is resized to
-            `resize_short` and the centre taken.
+        train: whether to take a random crop, resize it and flip it at random; otherwise the short
+            side is resized to `resize_short`, and the centre taken.
         size: width and height of the result in pixels.
-        resize_short: None is size + 32.
-        scale: the smallest and largest area of a random crop, as a share of the image's.
+        resize_short: the length of the short side in pixels; None is size + 32.
+        scale: the smallest and largest area of a random crop, as a share of the image's area.
         ratio: the smallest and largest width over height of a random crop.
-        flip_probability: of a flip left to right.
+        flip_probability: the probability of a flip left to right.
     """
 
     train: bool = True
@@ -56,10 +56,10 @@ class OutputConfig:
     """The form of `Batch.images`.
 
     Attributes:
-        normalized: float32, (value / 255 - mean) / std; else uint8.
-        channels_last: the three values of a pixel lie together in memory; else planes.
-        mean: of each channel.
-        std: of each channel.
+        normalized: whether values are float32, (value / 255 - mean) / std; otherwise uint8.
+        channels_last: whether the values of a pixel lie together in memory; otherwise in planes.
+        mean: the mean of each channel.
+        std: the standard deviation of each channel.
     """
 
     normalized: bool = False
@@ -78,7 +78,7 @@ class Placements:
 
     Attributes:
         boxes: int64 (n, 4): x, y, width and height of a box in the image.
-        parts: float32 (n, 4): left, top, right, bottom of what is resized, within the box.
+        parts: float32 (n, 4): left, top, right, bottom of the part of the box that is resized.
         flips: bool (n,): whether to mirror the result.
     """
 
@@ -96,7 +96,7 @@ def place(
     widths: ArrayLike,
     heights: ArrayLike,
 ) -> Placements:
-    """Place the crops of samples, whose images have the given sizes in pixels.
+    """Place the crops of samples whose images have the given sizes in pixels.
 
     Raises:
         UsageError: the options make no sense.
@@ -158,7 +158,7 @@ def to_output(pixels: torch.Tensor, output: OutputConfig) -> torch.Tensor:
 
 
 def normalize(images: torch.Tensor, output: OutputConfig) -> torch.Tensor:
-    """Return uint8 images (N, 3, H, W) as normalised float32; floats as they are."""
+    """Return uint8 images (N, 3, H, W) as normalised float32, and float images as they are."""
     if images.is_floating_point():
         return images
     mean, std = _mean_and_std(output, images.device)
@@ -167,7 +167,7 @@ def normalize(images: torch.Tensor, output: OutputConfig) -> torch.Tensor:
 
 @lru_cache
 def _mean_and_std(output: OutputConfig, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return both in units of bytes, (1, 3, 1, 1); kept, as sending them would wait for a GPU."""
+    """Return both in units of bytes, (1, 3, 1, 1); cached, since sending them waits for a GPU."""
     import torch
 
     def scaled(values: tuple[float, float, float]) -> torch.Tensor:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ScanFidelity:
-    """How alike the images at fidelity `scans` are to those at full fidelity, on average.
+    """How similar the images at fidelity `scans` are to the full images, on average.
 
-    `psnr_db` is the mean over the images that differ at all; None if none does.
+    `psnr_db` is the mean over the images that differ at all; None if no image differs.
     """
 
     scans: int
@@ -38,20 +38,20 @@ class ConvertConfig:
     Attributes:
         source: an ImageFolder; it is only read.
         out: the folder of the dataset.
-        classes: the class names by label, where splits share them; else those of `source`.
+        classes: the class names by label, where splits share them; otherwise `source` names them.
         images_per_record: the number of images a record file holds (the last holds the rest).
         script: how images are divided into scan groups.
-        seed: of the order of images in the records.
-        shuffle: whether to shuffle at all; the order is sorted by path otherwise.
+        seed: decides the order of images in the records.
+        shuffle: whether to shuffle at all; otherwise images are sorted by path.
         workers: threads that transcode.
         force: replace a dataset that is there already.
         resume: go on with an unfinished conversion that has the same options.
         on_error: `skip` lists a bad file and goes on; `fail` stops at it.
         keep_metadata: which markers of the JPEGs are carried over.
         keep_damaged: convert what a damaged JPEG still gives, instead of rejecting it.
-        quality: of the JPEGs that other formats are encoded to, 1 to 100.
-        codec: who transcodes; both write the same bytes.
-        limits: what a source file may promise.
+        quality: the JPEG quality at which other formats are encoded, 1 to 100.
+        codec: which codec transcodes; both write the same bytes.
+        limits: the largest image that a source file may announce in its header.
         measure_fidelity: called with the finished records; its result goes into the index, unless
             the dataset was finished before.
     """
@@ -77,9 +77,9 @@ class ConvertConfig:
 
 @dataclass(frozen=True)
 class ConvertProgress:
-    """How far a conversion is.
+    """How far a conversion has come.
 
-    `done` counts images looked at, of `images` in all; `resumed` of them were done before this run.
+    `done` of `images` images have been looked at; an earlier run did the first `resumed`.
     """
 
     done: int
@@ -91,7 +91,7 @@ class ConvertProgress:
 
 @dataclass(frozen=True)
 class ConvertResult:
-    """What a conversion gave.
+    """What a conversion made.
 
     Attributes:
         source: the ImageFolder.
@@ -102,14 +102,14 @@ class ConvertResult:
         source_bytes: bytes of the sources of these images; None where PCR_sources.db is missing.
         output_bytes: bytes of the record files.
         bytes_at_scans: bytes of record files that a reader at fidelity k = 1, 2, ... takes.
-        reencoded: images that were encoded anew because they were no ordinary JPEG.
+        reencoded: images that were encoded anew because they were not ordinary JPEGs.
         kept_damaged: damaged JPEGs that were kept on request.
         rejected: the files that were not converted, with their reasons.
         ignored: files that were left out by rule, counted by reason.
         resumed_records: records that an earlier run had finished.
         seconds: wall time of this run, without measuring fidelity.
-        converted_images: images that this run looked at; over `seconds` it is the rate.
-        fidelity: mean likeness at each fidelity, if that was asked for.
+        converted_images: images that this run looked at; divided by `seconds` it gives the rate.
+        fidelity: the mean similarity at each fidelity, if it was asked for.
         notes: sentences about what the user should know or may want to change.
     """
 

@@ -1,9 +1,9 @@
-"""Converting an ImageFolder to a PCR dataset: plan, transcode, write, index.
+"""Convert an ImageFolder to a PCR dataset: plan, transcode, write, index.
 
 The plan (which image goes to which slot of which record) is a function of the listing and the
 options. Threads of the native core transcode images, two records at most ahead of the one being
 written. A record file is durable under its name before its row is committed, so a run that was
-killed goes on behind the last committed record, and ends with the same bytes.
+killed goes on after the last committed record, and ends with the same bytes.
 
 Memory: the compressed bytes of three records (or of 64 images a thread, where that is more), one
 image being transcoded a thread, and about 300 bytes a source file for the plan.
@@ -55,7 +55,7 @@ def convert(
 
     Raises:
         UsageError: the options, or what is at `out`, do not allow it.
-        DataError: `source` is no ImageFolder; or a bad file, with `on_error="fail"`.
+        DataError: `source` is not an ImageFolder, or a file is bad with `on_error="fail"`.
         StorageError: the disk is full, or the system refused otherwise; what is done is kept.
         Interrupted: Ctrl-C; what is done is kept.
     """
@@ -100,7 +100,7 @@ def convert(
 
 @dataclass
 class RunCounts:
-    """What a run did: records that were done before it, and images that it looked at."""
+    """What a run did: how many records it found done, and how many images it looked at."""
 
     resumed_records: int = 0
     converted_images: int = 0
@@ -121,7 +121,7 @@ def _run(
 
 
 class _Notes:
-    """Collects the notes of a conversion, and tells each at once."""
+    """Collects the notes of a conversion, and passes each on at once."""
 
     def __init__(self, tell: Callable[[str], None] | None) -> None:
         self.sentences: list[str] = []
@@ -141,8 +141,8 @@ def _finish(config: ConvertConfig, folder: ImageFolder, notes: _Notes) -> None:
         if not records:
             raise DataError(
                 f"{config.source}: every image was rejected; `rejected` in "
-                f"{config.out / index.INDEX} lists the reasons. Once they are mended, --force "
-                "converts anew."
+                f"{config.out / index.INDEX} lists the reasons. Mend them and use --force to "
+                "convert anew."
             )
         index.replace_ignored(database.connection, folder.ignored)
     if config.measure_fidelity is not None:
@@ -153,7 +153,7 @@ def _finish(config: ConvertConfig, folder: ImageFolder, notes: _Notes) -> None:
 
 
 def _measure(config: ConvertConfig, dataset: Dataset, notes: _Notes) -> tuple[ScanFidelity, ...]:
-    """Measure fidelity if that was asked for; a measurement that fails costs no result."""
+    """Measure fidelity if that was asked for; if it fails, the dataset is complete all the same."""
     if config.measure_fidelity is None:
         return ()
     try:

@@ -1,4 +1,4 @@
-"""Opening the SQLite files of a dataset, which may come from a stranger or lie on any file system.
+"""Open the SQLite files of a dataset, which may come from a stranger or lie on any file system.
 
 SQLite's own locks are never asked for: cluster and network file systems (Lustre, sshfs, CIFS, some
 of FUSE) refuse them. Nobody changes a complete index, so that readers open it as immutable; the one
@@ -20,8 +20,8 @@ from typing import Any, Final
 
 from dl2cli.errors import DataError, StorageError
 
-MAX_VALUE_BYTES: Final = 1 << 20  # of a value; the published index has pickles of up to 64 KiB
-MAX_TABLE_BYTES: Final = 256 << 20  # of all text and blobs of a table that is read as a whole
+MAX_VALUE_BYTES: Final = 1 << 20  # one value; the PCR_Release index has pickles of up to 64 KiB
+MAX_TABLE_BYTES: Final = 256 << 20  # all text and blobs of a table that is read as a whole
 _STEP: Final = 1_000_000  # instructions of SQLite's machine between two looks at the work done
 _FREE_STEPS: Final = 100  # before the first row: 10 to 20 s, enough to sort 10 million rows
 _ROWS_A_STEP: Final = 10_000  # a row takes 10 to 50 instructions
@@ -67,8 +67,8 @@ class Database:
 
         Args:
             query: a SELECT.
-            values: what its question marks stand for.
-            most: more rows than this are an error.
+            values: the values of its question marks.
+            most: the number of rows at which reading stops with an error.
             keep: whether the caller keeps them all, so that their bytes are limited too.
 
         Raises:
@@ -84,8 +84,8 @@ class Database:
                     held += sum(len(value) for value in row if isinstance(value, str | bytes))
                 if self._rows > most or held > MAX_TABLE_BYTES:
                     raise DataError(
-                        f"a table of more than {most:,} rows or {MAX_TABLE_BYTES:,} bytes, "
-                        "which no dataset has."
+                        f"a table has more than {most:,} rows or {MAX_TABLE_BYTES:,} bytes, "
+                        "which no dataset needs."
                     )
                 yield row
         finally:
@@ -110,11 +110,11 @@ class Database:
 
 @contextlib.contextmanager
 def open_database(path: Path, *, write: bool = False) -> Iterator[Database]:
-    """Open an index to read it as it stands, or as the only one who writes it.
+    """Open an index, to read it as it stands or to be the only one that writes it.
 
     Raises:
-        DataError: it is no index, or one that is made to hurt.
-        StorageError: the system refuses.
+        DataError: the file is not an index, or one that was made to do harm.
+        StorageError: the system refuses to open it.
     """
     how = "mode=rw&nolock=1" if write else "mode=ro&immutable=1"
     try:
@@ -127,7 +127,7 @@ def open_database(path: Path, *, write: bool = False) -> Iterator[Database]:
         try:
             database = Database(connection)
         except DataError as error:
-            raise DataError(f"{path} is no PCR index: {error}") from error
+            raise DataError(f"{path} is not a PCR index: {error}") from error
         yield database
 
 
@@ -154,9 +154,9 @@ def _translated(path: Path) -> Iterator[None]:
         if code & 0xFF in _REFUSED:
             raise StorageError(f"{path}: {error}.") from error
         reason = "it takes more work than any index" if _is_interrupt(code) else str(error)
-        raise DataError(f"{path} is no PCR index: {reason}.") from error
+        raise DataError(f"{path} is not a PCR index: {reason}.") from error
     except UnicodeDecodeError as error:  # SQLite's own message quotes a damaged schema
-        raise DataError(f"{path} is no PCR index: its schema is damaged.") from error
+        raise DataError(f"{path} is not a PCR index: its schema is damaged.") from error
 
 
 def _is_interrupt(code: int) -> bool:

@@ -23,12 +23,12 @@ from dl2cli_native import _core
 
 MAX_PIXELS: Final = 65_535**2  # JPEG's own limit
 DECODE_BYTES_PER_PIXEL: Final = 9  # 6 of coefficients, 3 of pixels
-MAX_PASSES: Final = 256  # over the pixels: 64 scans of a CMYK image, each component on its own
+MAX_PASSES: Final = 256  # times the pixels: 64 scans of a CMYK image, each component on its own
 MAX_SCANS: Final = 1000  # a script of 64 scans gives a CMYK image up to 256
 
 
 def limits_of(max_pixels: int) -> _core.Limits:
-    """Return the limits for images of a dataset: of so many pixels, in any number of scans."""
+    """Return the limits for images of up to so many pixels, in any number of scans."""
     return _core.Limits(
         max_pixels=max_pixels, max_scans=MAX_SCANS, max_scan_pixels=MAX_PASSES * max_pixels
     )
@@ -119,7 +119,8 @@ class Dataset:
     def limits(self) -> _core.Limits:
         """Limits that admit whatever the conversion admitted, in any number of scans.
 
-        The dataset says so itself: to read that of a stranger, use limits of your own (`verify`).
+        The dataset itself says what they are. To read a stranger's dataset, use your own limits
+        (`verify`).
         """
         stored = self.properties.get("limits")
         pixels = stored[0] if isinstance(stored, list) and stored else None
@@ -140,7 +141,7 @@ class Dataset:
         return Dataset(self.path, self.records, self.classes, self.properties, throttle)
 
     def release_throttle(self) -> None:
-        """Wait for no throttle any more, in reads that go on or begin."""
+        """Stop waiting for the throttle, in reads under way and in later ones."""
         self._reader.release_throttle()
 
     def prefix_bytes(self, scans: int) -> int:
@@ -164,7 +165,9 @@ class Dataset:
         with self._naming(info):
             native = self._reader.read(info.file, list(info.lengths), info.crc32c, groups)
             if len(native.labels) != info.images:
-                raise DataError(f"{len(native.labels)} images, the index says {info.images}")
+                raise DataError(
+                    f"it holds {len(native.labels)} images, but the index says {info.images}"
+                )
         return Record(
             info,
             wanted,
@@ -178,7 +181,7 @@ class Dataset:
         )
 
     def read_labels(self, record: int) -> NDArray[np.int32]:
-        """Read the labels of a record, and nothing else of it; raises as `read` does."""
+        """Read only the labels of a record; raises as `read` does."""
         info = self.records[record]
         with self._naming(info):
             return self._reader.read_labels(info.file, list(info.lengths), info.crc32c)
@@ -190,9 +193,9 @@ class Dataset:
             return (self.path / info.file).stat().st_size
 
     def missing_records(self) -> list[str]:
-        """Say which record files are not there, or not as long as the index says.
+        """Say which record files are missing, or not as long as the index says.
 
-        Nothing is read of them. Raises StorageError.
+        Their content is not read. Raises StorageError.
         """
         reasons = []
         for number, info in enumerate(self.records):
@@ -203,7 +206,7 @@ class Dataset:
                 continue
             if size != sum(info.lengths):
                 reasons.append(
-                    f"{self.path}, record {info.file}: {size:,} bytes, the index says "
+                    f"{self.path}, record {info.file}: it has {size:,} bytes, but the index says "
                     f"{sum(info.lengths):,}."
                 )
         return reasons
@@ -242,7 +245,7 @@ class Dataset:
 
     def _check_scans(self, scans: int) -> None:
         if not 1 <= scans <= self.groups:
-            raise UsageError(f"{self.path} has fidelities 1 to {self.groups}, there is no {scans}.")
+            raise UsageError(f"{self.path} has fidelities 1 to {self.groups}, but not {scans}.")
 
     def _naming(self, info: RecordInfo) -> _Naming:
         return _Naming(f"{self.path}, record {info.file}")
@@ -276,7 +279,7 @@ class _Naming:
 
 
 def open(path: str | os.PathLike[str]) -> Dataset:  # noqa: A001 - read as `pcr.open`
-    """Open a PCR dataset, ours or one of the PCR_Release converter.
+    """Open a PCR dataset that dl2 or the PCR_Release converter wrote.
 
     Raises:
         UsageError: there is no dataset at `path`.
@@ -307,7 +310,7 @@ def open(path: str | os.PathLike[str]) -> Dataset:  # noqa: A001 - read as `pcr.
         if _has_journal(folder):  # a conversion has changed the index while it was read
             raise unfinished from error
         raise
-    raise DataError(f"{file} is no PCR index: it has none of the tables of one.")
+    raise DataError(f"{file} is not a PCR index: the tables of an index are missing.")
 
 
 def _is_file(path: Path) -> bool:
@@ -348,7 +351,7 @@ def _open_published(folder: Path, database: Database) -> Dataset:
     with _in_file(folder / index.INDEX):
         for file, lengths in published.read_index(database).items():
             if Path(file).name != file or "\0" in file:
-                raise DataError(f"{file!r} is no plain file name.")
+                raise DataError(f"{file!r} is not a plain file name.")
             index.check_lengths(lengths)
             index.check_metadata_length(lengths[0], index.MAX_RECORD_IMAGES, len(lengths) - 1)
             records.append(RecordInfo(len(records), file, 0, tuple(lengths), None))

@@ -1,8 +1,8 @@
-"""Giving the images of a dataset back as an ImageFolder of plain JPEG files at fidelity k.
+"""Write the images of a dataset back as an ImageFolder of plain JPEG files at fidelity k.
 
 A file appears under its name when it is whole. A marker in the folder says which extraction is
 under way and how many records are done, so that the same command goes on after a kill or a full
-disk; it goes when everything is there.
+disk. The marker is removed when everything is there.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class ExtractResult:
         scans: the fidelity k.
         images: images in it now.
         bytes_written: bytes that this run wrote.
-        renamed: images whose name is not their own, because it was taken, too long, or one that the
-            file system does not allow.
+        renamed: images that got another name than their source's, because that name was taken, too
+            long, or not allowed by the file system.
         resumed_records: records that an earlier run had extracted.
     """
 
@@ -61,12 +61,12 @@ def extract(
     most: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> ExtractResult:
-    """Write each image to `out`, under its class and original name, or go on with that.
+    """Write each image to `out` under its class and original name, or continue an extraction.
 
-    What was no JPEG gets `.jpg` behind its name. A name that is taken then (`x.png.jpg` beside
-    `x.png`), too long, or not allowed by the file system gets record and slot behind it. The EXIF
-    orientation is put back where the conversion left EXIF out. Images of datasets that do not know
-    their sources are named after record and slot.
+    Images whose source was not a JPEG get the ending `.jpg`. If the name is then taken (`x.png.jpg`
+    beside `x.png`), too long, or not allowed by the file system, record and slot are appended. The
+    EXIF orientation is put back where the conversion left EXIF out. Images of datasets that do not
+    know their sources are named after record and slot.
 
     Args:
         dataset: what to extract.
@@ -109,7 +109,7 @@ def extract(
 
 @contextlib.contextmanager
 def _locked(out: Path) -> Iterator[ExtractFolder]:
-    """Make the folder and hold it, where its file system has locks."""
+    """Make the folder and lock it, where its file system has locks."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
@@ -138,7 +138,7 @@ def _name(dataset: Dataset, record: Record, slot: int, source: SourceInfo | None
         return source.path + (".jpg" if source.is_reencoded else "")
     label = int(record.labels[slot])
     if not 0 <= label < len(dataset.classes):
-        raise DataError(f"{dataset.path}, record {record.info.file}: {label} is no class.")
+        raise DataError(f"{dataset.path}, record {record.info.file}: label {label} has no class.")
     try:
         return check_inside(f"{dataset.classes[label]}/{record.info.id}_{slot}.jpg")
     except DataError as error:

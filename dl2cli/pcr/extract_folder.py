@@ -1,4 +1,4 @@
-"""The folder that images are extracted to: whole files under names that it takes, and a marker."""
+"""The folder that images are extracted to: whole files, names that it allows, and a marker."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ MARKER: Final = ".dl2-extract"  # which extraction is under way, and how far it 
 PART: Final = ".dl2-extract-part"  # the file that is being written
 _MAX_MARKER_BYTES: Final = 1000
 # What a file system says of a name that it does not take: too long, or with a character that it
-# has no place for (a colon on NTFS, any byte that is no UTF-8 on others).
+# has no place for (a colon on NTFS, bytes that are not UTF-8 on others).
 _BAD_NAME: Final = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
 
 
 class ExtractFolder:
-    """Writes files to a folder, so that a kill at any moment leaves whole files and a way on."""
+    """Writes files to a folder so that a kill at any moment leaves whole files, and can resume."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -55,7 +55,7 @@ class ExtractFolder:
         raise UsageError(f"{self.path} is not empty; choose another folder.")
 
     def finish_record(self, done: int) -> None:
-        """Note that so many records are extracted. Raises StorageError."""
+        """Note in the marker how many records are extracted. Raises StorageError."""
         text = json.dumps({"identity": self._identity, "records": done})
         self._write(self.path / MARKER, text.encode(), replace=True)
 
@@ -92,10 +92,10 @@ class ExtractFolder:
                 raise self._failure(self.path / candidate, error) from error
             if written is not None:
                 return written, candidate is name
-        raise StorageError(f"{self.path / name} cannot be written: its names are taken.")
+        raise StorageError(f"{self.path / name} cannot be written: other files have its names.")
 
     def _try(self, path: Path, jpeg: bytes | memoryview) -> int | None:
-        """Write a file; None if another one has the name, 0 if it is this one already."""
+        """Write a file; return None if another file has its name, 0 if it was written before."""
         path.parent.mkdir(parents=True, exist_ok=True)
         if os.path.lexists(path):
             if self._resumes and _holds(path, jpeg):

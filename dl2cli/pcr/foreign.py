@@ -1,4 +1,4 @@
-"""What libjpeg cannot transcode is decoded by its own library and encoded once, as 4:4:4 JPEG."""
+"""Decode what libjpeg cannot transcode with its own library, and encode it once, as 4:4:4 JPEG."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_JPEG_SIDE: Final = 65_500  # libjpeg's limit, in pixels
 MAX_EXIF_BYTES: Final = 65_533  # of a marker segment
 _ORIENTATION: Final = 0x0112
 # Tags of a TIFF that say where its pixels are, or hold a file of another kind (XMP, IPTC,
-# Photoshop, ICC); they make up most of it, and mean nothing in a JPEG's EXIF.
+# Photoshop, ICC). They can be most of its bytes, and mean nothing in a JPEG's EXIF.
 _NOT_EXIF: Final = (273, 279, 324, 325, 347, 700, 33723, 34377, 34675, 37724)
 _EXIF_IFD: Final = 0x8769
 _LARGE_TAGS: Final = (0x927C, 0x9286)  # MakerNote, UserComment: what makes EXIF large
@@ -42,9 +42,9 @@ class Reencoded(NamedTuple):
 def reencode(path: str, quality: int, limits: _core.Limits, *, keep_exif: bool) -> Reencoded:
     """Decode a file that is not an ordinary JPEG, and encode it at `quality`, 4:4:4.
 
-    The first frame counts; transparency is dropped, as `convert("RGB")` does it; `to_eight_bits`
-    says how samples of more bits are scaled. The EXIF orientation is kept; the rest of EXIF only
-    with `keep_exif`, and what cannot be kept of it is named in the remark. A colour profile is
+    The first frame is taken, transparency is dropped as `convert("RGB")` drops it, and
+    `to_eight_bits` scales samples of more bits. The EXIF orientation is always kept, and the rest
+    of EXIF only with `keep_exif`; the remark names what could not be kept. A colour profile is
     carried over if it describes the colours of the result.
 
     Memory: an RGBA image of 100 megapixels (the default limit) takes 0.9 GB, since Pillow holds it
@@ -54,7 +54,7 @@ def reencode(path: str, quality: int, limits: _core.Limits, *, keep_exif: bool) 
         DataError: the file cannot be read, and why.
         OSError, MemoryError: the system could not read it.
     """
-    # Read whole, so that whatever fails later is about the content and not about the disk.
+    # The file is read whole first, so that any later failure is about its content, not the disk.
     content = _core.read_file(os.fsencode(path), limits.max_bytes)
     if content.startswith(JPEG_START):
         return _reencode_rare_jpeg(content, quality, limits, keep_exif=keep_exif)
@@ -101,11 +101,11 @@ def _encoded_exif(image: Image.Image, *, keep_exif: bool) -> tuple[bytes, str]:
     except MemoryError:
         raise
     except Exception:
-        return alone, "EXIF left out but its orientation: it cannot be written again"
+        return alone, "only EXIF's orientation kept: the rest cannot be written again"
     size = f"{len(whole)} bytes, and JPEG holds {MAX_EXIF_BYTES}"
     if len(smaller) <= MAX_EXIF_BYTES:
         return smaller, f"MakerNote and UserComment left out of EXIF: {size}"
-    return alone, f"EXIF left out but its orientation: {size}"
+    return alone, f"only EXIF's orientation kept: {size}"
 
 
 def _orientation_alone(orientation: object) -> bytes:
@@ -125,7 +125,7 @@ def _encode(pixels: Image.Image, quality: int, exif: bytes, icc_profile: bytes |
 
 
 def _fits(icc_profile: bytes, mode: str) -> bool:
-    """Say whether a profile may describe the pixels: not one of CMYK for what became RGB."""
+    """Tell whether a profile can describe the pixels; a CMYK profile cannot where they are RGB."""
     known = icc_profile[36:40] == b"acsp"
     return not known or icc_profile[16:20] == _PROFILE_SPACES[mode]
 

@@ -36,7 +36,7 @@ MAX_CLASSES: Final = 1 << 20
 MAX_REJECTED: Final = 1 << 24
 MAX_PROPERTIES: Final = 1000
 
-# How the notes of sources begin.
+# The notes of sources begin with one of these.
 REENCODED: Final = "re-encoded at quality "
 KEPT_DAMAGED: Final = "kept though damaged: "
 
@@ -91,8 +91,8 @@ class RecordRows:
 class RecordInfo:
     """A row of the index: where a record is, and how long its parts are.
 
-    `lengths` has G + 1 entries in bytes: the metadata, then each scan group. `crc32c` is that of
-    the metadata; datasets of the PCR_Release converter have none.
+    `lengths` has G + 1 entries in bytes: the metadata, then each scan group. `crc32c` is the
+    metadata's checksum; datasets of the PCR_Release converter have none.
     """
 
     id: int
@@ -121,7 +121,7 @@ class SourceInfo:
 
     @property
     def is_reencoded(self) -> bool:
-        """Whether it was no ordinary JPEG, so that the image differs from its source."""
+        """Whether it was not an ordinary JPEG, so that the image differs from its source."""
         return self.note.startswith(REENCODED)
 
     @property
@@ -141,7 +141,7 @@ class RejectedInfo:
 
 
 def to_sql(name: str) -> str | bytes:
-    """Store a file name as text where it is UTF-8, else as the bytes that it is."""
+    """Return a file name as SQLite keeps it: text where it is UTF-8, else its bytes."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -157,9 +157,9 @@ def from_sql(value: object) -> str:
 
 
 def check_inside(name: str) -> str:
-    """Return a relative path that stays in its folder; names may come from a stranger's index.
+    """Return a relative path if it stays in its folder; names may come from a stranger's index.
 
-    Raises DataError for any other.
+    Raises DataError for any other path.
     """
     # Not through pathlib: there may be millions of names.
     if not name or name.startswith("/") or ".." in name.split("/") or "\0" in name:
@@ -173,10 +173,10 @@ def pack_lengths(lengths: list[int]) -> bytes:
 
 
 def unpack_lengths(blob: bytes) -> tuple[int, ...]:
-    """Undo `pack_lengths`, and refuse what no record can have. Raises DataError."""
+    """Undo `pack_lengths`, and refuse lengths that no record can have. Raises DataError."""
     count, rest = divmod(len(blob), 8)
     if rest or not 2 <= count <= MAX_GROUPS + 1:
-        raise DataError(f"a list of lengths of {len(blob)} bytes.")
+        raise DataError(f"a list of lengths has {len(blob)} bytes, which is impossible.")
     lengths = struct.unpack(f"<{count}Q", blob)
     check_lengths(lengths)
     return lengths
@@ -197,7 +197,7 @@ def check_lengths(lengths: tuple[int, ...] | list[int]) -> None:
     if not 2 <= len(lengths) <= MAX_GROUPS + 1:
         raise DataError(f"{len(lengths) - 1} scan groups, not 1 to {MAX_GROUPS}.")
     if any(not 0 <= length <= MAX_PART_BYTES for length in lengths):
-        raise DataError("a length out of range.")
+        raise DataError("a length is out of range.")
 
 
 def read_properties(database: Database) -> dict[str, Any]:
@@ -206,7 +206,7 @@ def read_properties(database: Database) -> dict[str, Any]:
     try:
         return {str(key): json.loads(value) for key, value in rows}
     except (TypeError, ValueError, RecursionError) as error:
-        raise DataError(f"a property that is no JSON: {error}.") from error
+        raise DataError(f"a property is not JSON: {error}.") from error
 
 
 def write_properties(connection: sqlite3.Connection, properties: dict[str, Any]) -> None:
@@ -218,18 +218,18 @@ def write_properties(connection: sqlite3.Connection, properties: dict[str, Any])
 
 
 def read_records(database: Database) -> tuple[RecordInfo, ...]:
-    """Read the `records` table, in order of id. Raises DataError for rows that cannot be."""
+    """Read the `records` table, in order of id. Raises DataError for impossible rows."""
     records = []
     query = "SELECT id, file, images, lengths, crc32c FROM records ORDER BY id"
     for row in database.rows(query, most=MAX_RECORDS):
         identity, file, images, lengths, crc32c = row
         _check_types("records", row, _RECORD_TYPES)
         if Path(file).name != file or "\0" in file:
-            raise DataError(f"record {identity} has no plain file name.")
+            raise DataError(f"record {identity} does not have a plain file name.")
         parts = unpack_lengths(lengths)
         # Each image has a label of a byte or more in the metadata.
         if not 0 <= images <= min(MAX_RECORD_IMAGES, parts[0]) or not 0 <= crc32c < 1 << 32:
-            raise DataError(f"record {identity} has a count or a checksum that cannot be.")
+            raise DataError(f"record {identity} has an impossible count or checksum.")
         check_metadata_length(parts[0], images, len(parts) - 1)
         records.append(RecordInfo(identity, file, images, parts, crc32c))
     return tuple(records)
@@ -242,7 +242,7 @@ def read_classes(database: Database) -> tuple[str, ...]:
 
 
 def read_sources(database: Database, record: int | None) -> Iterator[SourceInfo]:
-    """Read the `sources` table, of one record or all. Raises DataError for rows that cannot be."""
+    """Read the `sources` table, of one record or all. Raises DataError for impossible rows."""
     where, values = ("WHERE record = ?", (record,)) if record is not None else ("", ())
     query = (
         "SELECT record, slot, path, label, bytes, crc32c, format, note "
@@ -255,7 +255,7 @@ def read_sources(database: Database, record: int | None) -> Iterator[SourceInfo]
 
 
 def read_rejected(database: Database) -> Iterator[RejectedInfo]:
-    """Read the `rejected` table. Raises DataError for rows that cannot be."""
+    """Read the `rejected` table. Raises DataError for impossible rows."""
     query = "SELECT record, path, label, reason FROM rejected ORDER BY rowid"
     for row in database.rows(query, most=MAX_REJECTED):
         _check_types("rejected", row, _REJECTED_TYPES)
@@ -263,13 +263,13 @@ def read_rejected(database: Database) -> Iterator[RejectedInfo]:
 
 
 def _check_types(table: str, row: tuple[Any, ...], types: tuple[Any, ...]) -> None:
-    """SQLite lets a column hold values of any type, whatever its declaration says."""
+    """Check types, since SQLite lets a column hold any, whatever its declaration says."""
     if not all(map(isinstance, row, types)):
-        raise DataError(f"table `{table}` holds a row that is none of such a table.")
+        raise DataError(f"table `{table}` holds a row with values of the wrong types.")
 
 
 def create_working(path: Path, properties: dict[str, Any], classes: tuple[str, ...]) -> None:
-    """Create the index of a conversion that begins: both schemas, properties, classes."""
+    """Create the index of a new conversion: both schemas, properties, classes."""
     temporary = path.with_name(path.name + ".tmp")
     with fresh_database(temporary) as connection:
         connection.executescript(_INDEX_SCHEMA + _SOURCES_SCHEMA + _PROGRESS_SCHEMA)
@@ -281,7 +281,7 @@ def create_working(path: Path, properties: dict[str, Any], classes: tuple[str, .
 
 
 def add_record(connection: sqlite3.Connection, rows: RecordRows) -> None:
-    """Make a record, whose file is durable, part of a working index, in one transaction."""
+    """Add a record whose file is durable to a working index, in one transaction."""
     with connection:
         if rows.record_row is not None:
             connection.execute("INSERT INTO records VALUES (?, ?, ?, ?, ?)", rows.record_row)
@@ -301,7 +301,7 @@ def replace_ignored(connection: sqlite3.Connection, ignored: Iterable[IgnoredFil
 
 
 def read_progress(database: Database) -> set[int]:
-    """Return the records that a working index holds, also those without a file."""
+    """Return the records that a working index holds, including those without a file."""
     rows = database.rows("SELECT record FROM progress", most=MAX_RECORDS)
     return {record for (record,) in rows if isinstance(record, int)}
 
@@ -311,8 +311,8 @@ def finalize(folder: Path, properties: dict[str, Any], images_per_record: int) -
 
     Args:
         folder: the dataset's folder.
-        properties: added to those of the working index.
-        images_per_record: what readers of the PCR_Release tool call the batch size.
+        properties: added to the working index's own.
+        images_per_record: the PCR_Release tool's readers call it the batch size.
     """
     with open_database(folder / INDEX) as working:
         _write_final_sources(folder, working)
@@ -338,7 +338,7 @@ def finalize(folder: Path, properties: dict[str, Any], images_per_record: int) -
         connection.executemany(f"INSERT INTO {published.TABLE} VALUES (?, ?)", rows)
         connection.commit()
     _publish(temporary, folder / INDEX)
-    (folder / JOURNAL).unlink(missing_ok=True)  # of the working index, and empty
+    (folder / JOURNAL).unlink(missing_ok=True)  # it belonged to the working index, and is empty
 
 
 def _write_final_sources(folder: Path, working: Database) -> None:

@@ -1,4 +1,4 @@
-"""What may be at OUT before a conversion writes there: other people's files are never touched."""
+"""Check what is at OUT before a conversion writes there: other people's files are never touched."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _SHOWN: Final = 3  # names in a message
 
 @contextlib.contextmanager
 def locked(out: Path, *, shared: bool = False) -> Iterator[bool]:
-    """Create OUT and hold it, so that two conversions never write to one folder.
+    """Create OUT and lock it, so that two conversions never write to one folder.
 
-    The parts of one conversion share it; each has a lock of its own besides.
+    The parts of one conversion share this lock, and each has another of its own.
 
-    Yields whether that is so: some file systems have no locks.
+    Yields whether it is locked: some file systems have no locks.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -67,11 +67,11 @@ def storage_errors(out: Path, *, force: bool = False) -> Iterator[None]:
 
 
 def prepare(config: ConvertConfig, folder: ImageFolder, properties: dict[str, Any]) -> bool:
-    """Make OUT ready for a conversion; True if it holds the finished result already.
+    """Make OUT ready for a conversion; return True if it holds the finished result already.
 
     Raises:
         UsageError: OUT holds other files, another dataset, or a conversion with other options.
-        DataError: OUT holds the finished result, but for a record file that was lost.
+        DataError: OUT holds the finished result, but a record file of it was lost.
     """
     ours = list_ours(config.out)
     working = config.out / index.INDEX
@@ -98,7 +98,7 @@ def prepare(config: ConvertConfig, folder: ImageFolder, properties: dict[str, An
     with open_database(working, write=True) as database:
         if not database.has_table("dataset"):
             if not database.has_table(published.TABLE):
-                raise UsageError(f"{working} is no PCR index; --force replaces it.")
+                raise UsageError(f"{working} is not a PCR index; --force replaces it.")
             raise UsageError(
                 f"{config.out} holds a PCR dataset of the PCR_Release converter; "
                 "choose another folder."
@@ -139,14 +139,15 @@ def list_ours(out: Path) -> list[str]:
     if foreign:
         shown = ", ".join(foreign[:_SHOWN]) + (", ..." if len(foreign) > _SHOWN else "")
         raise UsageError(
-            f"{out} holds files that are no PCR dataset ({shown}); choose another folder."
+            f"{out} holds files that do not belong to a PCR dataset ({shown}); choose another "
+            "folder."
         )
     return names
 
 
 def remove_files(out: Path, names: list[str]) -> None:
     """Remove files of a dataset."""
-    # The index goes first: without it, what is left is no dataset.
+    # The index goes first: without it, what is left cannot be taken for a dataset.
     for name in sorted(names, key=lambda name: name != index.INDEX):
         (out / name).unlink(missing_ok=True)
 
@@ -162,7 +163,7 @@ def check_same_options(
     if differing == ["source_fingerprint"]:
         what = f"of other files: {config.source} has changed since"
     elif differing == ["libjpeg"]:
-        what = f"made with libjpeg {stored.get('libjpeg')}, this is {wanted['libjpeg']}"
+        what = f"by libjpeg {stored.get('libjpeg')}, and this one is {wanted['libjpeg']}"
     else:
         changes = (
             f"{key} {stored.get(key)!r}, now {wanted[key]!r}"
@@ -174,7 +175,7 @@ def check_same_options(
 
 
 def lost_records(out: Path, database: Database) -> list[index.RecordInfo]:
-    """Return the records whose file is not there as the index says."""
+    """Return the records whose file is missing, or not as long as the index says."""
 
     def is_there(record: index.RecordInfo) -> bool:
         try:
@@ -187,7 +188,7 @@ def lost_records(out: Path, database: Database) -> list[index.RecordInfo]:
 
 
 def forget_records(connection: sqlite3.Connection, records: list[index.RecordInfo]) -> None:
-    """Have records converted again."""
+    """Remove records from the index, so that they are converted again."""
     ids = [(record.id,) for record in records]
     with connection:
         connection.executemany("DELETE FROM records WHERE id = ?", ids)

@@ -1,4 +1,4 @@
-"""The work of a conversion: images to threads, foreign formats to Pillow, records to disk.
+"""The work of a conversion: threads transcode, Pillow takes foreign formats, records go to disk.
 
 Threads of the native core transcode images over record boundaries, a few records ahead of the one
 being written. A record file is durable under its name before its rows are yielded; the caller adds
@@ -30,7 +30,7 @@ OnProgress = Callable[[ConvertProgress], None]
 _Status = _core.SourceStatus
 
 
-# Converts the records that are not in a set of done ones, and yields each as soon as it is durable.
+# Converts the records that are not in the set of finished ones; yields each once it is durable.
 RunRecords = Callable[
     [ConvertConfig, list[ImageFile], set[int], OnProgress], Generator[RecordRows, None, None]
 ]
@@ -167,9 +167,9 @@ class Pipeline:
         return rows
 
     def _check_system(self, job: _Job) -> None:
-        """Stop at what the system failed to read: nothing is known of such a file.
+        """Stop at a file that the system failed to read, since nothing is known about it.
 
-        Raises StorageError. Records that are finished stay, and a later run does the others.
+        Raises StorageError. Finished records stay, and a later run converts the others.
         """
         if job.native.failed >= 0:
             path = self.config.source / job.files[job.native.failed].path
@@ -198,7 +198,7 @@ class Pipeline:
         )
 
     def _reencode(self, job: _Job, native: _core.Converter, pool: ThreadPoolExecutor) -> None:
-        """Hand what libjpeg cannot transcode to Pillow, on threads of its own."""
+        """Hand images that libjpeg cannot transcode to Pillow, on threads of its own."""
         config = self.config
 
         def work(slot: int) -> None:
@@ -234,7 +234,7 @@ class Pipeline:
     def _write(self, job: _Job, rejected: tuple[RejectedRow, ...]) -> RecordRows:
         sources = self._sources(job)
         row = None
-        if sources:  # a record of which every image was rejected has no file
+        if sources:  # a record has no file if every image was rejected
             file = f"PCR_{job.record}.db"
             path = self.config.out / file
             written = path.with_name(f"{file}.{self.attempt}") if self.attempt else path
@@ -275,7 +275,7 @@ class Pipeline:
 
 
 def _identity(folder: Path) -> tuple[int, int]:
-    """Return what tells a folder from one that is mounted or made in its place later."""
+    """Return what distinguishes a folder from one that takes its place later."""
     try:
         status = folder.stat()
         with os.scandir(folder):  # a ticket or a session that has expired refuses this

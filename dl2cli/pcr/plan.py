@@ -1,6 +1,6 @@
-"""What a conversion will do: which image goes to which record, and what decides the bytes.
+"""Plan a conversion: which image goes to which record, and what decides the bytes.
 
-All of it is a function of the listing and the options, so that every process of a conversion that
+The plan is a function of the listing and the options, so that every process of a conversion that
 is spread over machines comes to the same plan by itself.
 """
 
@@ -52,7 +52,7 @@ def split_configs(config: ConvertConfig) -> tuple[ConvertConfig, ...]:
 
     Raises:
         UsageError, StorageError: as `convert` does.
-        DataError: a split holds no class folders; said before hours go into the others.
+        DataError: a split holds no class folders; this is checked before any split is converted.
     """
     check_options(config)
     splits = find_splits(config.source)
@@ -72,19 +72,20 @@ def split_configs(config: ConvertConfig) -> tuple[ConvertConfig, ...]:
 
 
 def check_options(config: ConvertConfig) -> None:
-    """Refuse options that cannot be meant. Raises UsageError."""
-    if not 1 <= config.images_per_record <= index.MAX_RECORD_IMAGES:
-        raise UsageError(f"A record holds 1 to {index.MAX_RECORD_IMAGES} images.")
-    if not 1 <= config.quality <= 100:
-        raise UsageError("The quality of re-encoded images is 1 to 100.")
-    if not 1 <= config.workers <= 1024:
-        raise UsageError("The number of workers is 1 to 1024.")
+    """Refuse options that make no sense. Raises UsageError."""
+    for name, most in (
+        ("images_per_record", index.MAX_RECORD_IMAGES),
+        ("quality", 100),
+        ("workers", 1024),
+    ):
+        if not 1 <= getattr(config, name) <= most:
+            raise UsageError(f"{name} must be 1 to {most}, not {getattr(config, name)}.")
     # Not `resolve`, which raises over a loop of links.
     source, out = (Path(os.path.realpath(path)) for path in (config.source, config.out))
     if out == source or source in out.parents:
         raise UsageError(
             f"{config.out} lies inside {config.source}, which is only ever read; "
-            "choose a folder outside of it."
+            "choose a folder outside."
         )
 
 
@@ -101,7 +102,7 @@ def record_order(config: ConvertConfig, folder: ImageFolder) -> list[ImageFile]:
 
 
 def output_properties(config: ConvertConfig, folder: ImageFolder) -> dict[str, Any]:
-    """Return what decides the bytes of the output; a resumed run must agree in all of it."""
+    """Return everything that decides the bytes of the output; a resumed run must agree with it."""
     limits = config.limits
     return {
         "format_version": index.FORMAT_VERSION,

@@ -28,7 +28,7 @@ def read_integers(pickled: bytes) -> list[int]:
     """Read a pickled integer or list of integers without unpickling it.
 
     Raises:
-        DataError: if it holds anything else.
+        DataError: it holds anything else.
     """
     if len(pickled) > MAX_PICKLE_BYTES:
         raise DataError(f"a pickle of {len(pickled)} bytes, more than a list of lengths needs.")
@@ -38,7 +38,7 @@ def read_integers(pickled: bytes) -> list[int]:
             if opcode.name in _NUMBERS and isinstance(argument, int):
                 values.append(argument)
             elif opcode.name not in _STRUCTURE:
-                raise DataError(f"a pickle with {opcode.name}, which no list of integers needs.")
+                raise DataError(f"a pickle uses {opcode.name}, which no list of integers needs.")
     except (ValueError, IndexError, OverflowError) as error:
         raise DataError(f"a damaged pickle ({error}).") from error
     return values
@@ -57,7 +57,7 @@ def read_index(database: Database) -> dict[str, list[int]]:
     records = {}
     for key, value in rows:
         if not isinstance(key, str) or not isinstance(value, bytes):
-            raise DataError("the index holds a row that is no record.")
+            raise DataError("the index holds a row that is not a record.")
         try:
             records[key.removeprefix("/")] = read_integers(value)
         except DataError as error:

@@ -1,6 +1,6 @@
 """Scan scripts: how the coefficients of an image are divided into scans, and so into scan groups.
 
-The syntax is that of `jpegtran -scans`: scans end with `;`, components are separated by spaces or
+The syntax is jpegtran's (`-scans`): scans end with `;`, components are separated by spaces or
 commas, and `: Ss-Se, Ah, Al` gives spectral selection and successive approximation (ITU-T T.81,
 annex G). `#` begins a comment. A script speaks of a YCbCr image: component 0 is luma, 1 is Cb, 2 is
 Cr. Each line of the script is one scan group; other kinds of images are mapped onto the groups by
@@ -8,7 +8,7 @@ meaning (gray, RGB and CMYK components are all luma).
 
 Beyond jpegtran's syntax, a line of AC coefficients may name several components: the standard wants
 a scan for each of them, and all of these are in the line's group. And a line that begins with `+`
-joins the group of the line before it, as the second one here:
+joins the group of the line before it, as the second line does here:
 
     0: 1-5, 0, 2;
     + 1,2: 1-63, 0, 3;
@@ -23,9 +23,9 @@ from pathlib import Path
 from dl2cli.errors import UsageError
 
 LAST_COEFFICIENT = 63
-MAX_BIT_POSITION = 10  # of libjpeg for samples of 8 bits; T.81, G.1.1.1.2 says 13
+MAX_BIT_POSITION = 10  # libjpeg's limit for samples of 8 bits; T.81, G.1.1.1.2 says 13
 MAX_SCANS = 64  # lines of a script
-MAX_IMAGE_SCANS = 100  # of a colour image; what readers take (Limits.max_scans)
+MAX_IMAGE_SCANS = 100  # in a colour image; readers take no more (Limits.max_scans)
 
 _NUMBER = "[0-9]{1,9}"  # more digits than any number of a script has
 _SCAN = re.compile(
@@ -59,8 +59,8 @@ _SPECTRAL = """
 """
 
 
-# Much quality for each byte: all components and frequencies together from the first bits on, luma's
-# low frequencies a little ahead. The price is decode time, since each bit is a scan of its own.
+# Gives the most quality for each byte: all components and frequencies come together from the first
+# bits on, with luma's low frequencies a little ahead. It costs decode time: each bit is a scan.
 _RATE = """
 0,1,2: 0-0, 0, 1;
 0,1,2: 1-63, 0, 4;
@@ -75,7 +75,7 @@ _RATE = """
 0: 1-63, 1, 0;
 """
 
-# Little decode time: as few scans as give all but the last bit.
+# Decodes fast: the fewest scans that give all bits but the last.
 _FAST = """
 0,1,2: 0-0, 0, 0;
 0: 1-9, 0, 1;
@@ -87,9 +87,9 @@ _FAST = """
 
 @dataclass(frozen=True)
 class Scan:
-    """One line: component indices, first and last coefficient, previous and this bit position.
+    """One line: components, first and last coefficient, previous and current bit position.
 
-    `joins` says that it belongs to the group of the line before it.
+    `joins` says that the scan joins the group of the line before.
     """
 
     components: tuple[int, ...]
@@ -106,7 +106,7 @@ class Scan:
 
 @dataclass(frozen=True)
 class ScanScript:
-    """A validated progressive script; every coefficient reaches full precision by its end."""
+    """A validated progressive script; at its end every coefficient has full precision."""
 
     name: str
     scans: tuple[Scan, ...]
@@ -198,7 +198,7 @@ def _validate(script: ScanScript) -> None:
 
 
 def _scan_error(scan: Scan, reached: list[list[int | None]]) -> str | None:
-    """Say what the standard or the mapping onto groups forbids in a scan, or None."""
+    """Return what the standard or the mapping onto groups forbids in a scan, or None."""
     if len(set(scan.components)) != len(scan.components) or max(scan.components) > 2:
         return "components must be different ones of 0, 1, 2"
     if scan.ss > scan.se or scan.se > LAST_COEFFICIENT:

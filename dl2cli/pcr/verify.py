@@ -1,4 +1,4 @@
-"""Checking a PCR dataset: structure, checksums, decoding, and losslessness by its sources."""
+"""Check a PCR dataset: structure, checksums, decoding, and losslessness against its sources."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ AHEAD: Final = 8  # images a thread that wait for their turn
 
 @dataclass(frozen=True)
 class Damage:
-    """Something that is not as it should be: in a record as a whole, or in one image of it."""
+    """Something that is wrong with a record as a whole, or with one image in it."""
 
     record: str
     slot: int | None
@@ -42,8 +42,8 @@ class VerifyResult:
         images: images that were decoded at full fidelity.
         records: records that were read.
         proved_lossless: images whose coefficients and pixels equal their source's.
-        too_large: images of more pixels than the user allows: they were not decoded, which says
-            nothing about them.
+        too_large: images of more pixels than the user allows: they were not decoded, and may be
+            sound or damaged.
         not_comparable: images that were encoded anew or kept though damaged, so that they differ
             from their sources by design.
         damage: what is wrong; empty if all is well.
@@ -72,13 +72,13 @@ def verify(
         dataset: what to check.
         against: the ImageFolder that it was made from.
         workers: threads that decode.
-        on_progress: called with the images checked and their number in all.
-        max_pixels: images of more pixels are counted and not decoded; 100 million if None. What the
-            dataset says of its own limits is not believed.
+        on_progress: called with the number of images checked, and of all images.
+        max_pixels: images of more pixels are counted and not decoded; 100 million if None. The
+            limits that the dataset states itself are not trusted.
 
     Raises:
         UsageError: `against` is given and the dataset does not know its sources.
-        StorageError: the system failed to read a record or a source; that is no damage.
+        StorageError: the system failed to read a record or a source, which is not damage.
     """
     check = _Check(dataset, against, max_pixels or _core.Limits().max_pixels)
     sources = check.sources()
@@ -155,11 +155,11 @@ class _Check:
     def _structure(self, record: Record, size: int, sources: dict[int, SourceInfo]) -> None:
         file = record.info.file
         if size != sum(record.info.lengths):
-            reason = f"{size} bytes, the index says {sum(record.info.lengths)}"
+            reason = f"it has {size} bytes, but the index says {sum(record.info.lengths)}"
             self.damage.append(Damage(file, None, None, reason))
         classes = len(self.dataset.classes)
         if len(record) and not 0 <= record.labels.min() <= record.labels.max() < classes:
-            self.damage.append(Damage(file, None, None, "a label that is no class"))
+            self.damage.append(Damage(file, None, None, "a label has no class"))
         known = sources or self.against is not None  # a dataset may do without its provenance
         if known and sorted(sources) != list(range(len(record))):
             reason = f"PCR_sources.db knows {len(sources)} of its {len(record)} images"
@@ -206,7 +206,7 @@ class _Check:
 
 
 def _is_about_the_record(error: StorageError) -> bool:
-    """Tell a record file that nobody may read, a finding as any other, from a disk that fails."""
+    """Tell whether the record file itself cannot be read, which is a finding; a bad disk is not."""
     return isinstance(error.__cause__, OSError) and is_file_fault(error.__cause__)
 
 
@@ -222,7 +222,7 @@ def _compare(
     limits: _core.Limits,
 ) -> str:
     try:
-        # What is of another size, or a FIFO or device now, is not read.
+        # A file that changed its size, or is a FIFO or a device now, is not read.
         status = os.stat(path)  # noqa: PTH116 - a str, not a Path
         if not stat.S_ISREG(status.st_mode) or status.st_size != source.bytes:
             return "its source has changed since the conversion"

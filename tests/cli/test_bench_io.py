@@ -151,7 +151,7 @@ def test_what_cannot_be(dataset: Path, sample_set: Path, tmp_path: Path) -> None
         ((tmp_path / "no",), "There is no "),
         ((dataset, "--scans", "eleven"), "must be a whole number"),
         ((dataset, "--scans", "11"), "scans must be 1 to 10, not 11"),
-        ((dataset, "--throttle", "fast"), "is no throttle"),
+        ((dataset, "--throttle", "fast"), "is not a throttle"),
         ((dataset, "--what-if", "speed=2"), "is not a what-if setting"),
         ((dataset, "--compute-rate", "0"), "is not a positive number"),
         ((dataset, "--what-if", "cores=0.5"), "cores=0.5: cores must be a whole number"),

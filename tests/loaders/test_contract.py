@@ -309,11 +309,11 @@ def test_unknown_loaders_and_wrong_data_are_refused(plain, tmp_path):
 @needs_dali
 def test_dali_says_what_it_cannot_do(plain, tmp_path):
     for name in ("dali-cpu", "pcr-dali"):
-        with pytest.raises(UsageError, match="no policy but fail"):
+        with pytest.raises(UsageError, match="only the damage policy fail"):
             make(name, plain, on_damage="skip")
     if not torch.cuda.is_available():
         for name in ("dali-gpu", "pcr-dali-gpu"):
-            with pytest.raises(UsageError, match="a GPU, and none is here"):
+            with pytest.raises(UsageError, match="a GPU, and this machine has none"):
                 make(name, plain)
     copy = shutil.copytree(plain[0], tmp_path / "photos")
     victim = sorted(copy.glob("*/*.jpg"))[0]

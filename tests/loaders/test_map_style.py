@@ -66,7 +66,7 @@ def test_images_are_those_of_pillow_with_their_labels(dataset, scans):
             assert np.array_equal(np.asarray(shown[index][0]), image.permute(1, 2, 0).numpy())
             index += 1
     for wrong in (-1, IMAGES):
-        with pytest.raises(IndexError, match=f"there are {IMAGES} images"):
+        with pytest.raises(IndexError, match=f"there are 0 to {IMAGES - 1}"):
             items[wrong]
 
 

@@ -75,7 +75,7 @@ def test_what_is_said():
      "1MB/m", "1MB/s,latency=1ms,latency=1ms", "1MB/s latency=1ms"],
 )  # fmt: skip
 def test_texts_that_are_none(text):
-    with pytest.raises(UsageError, match="is no throttle: write a bandwidth"):
+    with pytest.raises(UsageError, match="is not a throttle: write a bandwidth"):
         Throttle.parse(text)
 
 

@@ -162,7 +162,7 @@ def test_out_must_be_ours_and_outside_the_source(config: ConvertConfig, tmp_path
     theirs.mkdir()
     (theirs / "thesis.tex").write_text("precious")
     for force in (False, True):
-        with pytest.raises(UsageError, match=r"no PCR dataset \(thesis\.tex\)"):
+        with pytest.raises(UsageError, match=r"do not belong to a PCR dataset \(thesis\.tex\)"):
             convert(replace(config, out=theirs, force=force))
     assert contents(theirs) == {"thesis.tex": b"precious"}
     file = tmp_path / "file"
@@ -330,7 +330,7 @@ def test_a_finished_conversion_can_still_be_measured(config: ConvertConfig) -> N
 def test_a_file_that_is_no_index_is_not_taken_for_one(config: ConvertConfig) -> None:
     config.out.mkdir()
     (config.out / "PCR.db").touch()
-    with pytest.raises(UsageError, match=r"PCR\.db is no PCR index; --force"):
+    with pytest.raises(UsageError, match=r"PCR\.db is not a PCR index; --force"):
         convert(config)
     assert convert(replace(config, force=True)).images == 21
 

@@ -95,11 +95,11 @@ def test_what_is_no_dataset_is_said_so(tmp_path: Path, config: ConvertConfig) ->
     with pytest.raises(UsageError, match=r"PCR\.db is missing"):
         pcr.open(tmp_path / "nowhere")
     (tmp_path / "PCR.db").write_text("no database")
-    with pytest.raises(DataError, match="no PCR index"):
+    with pytest.raises(DataError, match="not a PCR index"):
         pcr.open(tmp_path)
     (tmp_path / "PCR.db").unlink()
     sqlite3.connect(tmp_path / "PCR.db").execute("CREATE TABLE x (y)").connection.close()
-    with pytest.raises(DataError, match="none of the tables"):
+    with pytest.raises(DataError, match="the tables of an index are missing"):
         pcr.open(tmp_path)
 
 
@@ -162,4 +162,4 @@ def test_record_files_that_are_missing_or_cut_are_told(dataset: pcr.Dataset) -> 
     second.write_bytes(second.read_bytes()[:-1])
     gone, cut = dataset.missing_records()
     assert gone.endswith(f"{first.name}: the file is missing.")
-    assert f"{second.name}: {second.stat().st_size:,} bytes, the index says" in cut
+    assert f"{second.name}: it has {second.stat().st_size:,} bytes, but the index says" in cut

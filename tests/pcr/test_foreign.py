@@ -1,4 +1,4 @@
-"""Formats that are no ordinary JPEG: re-encoded once, listed, and close to the original."""
+"""Formats other than ordinary JPEG: re-encoded once, listed, and close to the original."""
 
 import io
 import struct
@@ -175,7 +175,7 @@ def test_exif_that_pillow_cannot_write_costs_nothing_but_itself(tmp_path: Path) 
         dataset = converted(tmp_path / keep, files, keep_metadata=keep)
         assert dataset.read(0).orientations.tolist() == [6]
         (source,) = dataset.sources()
-        assert ("EXIF left out" in source.note) == (keep == "exif")
+        assert ("EXIF's orientation kept" in source.note) == (keep == "exif")
 
 
 def test_exif_that_is_too_large_is_cut_to_what_fits(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_exif_that_is_too_large_is_cut_to_what_fits(tmp_path: Path) -> None:
     dataset = converted(tmp_path, files, keep_metadata="all")
     notes = [source.note for source in dataset.sources()]
     assert "MakerNote and UserComment left out of EXIF" in notes[0]
-    assert "EXIF left out but its orientation" in notes[1]
+    assert "only EXIF's orientation kept" in notes[1]
     makers = []
     for jpeg in dataset.read(0).images:
         with Image.open(io.BytesIO(jpeg)) as image:

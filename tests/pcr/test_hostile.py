@@ -241,7 +241,7 @@ def test_a_label_without_a_class_is_an_error(config: ConvertConfig, tmp_path: Pa
     convert(config)
     (config.out / "PCR_sources.db").unlink()
     change_index(config.out / "PCR.db", ("DELETE FROM classes", ()))
-    with pytest.raises(DataError, match=r"PCR_0\.db: \d is no class"):
+    with pytest.raises(DataError, match=r"PCR_0\.db: label \d has no class"):
         extract(pcr.open(config.out), tmp_path / "back")
 
 

@@ -108,7 +108,7 @@ class Exploit:
     ids=["call", "dict", "text", "float", "array", "none"],
 )
 def test_any_other_pickle_is_refused_unread(value: object) -> None:
-    with pytest.raises(DataError, match="pickle with"):
+    with pytest.raises(DataError, match="pickle uses"):
         read_integers(pickle.dumps(value))
     assert not Path("/tmp/dl2-exploited").exists()
 
@@ -128,7 +128,7 @@ def test_a_huge_memo_index_takes_no_memory() -> None:
 @pytest.mark.parametrize(
     ("key", "lengths", "reason"),
     [
-        ("/../../etc/passwd", [10, 10], "no plain file name"),
+        ("/../../etc/passwd", [10, 10], "not a plain file name"),
         ("/PCR_0.pcr", [10], "scan groups"),
         ("/PCR_0.pcr", [10, 2**60], "out of range"),
         ("/PCR_0.pcr", [10**6, 10**6], "too few"),

@@ -1,7 +1,7 @@
 """The `dali-cpu` and `dali-gpu` loaders: DALI reads and decodes an ImageFolder.
 
-DALI's reader would shuffle in its own way; here it gets the list of files in our order, with a new
-pipeline each epoch, so that order and resuming are those of every other loader.
+DALI's reader would shuffle in its own way. Here it gets the list of files in our order, with a new
+pipeline each epoch, so that order and resuming work as in every other loader.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class DaliLoader(Loader):
                 yield Batch(images, labels, bytes_read, ids, padding)
 
     def _explained(self, error: DataError, numbers: NDArray[np.int64]) -> DataError:
-        """Return an error that names a damaged file and its damage, which DALI's often does not."""
+        """Return an error that names a damaged file and its damage, as DALI's often does not."""
         reasons = (
             self.files.find_damage(number, self.config.limits) for number in numbers.tolist()
         )
@@ -85,7 +85,7 @@ class DaliLoader(Loader):
 
 
 class DaliGpuLoader(DaliLoader):
-    """Loads an ImageFolder, decoded on the GPU; its batches are there."""
+    """Loads an ImageFolder and decodes on the GPU, where its batches stay."""
 
     name = "dali-gpu"
     gpu = True
@@ -94,7 +94,7 @@ class DaliGpuLoader(DaliLoader):
 class _Headers:
     """Looks up the sizes of images, on which their crops depend, ahead of the batches.
 
-    Opening a file is what the storage is waited for: so threads do it, and not the caller's.
+    Threads open the files, so that the caller does not wait for storage.
     """
 
     def __init__(self, files: FileList, numbers: NDArray[np.int64], config: LoaderConfig) -> None:
@@ -113,7 +113,7 @@ class _Headers:
         self._pool.shutdown(cancel_futures=True)
 
     def next(self, places: NDArray[np.int64]) -> tuple[None, NDArray[np.uint32]]:
-        """Return the sizes of the next batch, repeated to its places. Raises DataError."""
+        """Return the sizes of the next batch, one for each of its places. Raises DataError."""
         self._look_ahead()
         sizes = self._ahead.popleft().result()
         sizes += sizes[-1:] * (len(places) - len(sizes))

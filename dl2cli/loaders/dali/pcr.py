@@ -1,7 +1,7 @@
-"""The `pcr-dali` loader: records at fidelity k, read by us and decoded by DALI.
+"""The `pcr-dali` loader: dl2 reads records at fidelity k, and DALI decodes them.
 
-Memory: 2 x shuffle_window records at k of each lane that this rank has a share of, as whole JPEGs,
-and what DALI takes.
+Memory: 2 x shuffle_window records at k for each lane of which this rank has a share, as whole
+JPEGs, and what DALI itself takes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class PcrDaliLoader(Loader):
     gpu: ClassVar[bool] = False
 
     def __init__(self, config: LoaderConfig) -> None:
-        """Open the dataset; raises as `PcrLoader`, and MissingDependency without DALI."""
+        """Open the dataset. Raises as `PcrLoader` does, and MissingDependency without DALI."""
         check_config(config, gpu=self.gpu)
         self.dataset = pcr.open(config.data)
         super().__init__(config, record_order(self.dataset, config), self.dataset.classes)
@@ -91,14 +91,14 @@ class PcrDaliLoader(Loader):
 
 
 class PcrDaliGpuLoader(PcrDaliLoader):
-    """Loads a PCR dataset, decoded on the GPU; its batches are there."""
+    """Loads a PCR dataset and decodes on the GPU, where its batches stay."""
 
     name = "pcr-dali-gpu"
     gpu = True
 
 
 class _Records:
-    """Reads the records of an epoch ahead, at most two windows of each lane in memory."""
+    """Reads the records of an epoch ahead, with at most two windows of each lane in memory."""
 
     def __init__(
         self,
@@ -185,6 +185,6 @@ class _Opened:
         self._charged = False
 
     def charge(self) -> int:
-        """Return the bytes that were read, the first time; then 0."""
+        """Return the number of bytes read on the first call, and 0 afterwards."""
         charged, self._charged = self._charged, True
         return 0 if charged else self.record.bytes_read

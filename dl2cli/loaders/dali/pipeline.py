@@ -30,8 +30,8 @@ _CROP_INPUTS: Final = 5
 # not end one, which would wait for them.
 os.register_at_fork(after_in_child=gc.freeze)
 
-# Gets places in the order (n,); gives what is to be decoded, if not DALI's own reader brings it,
-# and width and height of each image (n, 2). Raises Dl2Error.
+# Takes places in the order (n,). Returns the files to decode, unless DALI's own reader reads them,
+# and the width and height of each image (n, 2). Raises Dl2Error.
 LoadBatch = Callable[[NDArray[np.int64]], tuple[list[Any] | None, NDArray[np.uint32]]]
 
 
@@ -40,26 +40,30 @@ def check_config(config: LoaderConfig, *, gpu: bool) -> None:
 
     Raises:
         MissingDependency: torch or DALI is not installed.
-        UsageError: a policy that DALI does not have, or no GPU where one is needed.
+        UsageError: DALI lacks what is asked for, or there is no GPU where one is needed.
     """
     torch = require_torch()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # old versions use what Python is about to drop
+            warnings.simplefilter("ignore")  # old versions use features that Python will drop
             import nvidia.dali.fn
             import nvidia.dali.pipeline  # noqa: F401
     except ImportError:
         raise MissingDependency("NVIDIA DALI", "dali-cuda12") from None
     transform.check(config.transform)
     if config.on_damage != "fail":
-        raise UsageError("DALI stops at a damaged image: its loaders have no policy but fail.")
+        raise UsageError(
+            "DALI stops at a damaged image, so its loaders take only the damage policy fail."
+        )
     if config.exif_orientation == "apply":
         raise UsageError(
             "DALI's loaders show images as they are stored: to apply the EXIF orientation, choose "
             "pcr, jpeg or pytorch."
         )
     if gpu and not torch.cuda.is_available():
-        raise UsageError("This loader decodes on a GPU, and none is here: use its CPU variant.")
+        raise UsageError(
+            "This loader decodes on a GPU, and this machine has none: use its CPU variant."
+        )
 
 
 class BatchSource:
@@ -77,10 +81,10 @@ class BatchSource:
         """Give the crops of an epoch.
 
         Args:
-            config: of the loader.
+            config: the loader's configuration.
             order: the samples that are left of the epoch.
             epoch: its number.
-            load: gives what is to be decoded, and the sizes.
+            load: returns the files to decode, and the sizes of the images.
             always_full: repeat the last sample to fill the last batch, as DALI's readers do.
         """
         self.config, self.order, self.epoch = config, order, epoch
@@ -139,8 +143,8 @@ class Decoding:
         """Build the pipeline.
 
         Args:
-            config: of the loader.
-            source: of crops, and without `paths` of encoded images.
+            config: the loader's configuration.
+            source: gives the crops, and also the encoded images if there are no `paths`.
             gpu: decode on the GPU.
             paths: the files that DALI reads itself, in order.
         """
@@ -202,11 +206,11 @@ class Decoding:
         """Return the next batch as a tensor in the form of the configuration, where it was decoded.
 
         Args:
-            count: images in it; what fills it up is left out.
-            name: of the dataset, for messages.
+            count: images in it; those that only fill it up are left out.
+            name: the dataset's name, for messages.
 
         Raises:
-            Dl2Error: what the source met, or what DALI says.
+            Dl2Error: the source or DALI failed.
         """
         dense = self._run(name).as_tensor()
         if self._copies is None:
@@ -252,12 +256,12 @@ def _operators() -> tuple[Any, Any]:
 
 
 def _keep_orientation(decoder: Any) -> dict[str, bool]:  # noqa: ANN401
-    """Return what tells a decoder to leave EXIF's orientation alone; old ones never turn images."""
+    """Return the option that keeps a decoder from turning images; old decoders never turn any."""
     return {"adjust_orientation": False} if "adjust_orientation" in decoder.__doc__ else {}
 
 
 def _reason(error: RuntimeError) -> str:
-    """Return the line of DALI's many that says what is wrong."""
+    """Return the one line of DALI's message that says what is wrong."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     for number, line in enumerate(lines):
         if line.endswith("encountered:") and number + 1 < len(lines):

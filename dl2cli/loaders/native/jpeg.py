@@ -1,9 +1,9 @@
 """The `jpeg` loader: an ImageFolder, decoded by the native core's own threads.
 
-It is `pcr` without records: the same threads, codec, order and damage policies, so that what
-records change can be told from what the decoder does. A file is taken by its content: JPEGs go to
-the native codec, all others (PNG, TIFF, 12-bit JPEGs, ...) to Pillow, by the rule of a conversion
-(`dl2cli.dataset.pixels`), in threads of Python's.
+It is `pcr` without records: the same threads, codec, order and damage policies, so that the effect
+of records can be told from the effect of the decoder. The content of a file decides: JPEGs go to
+the native codec; all others (PNG, TIFF, 12-bit JPEGs, ...) go to Pillow, in Python threads, and
+look as a conversion makes them look (`dl2cli.dataset.pixels`).
 
 Memory, beyond what the process has anyway, at most::
 
@@ -54,7 +54,7 @@ class JpegLoader(NativeLoader):
             path=config.data,
             limits=limits,
             max_visits=max(config.batch_size, 4 * config.workers),
-            # Each file is opened for itself: one thread would wait for every one of them in turn.
+            # Each file is opened by itself, so that one thread would wait for all of them in turn.
             fetch_threads=max(config.fetch_threads, config.workers),
             units="files",
         )

@@ -1,7 +1,7 @@
-"""What the loaders share that the native core's own threads decode: `pcr` and `jpeg`.
+"""The base of `pcr` and `jpeg`, the loaders that decode on the native core's own threads.
 
-`NativeLoader` opens a store of samples (records or files), and for each epoch a `_NativeEpoch`
-gives the native loader its plan and the memory of batches, and takes the batches that are done.
+`NativeLoader` opens a store of samples (records or files). For each epoch a `_NativeEpoch` gives
+the native loader its plan and the memory of batches, and takes the batches that are done.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class NativeSetup:
     Attributes:
         store: the samples.
         path: the dataset.
-        limits: what an image may promise.
-        max_visits: records or files in memory at a time.
-        fetch_threads: threads that read them.
-        units: what the store is read in.
+        limits: the limits that an image's header must keep.
+        max_visits: the number of records or files in memory at a time.
+        fetch_threads: threads that read records or files.
+        units: the unit of reading, "records" or "files", for messages and counters.
     """
 
     store: _core.SampleStore
@@ -59,10 +59,10 @@ class NativeSetup:
 
 
 class NativeLoader(Loader):
-    """A loader whose threads are the native core's."""
+    """A loader that runs on the native core's threads."""
 
     _setup: NativeSetup
-    _ready_sum = 0  # batches that were prepared, over all batches
+    _ready_sum = 0  # batches that were ready, summed over all batches
 
     @property
     @abstractmethod
@@ -70,7 +70,7 @@ class NativeLoader(Loader):
         """The fidelity k at which batches are loaded."""
 
     def stats(self) -> LoaderStats:
-        """Return the totals so far; `fetch_wait_s` is of decoders that waited for data."""
+        """Return the totals so far; `fetch_wait_s` is the time that decoders waited for data."""
         stats = super().stats()
         mean = self._ready_sum / stats.batches if stats.batches else None
         return replace(stats, ready_batches=mean)
@@ -127,7 +127,7 @@ class _NativeEpoch:
         self.native.close()
 
     def next(self) -> Batch:
-        """Wait for the next batch; while it is looked at, `prefetch` others are prepared."""
+        """Wait for the next batch; `prefetch` others are prepared while the caller uses it."""
         try:
             while len(self.memory) <= self.config.prefetch and (
                 self.taken + len(self.memory) < self.steps
@@ -212,10 +212,10 @@ def _totals(native: _core.LoaderStatistics, units: str) -> dict[str, float]:
 
 
 class _ForeignDecoders:
-    """Threads that decode with Pillow what the native codec leaves to others; none before that.
+    """Threads that decode with Pillow what the native codec cannot; they start when first needed.
 
-    While they are there, Pillow's limit of pixels and its warnings are changed for the whole
-    process (`pillow_limits`).
+    While they run, Pillow's limit of pixels and its warnings are changed for the whole process
+    (`pillow_limits`).
     """
 
     def __init__(
@@ -228,7 +228,7 @@ class _ForeignDecoders:
         self._open = contextlib.ExitStack()
 
     def begin(self) -> None:
-        """Begin with the images that wait for it. Raises what kept an earlier one from its end."""
+        """Begin to decode the images that wait. Raises the error that stopped an earlier one."""
         for done in [future for future in self._under_way if future.done()]:
             self._under_way.remove(done)
             done.result()

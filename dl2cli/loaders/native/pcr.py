@@ -6,10 +6,10 @@ Memory, beyond what the process has anyway, at most::
   + (prefetch + 1) x batch_size x 3 x size x size x (4 if normalized else 1)
   + workers x (9 bytes x the pixels of an image + 4 bytes x the rows of its crop x size)
 
-where lanes are those of which this rank has a share: one, unless `LoaderConfig.lanes` says
-otherwise. A record's prefix is read once an epoch, by one rank, where each rank has a lane of its
-own (but for the records at the ends of a lane, which its neighbours read, too); else once by every
-rank that has a share of its lane.
+where lanes counts the lanes of which this rank has a share: one, unless `LoaderConfig.lanes` says
+otherwise. If each rank has its own lane, a record's prefix is read once an epoch by one rank
+(except the records at the ends of a lane, which its neighbours read too); otherwise every rank that
+has a share of its lane reads it once.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def image_sizes(record: pcr.Record) -> NDArray[np.uint32]:
     """Return the width and height of each image of a record: uint32 (n, 2). Raises DataError."""
     if len(record.widths) == len(record):
         return np.stack([record.widths, record.heights], axis=1).astype(np.uint32)
-    sizes = []  # the published converter keeps no sizes
+    sizes = []  # the PCR_Release converter keeps no sizes
     for slot, jpeg in enumerate(record.images):
         try:
             header = _core.read_jpeg_header(jpeg)

@@ -1,10 +1,10 @@
 """How an epoch is cut: lanes of the line of samples, global batches, and each rank's share of them.
 
-The line of n samples is cut into L *lanes*, stretches that are equal but for the last batch. A
-global batch of B images takes the next B / L samples of each lane in turn; of W ranks, rank r gets
-the images [r B / W, (r + 1) B / W) of it. So which images are learned from together depends on B
-and L, not on W. With L = W each rank reads its own stretch of the line; with other numbers a
-lane's records are read by every rank that has a share of it.
+The line of n samples is cut into L *lanes*, stretches that are equal except for the last batch. A
+global batch of B images takes the next B / L samples of each lane in turn, and rank r of W ranks
+gets its images [r B / W, (r + 1) B / W). So which images are learned from together depends on B
+and L, not on W. With L = W each rank reads its own stretch of the line; with other numbers every
+rank that has a share of a lane reads the lane's records.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ class Lanes:
 
     Attributes:
         images: samples in the line.
-        batch_size: samples a batch on each rank.
+        batch_size: samples in a batch on each rank.
         lanes: L.
         rank: this process, 0 to world_size - 1.
         world_size: W.
-        drop: leave out what does not fill a global batch; else the last batch is smaller, and
-            ranks that would have one image fewer in it than others repeat their last one.
+        drop: whether to leave out samples that do not fill a global batch; otherwise the last
+            batch is smaller, and ranks that would have one image fewer in it repeat their last.
     """
 
     images: int
@@ -41,14 +41,14 @@ class Lanes:
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank < self.world_size:
-            raise UsageError(f"There is no rank {self.rank} among {self.world_size}.")
+            raise UsageError(f"rank must be 0 to {self.world_size - 1}, not {self.rank}.")
         if self.images == 0:
             raise UsageError("The dataset holds no images.")
         if self.lanes < 1 or self.global_batch % self.lanes != 0:
             raise UsageError(
                 f"A global batch of {self.global_batch} images ({self.batch_size} on each of "
                 f"{self.world_size} ranks) does not divide into {self.lanes} lanes: choose a "
-                f"number of lanes that divides it, or a batch size that is a multiple of it."
+                f"number of lanes that divides the global batch, or another batch size."
             )
         if self.drop and self.images < self.global_batch:
             raise UsageError(
@@ -58,33 +58,33 @@ class Lanes:
 
     @property
     def global_batch(self) -> int:
-        """Images a step on all ranks: B."""
+        """The number of images in a step on all ranks: B."""
         return self.batch_size * self.world_size
 
     @property
     def full_batches(self) -> int:
-        """Global batches of B images; with `drop` there are no others, else there is one more."""
+        """The number of global batches of B images; without `drop` one of 1 to B follows them."""
         whole = self.images if self.drop else self.images - 1
         return whole // self.global_batch
 
     @property
     def rest(self) -> int:
-        """Images in the last global batch, which is not among the full ones: 1 to B, or none."""
+        """The number of images in the global batch after the full ones: 1 to B; 0 with `drop`."""
         return 0 if self.drop else self.images - self.full_batches * self.global_batch
 
     @property
     def samples(self) -> int:
-        """Samples an epoch on each rank, with padding."""
+        """The number of samples in an epoch on each rank, with padding."""
         return self.full_batches * self.batch_size + -(-self.rest // self.world_size)
 
     @property
     def steps(self) -> int:
-        """Batches an epoch, the same on each rank."""
+        """The number of batches in an epoch, the same on each rank."""
         return -(-self.samples // self.batch_size)
 
     @property
     def padding(self) -> int:
-        """How many of this rank's last samples repeat others: none or one."""
+        """How many of this rank's last samples repeat others: 0 or 1."""
         begin, end = self._share(self.rest, self.world_size, self.rank)
         return -(-self.rest // self.world_size) - (end - begin)
 
@@ -97,7 +97,7 @@ class Lanes:
 
     @property
     def smallest_batch(self) -> int:
-        """Images in the smallest batch of an epoch on any rank, but for empty ones."""
+        """The number of images in the smallest batch that is not empty, on any rank."""
         if self.drop or self.rest == 0:
             return self.batch_size
         return max(self.rest // self.world_size, 1)
@@ -121,7 +121,7 @@ class Lanes:
         lane, within = place // a_lane, batch * a_lane + place % a_lane
         begin, end = self._share(self.rest, self.world_size, self.rank)
         if begin == end and self.full_batches == 0:
-            begin = end - 1  # there is nothing to repeat but the image of another rank
+            begin = end - 1  # this rank repeats an image of another rank
         last = np.arange(begin, end)
         ends = np.asarray([self._share(self.rest, self.lanes, i)[1] for i in range(self.lanes)])
         lane_of = np.searchsorted(ends, last, side="right")
@@ -133,7 +133,7 @@ class Lanes:
 
     @staticmethod
     def _share(count: int, parts: int, part: int) -> tuple[int, int]:
-        """Return which of `count` things fall to a part: as many to each, one more to the first."""
+        """Return which of `count` things fall to a part: equally many, one more for the first."""
         least, more = divmod(count, parts)
         begin = part * least + min(part, more)
         return begin, begin + least + (part < more)

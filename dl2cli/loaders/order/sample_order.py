@@ -4,7 +4,7 @@ Records are shuffled, their images laid end to end, and the line cut into lanes 
 each rank gets a share. Within a lane the images of `shuffle_window` records at a time are mixed.
 Plain files are records of one image; with a window that holds all of them, the shuffle is complete.
 
-Random numbers are hashes of what they are for, so that no library's generator has a say in them.
+Random numbers are hashes of what they are used for, so that they depend on no library's generator.
 Source of the hash: the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
 """
 
@@ -25,7 +25,7 @@ _RECORDS, _SLOTS, _WINDOWS = range(3)  # what a random number is for
 
 @dataclass(frozen=True)
 class EpochOrder:
-    """The samples of one rank in one epoch, n of them.
+    """The n samples of one rank in one epoch.
 
     Attributes:
         visits: uint32 (v,): records in the order in which they are first needed; one that lies in
@@ -86,18 +86,18 @@ class SampleOrder:
 
         Args:
             counts: images in each record (r,).
-            batch_size: samples a batch on each rank.
-            seed: of the shuffle.
+            batch_size: samples in a batch on each rank.
+            seed: decides the shuffle.
             shuffle: whether to shuffle.
-            shuffle_window: records of a lane whose images are mixed; None mixes all.
-            rank: whose order it is.
+            shuffle_window: the number of a lane's records whose images are mixed; None mixes all.
+            rank: the rank whose order this is.
             world_size: the number of ranks.
             lanes: stretches of the line that share each global batch; None is world_size.
             tail: "drop" or "pad", see `LoaderConfig`.
 
         Raises:
-            UsageError: a rank that cannot be, lanes that do not divide the global batch, or fewer
-                images than one batch on each rank needs.
+            UsageError: there is no such rank, lanes do not divide the global batch, or there are
+                fewer images than one batch on each rank needs.
         """
         if tail not in ("drop", "pad"):
             raise UsageError(f"tail must be drop or pad, not {tail!r}.")
@@ -119,21 +119,21 @@ class SampleOrder:
 
     @property
     def samples(self) -> int:
-        """Samples an epoch on each rank."""
+        """The number of samples in an epoch on each rank."""
         return self.lanes.samples
 
     @property
     def steps(self) -> int:
-        """Batches an epoch, the same on each rank."""
+        """The number of batches in an epoch, the same on each rank."""
         return self.lanes.steps
 
     @property
     def max_records(self) -> int:
-        """Records that a loader may hold: of each lane that it uses, two windows."""
+        """The number of records that a loader may hold: two windows of each lane that it uses."""
         return 2 * self.window * len(self.lanes.used)
 
     def identity(self) -> dict[str, int]:
-        """What two orders must share for one to go on where the other stopped."""
+        """What two orders must have in common for one to go on where the other stopped."""
         return {
             "seed": self.seed,
             "images": self.images,
@@ -174,7 +174,7 @@ class SampleOrder:
     def _numbered(
         self, samples: NDArray[np.int64], visit: NDArray[np.int64], visits: int
     ) -> EpochOrder:
-        """Number the visits, of which some are not ours, by their first use."""
+        """Number the visits, some of which are other ranks', by their first use."""
         count = len(samples)
         first = np.full(visits, count)
         first[visit[::-1]] = np.arange(count)[::-1]  # of repeated assignments the last one stays

@@ -1,1 +1,1 @@
-"""The loader of torch's worker processes and Pillow."""
+"""The loader that decodes with Pillow in torch's worker processes."""

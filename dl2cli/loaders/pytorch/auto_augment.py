@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-_FILL: Final = (128, 128, 128)  # of what a geometric operation uncovers
+_FILL: Final = (128, 128, 128)  # the colour of what a geometric operation uncovers
 
-# A sub-policy is two of: operation, probability, magnitude 0 to 9 (None: it has none).
+# A sub-policy is two steps: operation, probability, magnitude 0 to 9 (None if it takes none).
 _Step = tuple[str, float, int | None]
 POLICY: Final[tuple[tuple[_Step, _Step], ...]] = (
     (("posterize", 0.4, 8), ("rotate", 0.6, 9)),
@@ -54,7 +54,7 @@ def _shear_x(image: Image.Image, shear: float) -> Image.Image:
     return image.transform(image.size, Image.Transform.AFFINE, matrix, fillcolor=_FILL)
 
 
-# Operation -> (value of magnitude 0, of magnitude 9, whether its sign is drawn, what it does).
+# Operation -> (value at magnitude 0, at magnitude 9, whether its sign is random, function).
 _Operation = tuple[float, float, bool, Callable[[Image.Image, float], Image.Image]]
 _OPERATIONS: Final[dict[str, _Operation]] = {
     "shear_x": (0.0, 0.3, True, _shear_x),

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
 T = TypeVar("T")
-_PROCESS: Final = contextlib.ExitStack()  # settings of a worker, for as long as it lives
+_PROCESS: Final = contextlib.ExitStack()  # the settings of a worker, which hold as long as it lives
 
 
 class PytorchLoader(Loader):
@@ -110,7 +110,7 @@ class PytorchLoader(Loader):
 
 
 class _Plan:
-    """A sampler: the batches that are left of the epoch."""
+    """A sampler that gives the batches that are left of the epoch."""
 
     def __init__(self, batch_size: int) -> None:
         self._batch_size = batch_size
@@ -129,7 +129,7 @@ class _Plan:
 
 
 class _Workers:
-    """Processes that make the batches of one epoch after the other."""
+    """Processes that make the batches of one epoch after another."""
 
     def __init__(
         self,
@@ -185,7 +185,7 @@ class _Workers:
 
     @staticmethod
     def _watched(work: Callable[[], T]) -> T:
-        """Do what may meet a worker that is gone, or the limits of the system."""
+        """Turn the errors of a lost worker, or of the system's limits, into ours."""
         try:
             return work()
         except (RuntimeError, OSError, EOFError) as error:
@@ -195,7 +195,7 @@ class _Workers:
             raise known from error
 
     def close(self) -> None:
-        """End the processes, without waiting for what they are slowed by."""
+        """End the processes, without waiting for a throttle."""
         self._mark_end()
         atexit.unregister(self._mark_end)
         if self._throttle is not None:
@@ -241,6 +241,6 @@ def _start_worker(max_pixels: int, ending: Any, worker: int) -> None:  # noqa: A
 def _report_unless_alone(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """Say nothing of a batch that the parent did not wait for: it ends while one is on its way."""
+    """Keep quiet about a batch that was still on its way when the parent ended."""
     if not issubclass(kind, ConnectionError | EOFError):
         sys.__excepthook__(kind, error, trace)

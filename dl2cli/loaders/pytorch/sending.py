@@ -1,6 +1,6 @@
-"""How batches come from worker processes, and what is said where they do not.
+"""How batches come from worker processes, and clear errors where they do not.
 
-Workers of torch's DataLoader send tensors through shared memory, each in a file of /dev/shm that
+Workers of torch's DataLoader send tensors through shared memory: each is a file in /dev/shm that
 is passed on as an open descriptor. Containers often have 64 MB there, and a process may have few
 descriptors: torch then prints a traceback in the worker, and the parent waits for ever.
 """
@@ -29,17 +29,17 @@ _ADVICE: Final = (
 
 
 def batch_bytes(config: LoaderConfig) -> int:
-    """Return what a batch takes in shared memory: its images, labels aside."""
+    """Return the bytes that the images of a batch take in shared memory."""
     value_bytes = 4 if config.output.normalized else 1
     return config.batch_size * 3 * config.transform.size**2 * value_bytes
 
 
 def check_shared_memory(config: LoaderConfig, batches: int) -> None:
-    """Refuse to start where so many batches do not fit into shared memory. Raises StorageError."""
+    """Refuse to start if so many batches do not fit into shared memory. Raises StorageError."""
     try:
         status = os.statvfs(SHARED_MEMORY)
     except OSError:
-        return  # there is none: torch finds another way, or says why not
+        return  # there is no such folder: torch finds another way, or says why not
     free, needed = status.f_bavail * status.f_frsize, batches * batch_bytes(config)
     if needed > free:
         raise StorageError(
@@ -54,10 +54,10 @@ def _megabytes(size: int) -> str:
 
 
 def report_failed_sends() -> None:
-    """Have queues of this process send an error in the place of what they cannot send.
+    """Make this process's queues send an error in place of an item that they cannot send.
 
-    It replaces a hook of multiprocessing's queues that is meant for this; it is called in worker
-    processes, whose only queue of ours is the one of results.
+    This replaces a hook of multiprocessing's queues that is meant for it. It is called in worker
+    processes, which use queues for nothing but results.
     """
 
     def send_error(queue: Any, error: Exception, item: object) -> None:  # noqa: ANN401
@@ -91,10 +91,10 @@ def _code(error: Exception) -> int | None:
 
 
 def report_lost_workers() -> None:
-    """Have torch's handler of the signal that a child ended raise our error instead of its own.
+    """Make torch's handler of SIGCHLD raise our error instead of its own.
 
-    It raises wherever the main thread is just then, so that no caller of the loader can translate
-    what it says. Call it when a DataLoader has started its workers.
+    It raises wherever the main thread is at that moment, so that no caller of the loader could
+    translate its message. Call this when a DataLoader has started its workers.
     """
     theirs = signal.getsignal(signal.SIGCHLD)
     in_main_thread = threading.current_thread() is threading.main_thread()
@@ -112,13 +112,13 @@ def report_lost_workers() -> None:
 
 
 def lost_worker(error: Exception) -> Dl2Error | None:
-    """Return the error for what torch says of a worker that ended; None if it says another thing.
+    """Return our error if torch's error says that a worker ended; None for other errors.
 
-    Its sentences are "DataLoader worker (pid 7) is killed by signal: Killed." and "... exited
+    torch says "DataLoader worker (pid 7) is killed by signal: Killed." or "... exited
     unexpectedly".
     """
     text = str(error)
-    # Its tensors are fetched from the worker itself, which is gone when torch does not know yet.
+    # Tensors are fetched from the worker itself, which may be gone before torch knows.
     gone = isinstance(error, ConnectionError | EOFError)
     if not gone and "DataLoader worker" not in text:
         code = _code(error)

@@ -1,8 +1,8 @@
 """MinIO: a cache of raw file bytes that worker processes share and that never evicts.
 
 Source of the idea: Mohan et al., "Analyzing and mitigating data stalls in DNN training" (CoorDL),
-VLDB 2021, section 4: with random access over a whole dataset each epoch, replacing what is cached
-only makes misses; what fits once stays, and each epoch reads the rest from storage.
+VLDB 2021, section 4: when each epoch visits the whole dataset in random order, replacing cached
+files only makes misses. Files that fit stay for ever, and each epoch reads the rest from storage.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _EMPTY, _FULL, _FILLING = range(3)
 
 
 class _SharedMemory:
-    """Zeroed memory that forked and spawned children see; gone with the last of them."""
+    """Zeroed memory that forked and spawned children share; the last one to end frees it."""
 
     def __init__(self, size: int) -> None:
         self._open(os.memfd_create("dl2-cache"), size)
@@ -48,7 +48,7 @@ class _SharedMemory:
 
 
 class SharedCache:
-    """Bytes of files by number, in `capacity` bytes of memory that is taken as it fills."""
+    """The bytes of files by number, in up to `capacity` bytes of memory, taken as it fills."""
 
     def __init__(self, files: int, capacity: int, context: BaseContext) -> None:
         """Make an empty cache for `files` files.
@@ -56,7 +56,7 @@ class SharedCache:
         Args:
             files: how many files there are.
             capacity: bytes of file content at most; 17 bytes a file come on top.
-            context: of the processes that will share it.
+            context: the context of the processes that will share it.
 
         Raises:
             UsageError: the capacity is not positive, or more than the machine's memory.
@@ -64,8 +64,8 @@ class SharedCache:
         available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         if not 0 < capacity <= available:
             raise UsageError(
-                f"A cache of {capacity} bytes is impossible: it must be more than 0 and at most "
-                f"this machine's memory, {available} bytes."
+                f"The cache must have 1 to {available} bytes (this machine's memory), not "
+                f"{capacity}."
             )
         self.capacity = capacity
         self._files = files
@@ -75,12 +75,12 @@ class SharedCache:
 
     @property
     def used_bytes(self) -> int:
-        """Bytes of files in the cache."""
+        """The number of bytes of files in the cache."""
         with self._lock:
             return int(self._views()[3][0])
 
     def get(self, number: int, read: Callable[[], bytes]) -> tuple[bytes, bool]:
-        """Return the bytes of a file, and whether they were cached; `read` gets them if not."""
+        """Return the bytes of a file, and whether they were cached; otherwise `read` gets them."""
         offset, length, state, _ = self._views()
         with self._lock:
             cached = state[number] == _FULL

@@ -51,7 +51,7 @@ class Result:
     failure: Dl2Error | None
 
     def pin_memory(self) -> Result:
-        """Return the same in page-locked memory: what torch's DataLoader asks of its results."""
+        """Return a copy in page-locked memory; torch's DataLoader calls this on its results."""
         return replace(self, images=self.images.pin_memory(), labels=self.labels.pin_memory())
 
 
@@ -60,10 +60,10 @@ class BatchMaker:
     """A map-style dataset whose items are whole batches.
 
     Attributes:
-        config: of the loader.
-        files: what there is.
-        cache: of their bytes, if any.
-        throttle: of their reading, if any.
+        config: the loader's configuration.
+        files: the images.
+        cache: a cache of their bytes, if there is one.
+        throttle: slows their reading, if there is one.
     """
 
     config: LoaderConfig
@@ -151,7 +151,7 @@ def augment_uniforms(seed: int, epoch: int, sample: int) -> NDArray[np.float64]:
 
 
 def _open_rgb(content: bytes, config: LoaderConfig) -> Image.Image:
-    """Decode a file to RGB: 8-bit JPEGs with Pillow, all others by the rule of a conversion."""
+    """Decode a file to RGB: 8-bit JPEGs with Pillow, all others as a conversion does."""
     limits, turn = config.limits, config.exif_orientation == "apply"
     header = None
     if content.startswith(JPEG_START):
