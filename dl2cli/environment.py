@@ -16,7 +16,7 @@ import sys
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psutil
 
@@ -44,6 +44,7 @@ VARIABLES = re.compile(
     r"DL2_.*|JSIMD_.*|OMP_NUM_THREADS|MKL_NUM_THREADS|MAGICK_.*|CUDA_VISIBLE_DEVICES|MALLOC_.*"
 )
 NVIDIA_SMI_TIMEOUT_S = 10.0
+UNKNOWN: Final = "unknown"  # in logs and results, where null might mean anything
 
 
 @dataclass(frozen=True, slots=True)

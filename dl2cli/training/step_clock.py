@@ -58,10 +58,11 @@ class StepClock(ABC):
         return data_s, iteration_s
 
     @abstractmethod
-    def flush(self) -> list[tuple[float, float]]:
+    def flush(self, *, wait: bool = True) -> list[tuple[float, float]]:
         """Return (data_s, compute_s) of the iterations since the last call; waits for the device.
 
-        The two add up to the iteration.
+        The two add up to the iteration. Without `wait`, what the device has not done is left for
+        a later call.
         """
 
     def _now(self) -> float:
@@ -83,7 +84,7 @@ class HostClock(StepClock):
         self._times.append((data_s, iteration_s - data_s))
         return data_s, iteration_s
 
-    def flush(self) -> list[tuple[float, float]]:
+    def flush(self, *, wait: bool = True) -> list[tuple[float, float]]:
         """Return (data_s, compute_s) of the iterations since the last call."""
         times, self._times = self._times, []
         return times
@@ -125,9 +126,10 @@ class CudaClock(StepClock):
         self._pairs.append((self._batch, self._event()))
         return super().end()
 
-    def flush(self) -> list[tuple[float, float]]:
-        """Wait for the last iteration and return (data_s, compute_s) of all since the last call."""
-        pairs, self._pairs = self._pairs, []
+    def flush(self, *, wait: bool = True) -> list[tuple[float, float]]:
+        """Return (data_s, compute_s) of the iterations since the last call, or of those done."""
+        done = len(self._pairs) if wait else sum(end.query() for _, end in self._pairs)
+        pairs, self._pairs = self._pairs[:done], self._pairs[done:]
         if not pairs:
             return []
         pairs[-1][1].synchronize()

@@ -50,7 +50,7 @@ def training_run(session: log.Session, source: RunSource, kind: Kind) -> Trainin
         utc_offset_s=session.offset_s,
         total_s=session.elapsed_s,
         wall_s=_difference(session.last_unix_s, session.first_unix_s),
-        images_train=log.positive(params, "train_images"),
+        images_train=log.positive(params, "train_images") or log.mean_images(session),
         images_val=log.positive(params, "val_images"),
     )
 

@@ -182,6 +182,13 @@ def summary_of(session: Session) -> dict[str, float]:
     return {clean_text(key, 60): value for key, value in found if value is not None}
 
 
+def mean_images(session: Session) -> int | None:
+    """Return how many images an epoch trained on, on average, where the epochs tell."""
+    counts = [int_of(epoch, "e.images") for epoch in session.epochs.values()]
+    known = [count for count in counts if count is not None and count > 0]
+    return round(sum(known) / len(known)) if known else None
+
+
 def positive(params: Mapping[str, Any], key: str) -> int | None:
     """Return a whole number above zero, or None (the logs use -1 for "not set")."""
     value = int_of(params, key)

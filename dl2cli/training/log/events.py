@@ -114,6 +114,7 @@ class PhaseReport:
         scans: the fidelity; None when the loader has none.
         stages_s: seconds of the loader's stages on this rank, as `LoaderStats` names them; they
             are sums over its threads.
+        scored: False of a loop that is only watched: its loss, hits and rate are not known.
     """
 
     phase: Phase
@@ -138,6 +139,7 @@ class PhaseReport:
     lr: float | None
     scans: int | None
     stages_s: dict[str, float] = field(default_factory=dict)
+    scored: bool = True
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,7 @@ class EpochReport:
         degraded: images loaded with fewer scan groups than asked for, so far, on this rank.
         skipped: images left out so far, on this rank.
         best: whether its validation top-1 is the best so far.
+        more: further numbers, by the names that they have in the log behind "e.".
     """
 
     epoch: int
@@ -161,6 +164,7 @@ class EpochReport:
     degraded: int = 0
     skipped: int = 0
     best: bool = False
+    more: dict[str, Any] = field(default_factory=dict)
 
 
 class NoticeKind(StrEnum):
@@ -170,6 +174,8 @@ class NoticeKind(StrEnum):
     FIDELITY = "fidelity"  # a scan schedule or the tuner changed k; `values` has the scores
     NAN_LOSS = "nan_loss"
     DAMAGE = "damage"
+    BOTTLENECK = "bottleneck"  # of a watched loop: what it waits for
+    STRAGGLER = "straggler"  # the rank that the others wait for
     INFO = "info"
 
 

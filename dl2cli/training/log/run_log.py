@@ -15,7 +15,11 @@ behind the published ones of the same line, where readers that do not know them 
 * S, second line: `s.epochs`, `s.wall` (s), `s.images`, `s.bytes_read`, `s.val_images`,
   `s.val_bytes_read`: totals over the epochs of the file, also those before a resume.
 * N, a record of its own: `["N", epoch, iteration]` with `n.kind`, `n.text` and `n.values`: a loss
-  that is NaN, a choice of fidelity with its scores, a checkpoint, damage.
+  that is NaN, a choice of fidelity with its scores, a checkpoint, damage; of a watched loop, its
+  bottleneck and the straggler among its ranks.
+
+A loop that is only watched (watching/) has no `top1`, `top5`, `loss` and `lr`; its E has further
+keys, which watching/README.md describes.
 
 S takes quantiles of latency over epochs, not over iterations, and its minimum of the loss passes
 over NaN. A run that was stopped has no S: it is not over.
@@ -31,7 +35,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dl2cli.environment import host, versions
+from dl2cli.environment import UNKNOWN, host, versions
 from dl2cli.training.log.events import (
     EpochReport,
     Notice,
@@ -152,11 +156,12 @@ def _parameters(info: RunInfo) -> dict[str, Any]:
     return {
         **info.parameters,
         "world_size": info.world_size,
-        "train_images": info.train_images,
+        # Of a loop that is only watched, these may not be known.
+        "train_images": info.train_images or UNKNOWN,
         "val_images": info.val_images,
-        "steps_per_epoch": info.steps_per_epoch,
+        "steps_per_epoch": info.steps_per_epoch or UNKNOWN,
         "val_steps": info.val_steps,
-        "model_parameters": info.model_parameters,
+        "model_parameters": info.model_parameters or UNKNOWN,
         "device": info.device,
         "host": host(info.device),
         "versions": versions(),
@@ -199,6 +204,9 @@ def _lines(report: PhaseReport) -> tuple[Values, Values]:
         "iteration_time": report.iteration_s,
     }
     side = _side(report)
+    if not report.scored:
+        first = {key: first[key] for key in ("data_time", "compute_time")}
+        return _named(side, first), _named(side, second)
     if report.phase is Phase.VALIDATION:
         quantiles = report.compute_latency_s
         second["compute_latency"] = report.compute_s
@@ -233,14 +241,18 @@ def _epoch_totals(report: EpochReport) -> Values:
     train, validation = report.train, report.validation
     totals: Values = {"wall": report.total_s}
     if train is not None:
-        totals |= {"images": train.images, "bytes_read": train.bytes_read}
+        totals |= {"images": train.images}
+        if train.scored:  # a loop that is only watched knows no bytes
+            totals["bytes_read"] = train.bytes_read
     if validation is not None:
         totals |= {"val_images": validation.images, "val_bytes_read": validation.bytes_read}
     if train is not None:
         if train.scans is not None:
             totals["scans"] = train.scans
         totals |= {f"loader_{k.removesuffix('_s')}": v for k, v in train.stages_s.items()}
-    return _named("e", totals | {"degraded": report.degraded, "skipped": report.skipped})
+    return _named(
+        "e", totals | {"degraded": report.degraded, "skipped": report.skipped} | report.more
+    )
 
 
 def _summary(epochs: list[list[Values]]) -> tuple[Values, Values]:
