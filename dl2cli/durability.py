@@ -35,6 +35,17 @@ def try_lock(descriptor: int, *, shared: bool = False) -> bool:
     return True
 
 
+def replace_durably(temporary: Path, path: Path) -> None:
+    """Give a finished file its name, whatever had it before, so that a power cut leaves one whole.
+
+    Raises OSError.
+    """
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable, where its file system can. Raises OSError."""
     try:

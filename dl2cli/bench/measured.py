@@ -87,7 +87,7 @@ class Measured:
         alternatives: other forms of the data, measured on a sample.
         storage: the dataset's files, read as fast as possible.
         counters: CPU and disk of the machine meanwhile.
-        remarks: what was left out and why, in sentences.
+        remarks: sentences on data that is probably not what was meant, and on what was left out.
         wall_s: seconds that everything took.
     """
 

@@ -247,14 +247,26 @@ class Loader(ABC):
 
     Several iterators of one loader do not disturb each other; `state_dict` describes the one that
     was begun last.
+
+    Attributes:
+        name: its name in the registry.
+        remarks: sentences for the user on data that can be loaded but is probably not what was
+            meant, such as a class without images.
     """
 
     name: str
 
-    def __init__(self, config: LoaderConfig, order: SampleOrder, classes: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        config: LoaderConfig,
+        order: SampleOrder,
+        classes: tuple[str, ...],
+        remarks: tuple[str, ...] = (),
+    ) -> None:
         self.config = config
         self.order = order
         self.classes = classes
+        self.remarks = remarks
         self._epoch = 0
         self._resume_at: int | None = None  # where the next iterator begins, if a state was loaded
         self._position = 0  # batches that the last iterator has given

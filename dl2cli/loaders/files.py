@@ -20,12 +20,16 @@ from dl2cli_native import _core
 
 @dataclass(frozen=True)
 class FileList:
-    """The names (below `root`) and labels (int64) of n images, and the sizes looked up so far."""
+    """The names (below `root`) and labels (int64) of n images, and the sizes looked up so far.
+
+    `warnings` are those of `discover`, about labels that are probably not what was meant.
+    """
 
     root: Path
     names: tuple[str, ...]
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
     _bytes: dict[int, int] = field(default_factory=dict)
     _sizes: dict[int, tuple[int, int]] = field(default_factory=dict)
 
@@ -82,7 +86,7 @@ def list_files(config: LoaderConfig) -> FileList:
     folder = discover(config.data, config.classes)
     names = tuple(file.path for file in folder.files)
     labels = np.fromiter((file.label for file in folder.files), np.int64, len(names))
-    return FileList(folder.root, names, labels, folder.classes)
+    return FileList(folder.root, names, labels, folder.classes, folder.warnings)
 
 
 def file_order(files: FileList, config: LoaderConfig) -> SampleOrder:

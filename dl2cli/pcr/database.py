@@ -13,7 +13,9 @@ Only plain tables are read, row by row, under limits of bytes, rows and work.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +27,10 @@ MAX_TABLE_BYTES: Final = 256 << 20  # all text and blobs of a table that is read
 _STEP: Final = 1_000_000  # instructions of SQLite's machine between two looks at the work done
 _FREE_STEPS: Final = 100  # before the first row: 10 to 20 s, enough to sort 10 million rows
 _ROWS_A_STEP: Final = 10_000  # a row takes 10 to 50 instructions
+
+# The last bytes of a journal that names a super-journal, the file of a transaction over several
+# databases (https://sqlite.org/fileformat.html#the_rollback_journal).
+_SUPER_JOURNAL: Final = bytes.fromhex("d9d505f920a163d7")
 
 # Codes of SQLite (the low byte) for what the system refused, not for what the file holds.
 _REFUSED: Final = frozenset(
@@ -116,6 +122,8 @@ def open_database(path: Path, *, write: bool = False) -> Iterator[Database]:
         DataError: the file is not an index, or one that was made to do harm.
         StorageError: the system refuses to open it.
     """
+    if write:
+        _check_journal(path)
     how = "mode=rw&nolock=1" if write else "mode=ro&immutable=1"
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)
@@ -129,6 +137,40 @@ def open_database(path: Path, *, write: bool = False) -> Iterator[Database]:
         except DataError as error:
             raise DataError(f"{path} is not a PCR index: {error}") from error
         yield database
+
+
+def _check_journal(path: Path) -> None:
+    """Refuse a journal that could make SQLite write to, or remove, a file elsewhere.
+
+    SQLite follows a link to its journal, and removes the super-journal that a journal names. No
+    conversion leaves either.
+
+    Raises:
+        DataError: the journal is such a one.
+        StorageError: the system refuses to read it.
+    """
+    journal = Path(f"{os.path.realpath(path)}-journal")
+    try:
+        if not stat.S_ISREG(journal.lstat().st_mode):
+            problem = "is not a regular file"
+        elif _tail(journal, len(_SUPER_JOURNAL)) == _SUPER_JOURNAL:
+            problem = "names another file"
+        else:
+            return
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StorageError(f"{journal} cannot be read: {error.strerror}.") from error
+    raise DataError(
+        f"{journal} {problem}: no conversion has left it, and SQLite could change other files "
+        "through it. --force converts anew."
+    )
+
+
+def _tail(path: Path, count: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - count))
+        return file.read()
 
 
 @contextlib.contextmanager

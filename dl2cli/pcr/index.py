@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from dl2cli.dataset.discovery import IgnoredFile
 from dl2cli.dataset.location import PCR_INDEX
-from dl2cli.durability import sync_folder
+from dl2cli.durability import replace_durably
 from dl2cli.errors import DataError
 from dl2cli.pcr import published
 from dl2cli.pcr.database import Database, fresh_database, open_database
@@ -277,7 +277,7 @@ def create_working(path: Path, properties: dict[str, Any], classes: tuple[str, .
         _insert_classes(connection, classes)
         write_properties(connection, {**properties, "complete": False})
         connection.commit()
-    _publish(temporary, path)
+    replace_durably(temporary, path)
 
 
 def add_record(connection: sqlite3.Connection, rows: RecordRows) -> None:
@@ -337,7 +337,7 @@ def finalize(folder: Path, properties: dict[str, Any], images_per_record: int) -
         )
         connection.executemany(f"INSERT INTO {published.TABLE} VALUES (?, ?)", rows)
         connection.commit()
-    _publish(temporary, folder / INDEX)
+    replace_durably(temporary, folder / INDEX)
     (folder / JOURNAL).unlink(missing_ok=True)  # it belonged to the working index, and is empty
 
 
@@ -351,18 +351,10 @@ def _write_final_sources(folder: Path, working: Database) -> None:
             marks = ", ".join("?" * len(rows.description))
             connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
         connection.commit()
-    _publish(temporary, folder / SOURCES)
+    replace_durably(temporary, folder / SOURCES)
 
 
 def _insert_classes(connection: sqlite3.Connection, classes: tuple[str, ...]) -> None:
     connection.executemany(
         "INSERT INTO classes VALUES (?, ?)", [(i, to_sql(name)) for i, name in enumerate(classes)]
     )
-
-
-def _publish(temporary: Path, path: Path) -> None:
-    """Make a finished file durable, then give it its name."""
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)

@@ -16,7 +16,6 @@ from dl2cli.training.fidelity.scan_schedule import ScanSchedule
 from dl2cli.training.log.events import Notice, NoticeKind
 from dl2cli.training.optimization.step import seed_step
 from dl2cli.training.parts import Parts
-from dl2cli.training.stopping import SAVE
 
 if TYPE_CHECKING:
     import torch
@@ -31,9 +30,9 @@ class TunerStopped(Exception):  # noqa: N818 - no error
 
 
 def _goes_on(asked: str | None) -> bool:
-    """Raise TunerStopped if the ranks were asked to stop; what was trained is saved already."""
-    if asked not in (None, SAVE):
-        raise TunerStopped(str(asked))
+    """Raise TunerStopped if the ranks were asked to stop."""
+    if asked is not None:
+        raise TunerStopped(asked)
     return True
 
 

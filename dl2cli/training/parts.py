@@ -98,7 +98,11 @@ def make_parts(config: TrainConfig, group: Group, checkpoint: dict[str, Any] | N
     if classes < len(loader.classes):
         raise UsageError(f"The data has {len(loader.classes)} classes, not {classes}.")
     torch.manual_seed(seed)  # the same first weights on every rank
-    remarks: list[str] = list(config.precision.check())
+    remarks = [
+        *loader.remarks,
+        *(validation.remarks if validation else ()),
+        *config.precision.check(),
+    ]
     model = _model(config, classes, checkpoint, remarks.append).to(group.device)
     if config.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -90,13 +90,30 @@ class StopAgreement:
         self._request = request
         self._group = group
         self._pending = group.start_maximum(0)
+        self._save_later = False
 
     def finish(self) -> None:
         """Wait until all ranks have come to the end, so that none leaves while one still sends."""
         self._pending()
 
     def ask(self) -> str | None:
-        """Return one of `REASONS` on which all ranks act now, or None.
+        """Return one of `REASONS` on which all ranks act now, or None."""
+        asked = self._ask()
+        if asked is None and self._save_later:
+            self._save_later = False
+            return SAVE
+        return asked
+
+    def ask_to_stop(self) -> str | None:
+        """Return why all ranks stop now, or None; a request to save waits for the next `ask`."""
+        asked = self._ask()
+        if asked != SAVE:
+            return asked
+        self._save_later = True
+        return None
+
+    def _ask(self) -> str | None:
+        """Tell the other ranks what this one is asked for, and return what they agree on.
 
         Ranks hear of each other a step later, so that nobody waits: what is asked now is sent on
         its way, and the answer of the step before is taken.

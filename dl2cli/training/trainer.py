@@ -182,7 +182,7 @@ class _Training:
         if not config.skip_training:
             if self.recorder.iteration == 0:
                 try:
-                    self._notice(self.fidelity.choose(epoch, self.stop.ask))
+                    self._notice(self.fidelity.choose(epoch, self.stop.ask_to_stop))
                 except TunerStopped as stopped:
                     self.stopped_by = stopped.reason
                     return None

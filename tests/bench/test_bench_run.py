@@ -171,3 +171,10 @@ def test_questions_are_read_before_anything_is_measured(
     for wrong in ({"scenarios": ("speed=3",)}, {"throttle": "fast"}, {"batch_size": 1000}):
         with pytest.raises(UsageError):
             measure(small, 5000.0, **wrong)  # type: ignore[arg-type]
+
+
+def test_what_the_data_warns_of_is_a_note(tmp_path: Path) -> None:
+    photos = make_folder(tmp_path / "photos", 48, 64, 48)
+    (photos / "zebra").mkdir()
+    result = measure(photos, 5000.0, loaders=("jpeg",), scans=())
+    assert any("no images of 1 of its" in note and "zebra" in note for note in result.notes)

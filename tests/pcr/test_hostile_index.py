@@ -8,6 +8,7 @@ import pickle
 import resource
 import shutil
 import sqlite3
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from dl2cli import pcr
+from dl2cli.errors import DataError
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert
 
@@ -136,3 +138,34 @@ def test_a_fifo_in_a_files_place_blocks_nobody(config: ConvertConfig, name: str)
         result = run(*command)
         assert "unexpected" not in result.stderr
         assert result.returncode in {0, 2, 3}
+
+
+def super_journal(name: Path) -> bytes:
+    """Return a journal of no pages that names a super-journal: SQLite would remove that file."""
+    sector, magic = 512, bytes.fromhex("d9d505f920a163d7")
+    header = magic + struct.pack(">IIIII", 0, 0, 1, sector, 4096)
+    text = os.fsencode(name)
+    end = (
+        struct.pack(">I", 0x40000000 // 4096 + 1) + text + struct.pack(">II", len(text), sum(text))
+    )
+    return header.ljust(sector, b"\0") + end + magic
+
+
+@pytest.mark.parametrize("kind", ["names another file", "is not a regular file"])
+def test_a_journal_that_would_change_a_file_elsewhere_is_refused(
+    photo_folder: Path, tmp_path: Path, kind: str
+):
+    out, victim = tmp_path / "out", tmp_path / "victim"
+    convert(ConvertConfig(photo_folder, out, workers=1))
+    victim.write_bytes(b"mine")
+    journal = out / "PCR.db-journal"
+    if kind == "names another file":
+        journal.write_bytes(super_journal(victim))
+    else:
+        journal.symlink_to(victim)
+    with pytest.raises(DataError, match=f"{kind}.*--force"):
+        convert(ConvertConfig(photo_folder, out, workers=1))
+    assert victim.read_bytes() == b"mine"
+    assert convert(ConvertConfig(photo_folder, out, workers=1, force=True)).images
+    assert victim.read_bytes() == b"mine"
+    assert not journal.exists()

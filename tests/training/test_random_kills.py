@@ -1,4 +1,7 @@
-"""Trainings that are stopped at random moments; scripts/random_kills.py does more of it."""
+"""Trainings that are stopped at random moments, also while the tuner works.
+
+scripts/random_kills.py does more of it.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,19 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "random_kills.py"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "loader"), [("TERM", "pytorch"), ("KILL", "pcr")])
+@pytest.mark.parametrize(
+    ("number", "loader", "stops"),
+    [
+        ("TERM", "pcr", ["5"]),
+        ("USR1", "pcr", ["2", "--phase", "tuning"]),
+        ("KILL", "pytorch", ["4"]),
+    ],
+)
 def test_a_run_that_is_stopped_at_random_learns_the_same(
-    sample_set: Path, sample_pcr: Path, number: str, loader: str
+    sample_set: Path, sample_pcr: Path, number: str, loader: str, stops: list[str]
 ):
     data = sample_pcr if loader == "pcr" else sample_set
-    options = ["--loader", loader, "--signal", number, "--runs", "1", "--epochs", "4"]
+    options = ["--loader", loader, "--signal", number, "--epochs", "4", "--stops", *stops]
     done = subprocess.run(
         [sys.executable, SCRIPT, data, *options], capture_output=True, text=True, check=False
     )

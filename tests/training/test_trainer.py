@@ -20,8 +20,9 @@ from dl2cli.loaders import LoaderConfig, TransformConfig, create_loader
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert
 from dl2cli.pcr.plan import split_configs
+from dl2cli.training import fidelity_control
 from dl2cli.training.checkpoint.read import load_checkpoint
-from dl2cli.training.fidelity.autotune import AutotuneConfig
+from dl2cli.training.fidelity.autotune import AutotuneConfig, mean_gradient
 from dl2cli.training.fidelity.scan_schedule import ScanSchedule
 from dl2cli.training.log.events import NoticeKind, Observer, Phase, StepReport
 from dl2cli.training.optimization.loss import LossConfig
@@ -220,6 +221,35 @@ def test_a_stop_while_the_tuner_works_is_heard_at_its_next_batch(sample_pcr: Pat
     )
     straight = train(small_config(sample_pcr, tmp_path / "straight", fidelity=tuner))
     assert curve(resumed.log) == curve(straight.log)
+
+
+@pytest.mark.parametrize("then", ["save", "stop"])
+def test_the_warning_of_a_cluster_while_the_tuner_works(
+    sample_pcr: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str
+):
+    def warned(*arguments):
+        os.kill(os.getpid(), signal.SIGUSR1)
+        return mean_gradient(*arguments)
+
+    class Looks(Listener):
+        def stepped(self, report):
+            super().stepped(report)
+            if len(self.steps) == 3:
+                self.saved = (tmp_path / "run" / "checkpoint.pth.tar").exists()
+
+    tuner, listener = AutotuneConfig(batches=1, every_epochs=2), Looks()
+    straight = train(small_config(sample_pcr, tmp_path / "straight", fidelity=tuner))
+    config = small_config(sample_pcr, tmp_path / "run", fidelity=tuner, checkpoint_on_usr1=then)
+    with monkeypatch.context() as patch:
+        patch.setattr(fidelity_control, "mean_gradient", warned)
+        result = train(config, [listener])
+    if then == "save":
+        assert listener.saved  # by the first steps, not by the end of the epoch
+    else:
+        assert (result.stopped_by, listener.steps) == ("SIGUSR1", [])
+        again = replace(config.checkpoint, resume=result.checkpoint)
+        result = train(replace(config, checkpoint=again))
+    assert curve(result.log) == curve(straight.log)
 
 
 def test_a_time_budget_stops_a_run(sample_pcr: Path, tmp_path: Path):

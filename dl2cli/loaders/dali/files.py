@@ -42,7 +42,8 @@ class DaliLoader(Loader):
             )
         check_config(config, gpu=self.gpu)
         self.files = list_files(config)
-        super().__init__(config, file_order(self.files, config), self.files.classes)
+        files = self.files
+        super().__init__(config, file_order(files, config), files.classes, files.warnings)
 
     def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
         config = self.config

@@ -40,7 +40,8 @@ class JpegLoader(NativeLoader):
         require_torch()
         transform.check(config.transform)
         self.files = list_files(config)
-        super().__init__(config, file_order(self.files, config), self.files.classes)
+        files = self.files
+        super().__init__(config, file_order(files, config), files.classes, files.warnings)
         limits = config.limits
         self._setup = NativeSetup(
             store=_core.FileStore(

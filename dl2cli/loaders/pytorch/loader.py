@@ -57,7 +57,8 @@ class PytorchLoader(Loader):
         require_torch()
         transform.check(config.transform)
         self.files = list_files(config)
-        super().__init__(config, file_order(self.files, config), self.files.classes)
+        files = self.files
+        super().__init__(config, file_order(files, config), files.classes, files.warnings)
         self.cache: SharedCache | None = None
         self._context = multiprocessing.get_context(config.multiprocessing_context)
         if config.dataset_class == "MinIOFolder":

@@ -28,7 +28,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from dl2cli.durability import sync_folder
+from dl2cli.durability import replace_durably
 from dl2cli.errors import MissingDependency, StorageError
 
 if TYPE_CHECKING:
@@ -99,10 +99,7 @@ def _write(path: Path, write: Callable[[Path], None]) -> None:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         write(temporary)
         temporary.chmod(mode)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
+        replace_durably(temporary, path)
     except (OSError, RuntimeError) as error:
         # torch.save raises a RuntimeError of its own behind what the system refused.
         system = error if isinstance(error, OSError) else error.__context__
