@@ -53,14 +53,14 @@ class CheckpointConfig:
     """When the state of a training is saved, and from where it goes on.
 
     Attributes:
-        save: at the end of each epoch, and the best one; a stopped run always saves.
-        filename: of the last state, in the run's folder.
-        every_steps: also within epochs, each so many steps; 0 never.
-        backups: keep the state of each epoch under a name of its own.
-        resume: a checkpoint to go on from.
-        trusted: read that checkpoint with a torch before 2.6, too, which such a file could make
+        save: save after each epoch, and keep the best one; a stopped run always saves.
+        filename: name of the last checkpoint in the run's folder.
+        every_steps: also save within epochs, after this many steps; 0 does not.
+        backups: keep the checkpoint of each epoch under a name of its own.
+        resume: the checkpoint to continue from.
+        trusted: read that checkpoint even with a torch before 2.6, which a hostile file could make
             execute code (CVE-2025-32434).
-        on_usr1: on SIGUSR1, save and go on, or save and stop.
+        on_usr1: on SIGUSR1, save and continue, or save and stop.
     """
 
     save: bool = True
@@ -80,33 +80,32 @@ class TrainConfig:
         folder: the run's folder.
         data: where images come from.
         model: which network; 0 classes means as many as the dataset has.
-        optimizer: how it learns.
-        lr: how fast.
-        loss: of what.
-        precision: in which numbers.
-        epochs: of the whole training; the learning rate depends on it.
-        run_epochs: stop after so many epochs in this process; None goes on to the end.
-        optimizer_batch_size: images in a step of the optimiser, on all ranks together; gradients
-            are accumulated over as many batches as that takes; None is one batch on each rank.
+        optimizer: the optimiser and its options.
+        lr: the learning rate over the epochs.
+        loss: the loss that is minimised.
+        precision: the number types to compute in.
+        epochs: length of the whole training; the learning rate depends on it.
+        run_epochs: stop after this many epochs in this process; None continues to the end.
+        optimizer_batch_size: images per step of the optimiser on all ranks together; gradients
+            are accumulated over as many batches as that takes. None is one batch on each rank.
         fidelity: what chooses the fidelity k of training images: a schedule over the epochs, or
             the tuner; None is full fidelity throughout.
         channels_last: memory format nhwc.
         compile: use torch.compile.
         seed: random seed; None draws one.
-        print_freq: iterations a window of the log.
-        sync_every_step: wait for the device in each iteration, as the published program does.
+        print_freq: iterations per window of the log.
+        sync_every_step: wait for the device in each iteration, as the (DL)2 program does.
         skip_training: only validate.
-        profile_steps: write a torch.profiler trace of the first so many steps; 0 does not.
-        checkpoint: when to save.
-        time_budget_s: stop, as by a signal, after so many seconds.
+        profile_steps: write a torch.profiler trace of the first N steps; 0 does not.
+        checkpoint: when to save, and where to continue from.
+        time_budget_s: stop after this many seconds, as after a signal.
         report_file: name of the run log in the folder.
         device: "cpu" or "cuda"; None takes a GPU if there is one.
         name: the run's name in its log and in trackers; None is the name of its folder.
         parameters: entries of the P record that replace those made from this configuration.
-        options: what the user gave on the command line, by option; it is kept in checkpoints, so
-            that a resume can take it.
-        replaces: files of an earlier run in the folder, removed when nothing can be refused any
-            more.
+        options: the options of the command line by name; checkpoints keep them for a resume.
+        replaces: files of an earlier run in the folder; they are removed once nothing can be
+            refused any more.
     """
 
     folder: Path
@@ -148,7 +147,10 @@ class TrainConfig:
                     f"{name!r}."
                 )
             if name.startswith(_OWN_FILES):
-                raise UsageError(f"{option} {name}: another file of the run's folder begins so.")
+                raise UsageError(
+                    f"{option} {name} begins like another file of the run's folder: choose "
+                    "another name."
+                )
         if self.checkpoint.filename == self.report_file:
             raise UsageError(
                 f"--checkpoint-filename and --report-file are both {self.report_file}: the "

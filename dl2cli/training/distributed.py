@@ -61,7 +61,7 @@ class Group:
     Attributes:
         rank: 0 to world_size - 1.
         world_size: the number of processes.
-        local_rank: among those of this machine.
+        local_rank: this process among those of its machine.
         device: where this rank computes.
         control: for messages between hosts; None with one process.
     """

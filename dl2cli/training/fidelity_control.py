@@ -53,7 +53,7 @@ class FidelityControl:
         if self._fidelity is not None and self._loader is None:
             raise UsageError(
                 f"The loader {loader.name} reads whole images: --scans, --scan-schedule and "
-                "--autotune-scans are for the loaders of PCR datasets."
+                "--autotune-scans need a loader of PCR datasets."
             )
         if isinstance(self._fidelity, ScanSchedule) and self._loader is not None:
             self._fidelity.check(self._loader.groups)
@@ -83,7 +83,7 @@ class FidelityControl:
         if scans == before or epoch == 0:
             return None
         epochs = "1 epoch" if epoch == 1 else f"{epoch} epochs"
-        text = f"After {epochs}: {_scans(scans)} from here on, as the schedule says."
+        text = f"After {epochs}, the schedule changes to {_scans(scans)}."
         return Notice(NoticeKind.FIDELITY, text, epoch, 0, {"scans": scans})
 
     def state_dict(self) -> dict[str, Any]:

@@ -39,17 +39,17 @@ class Parts:
     Attributes:
         seed: the random seed, the same on all ranks.
         parameters: the run's P record.
-        loader: of training batches.
-        validation: of validation batches, if there are any.
+        loader: gives training batches.
+        validation: gives validation batches, if there are any.
         model: the network itself: its state is what is saved.
         replica: the network as steps call it: compiled, and in step with the other ranks.
-        optimizer: of its parameters.
-        criterion: its loss.
-        precision: of its numbers.
-        step: trains it.
-        batches_per_step: batches whose gradients make a step of the optimiser.
-        transfer: brings batches to it.
-        remarks: sentences on what was done to get here, for the user.
+        optimizer: updates the model's parameters.
+        criterion: the loss.
+        precision: the number types to compute in.
+        step: does one training step.
+        batches_per_step: number of batches whose gradients make a step of the optimiser.
+        transfer: brings batches to the device.
+        remarks: sentences that tell the user what the parts were made from.
     """
 
     seed: int
@@ -162,7 +162,7 @@ def _seed(config: TrainConfig, group: Group, checkpoint: dict[str, Any] | None) 
 def _saved_lanes(
     config: TrainConfig, group: Group, checkpoint: dict[str, Any] | None
 ) -> int | None:
-    """Return the lanes that are asked for, else those of the run that goes on here.
+    """Return the lanes that are asked for, else those of the resumed run.
 
     They keep its steps what they were, on another number of ranks too.
     """
@@ -211,7 +211,7 @@ def _model(
     check_image_size(config.model.arch, config.data.train.transform.size)
     if checkpoint is not None and checkpoint["arch"] != canonical_arch(config.model.arch):
         raise UsageError(
-            f"The checkpoint is of {checkpoint['arch']}, and --arch is {config.model.arch}."
+            f"The checkpoint holds a {checkpoint['arch']}, but --arch is {config.model.arch}."
         )
     weights = None if checkpoint is not None else config.model.pretrained_weights
     wanted = replace(config.model, num_classes=classes, pretrained_weights=weights)

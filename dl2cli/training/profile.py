@@ -15,7 +15,7 @@ class StepProfiler:
     """Traces the first `steps` steps into a folder; costs nothing before and after."""
 
     def __init__(self, folder: Path, steps: int) -> None:
-        """0 steps trace nothing."""
+        """Trace the first `steps` steps; with 0, trace nothing."""
         self.trace = folder / TRACE
         self._left = steps
         self._profiler = _start() if steps > 0 else None

@@ -1,4 +1,4 @@
-"""Going on from a checkpoint: what must agree with its run, what may differ, and what is told.
+"""Resuming from a checkpoint: what must agree with its run, what may differ, and what is told.
 
 A changed option is applied and told, or refused where it cannot be applied: never neither.
 """
@@ -93,7 +93,7 @@ def restore_precision(checkpoint: Mapping[str, Any], precision: Precision) -> No
 def changes(
     checkpoint: Mapping[str, Any], parameters: Mapping[str, Any], loader: Loader
 ) -> list[str]:
-    """Return a sentence on all that makes this another training than the one before; or nothing.
+    """Return a sentence on the options that differ from those of the interrupted run, if any do.
 
     Args:
         checkpoint: of the run that goes on.
@@ -112,7 +112,7 @@ def changes(
         for key, words in _ORDER.items()
         if key in saved and key in order and order[key] != saved[key]
     ]
-    return [f"Unlike the run that goes on here: {', '.join(changed)}."] if changed else []
+    return [f"Changed since the run was interrupted: {', '.join(changed)}."] if changed else []
 
 
 def comparable(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class StopRequest:
     def __init__(
         self, time_budget_s: float | None = None, on_usr1: Literal["save", "stop"] = "save"
     ) -> None:
-        """The time budget counts from now."""
+        """Start the time budget now."""
         self._reason: str | None = None
         self._save = False
         self._on_usr1 = on_usr1
@@ -86,7 +86,7 @@ class StopAgreement:
     """Lets all ranks stop, or save, after the same step: each asks before it goes on."""
 
     def __init__(self, request: StopRequest, group: Group) -> None:
-        """`group` is where the ranks agree."""
+        """Agree with the ranks of `group`."""
         self._request = request
         self._group = group
         self._pending = group.start_maximum(0)

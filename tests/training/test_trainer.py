@@ -287,7 +287,7 @@ def test_a_schedule_changes_the_fidelity(sample_pcr: Path, tmp_path: Path):
     assert [report.train.scans for report in listener.epochs] == [1, 10]
     assert listener.epochs[1].train.bytes_read > 2 * listener.epochs[0].train.bytes_read
     assert [n.kind for n in listener.notices] == [NoticeKind.FIDELITY]
-    assert listener.notices[0].text.startswith("After 1 epoch: 10 scans from here on")
+    assert listener.notices[0].text.startswith("After 1 epoch, the schedule changes to 10 scans")
 
 
 def test_a_schedule_that_is_resumed_in_the_middle_of_an_epoch(sample_pcr: Path, tmp_path: Path):
@@ -399,7 +399,7 @@ def _model(folder: Path) -> torch.nn.Module:
 
 def test_a_checkpoint_of_something_else_is_refused(sample_pcr: Path, tmp_path: Path):
     train(small_config(sample_pcr, tmp_path / "a", epochs=1))
-    with pytest.raises(UsageError, match=r"is of small_cnn, and --arch is resnet18"):
+    with pytest.raises(UsageError, match=r"holds a small_cnn, but --arch is resnet18"):
         train(
             small_config(
                 sample_pcr, tmp_path / "b", model_arch="resnet18", checkpoint_resume=tmp_path / "a"

@@ -128,8 +128,8 @@ def check_free(config: TrainConfig, *, overwrite: bool) -> list[Path]:
     if not overwrite:
         folder = shlex.quote(str(config.folder))
         raise UsageError(
-            f"{config.folder} holds a run already. Go on with it: --resume {folder}; replace it: "
-            "--overwrite; or give this one another --name."
+            f"{config.folder} already holds a run. Continue it with --resume {folder}, replace it "
+            "with --overwrite, or give this run another --name."
         )
     patterns = (*_FILES, glob.escape(config.checkpoint.filename))
     return earlier + [path for pattern in patterns for path in config.folder.glob(pattern)]

@@ -1,8 +1,8 @@
 """The options of `dl2 train`: name, default and help of each, by panels of the help.
 
-The names and defaults are those of the (DL)2 program, but where its logs show that every run set an
-option: there, the defaults are those of the program that it grew from. What is ours has no
-counterpart there.
+Names and defaults are those of the (DL)2 program. Where its logs show that every run set an option,
+the default is that of the program it was derived from (NVIDIA's ResNet-50 example). Some options
+are ours alone.
 """
 
 from __future__ import annotations
@@ -107,8 +107,8 @@ class DataOptions(Options):
         least=1, shown="the number of ranks",
     )  # fmt: skip
     tail: Literal["drop", "pad"] = option(
-        "Drop the images that fill no batch (other ones in each epoch), or load them as a smaller "
-        "batch.",
+        "Drop the images that do not fill a batch (different ones in each epoch), or load them as "
+        "a smaller batch.",
         default="drop",
     )
     on_damage: Literal["fail", "degrade", "skip"] = option(
@@ -166,7 +166,7 @@ class FidelityOptions(Options):
 
 
 class ModelOptions(Options):
-    """Which network, and what it minimises."""
+    """Which network is trained, and which loss it minimises."""
 
     panel = "Model and loss"
 
@@ -227,7 +227,7 @@ class LearningOptions(Options):
 
 
 class DeviceOptions(Options):
-    """Where, and in which numbers, is computed."""
+    """The device to compute on, and the number types to compute in."""
 
     panel = "Device and precision"
 
@@ -248,7 +248,7 @@ class DeviceOptions(Options):
 
 
 class RunOptions(Options):
-    """The run: its folder, how long it goes, how it goes on."""
+    """The run's folder, how long it runs, and how it continues."""
 
     panel = "Run and checkpoints"
 
@@ -287,7 +287,7 @@ class RunOptions(Options):
         aliases=("--no-checkpoints",),
     )
     checkpoint_every: int = option(
-        "Also save after this many steps of an epoch; 0 does not.",
+        "Also save within an epoch, after this many steps; 0 does not.",
         default=0, least=0, metavar="STEPS",
     )  # fmt: skip
     checkpoint_filename: str = option(

@@ -1,4 +1,4 @@
-"""Going on with a run of `dl2 train`: from which checkpoint, with which options, by which command.
+"""Continuing a run of `dl2 train`: find its checkpoint and options, and print the command for it.
 
 Each checkpoint keeps the options of its command, so that `--resume RUN` alone goes on with them;
 what is given beside it has precedence.
@@ -54,7 +54,7 @@ def _absolute_stage(text: str) -> str:
 
 
 def with_saved_options(options: TrainOptions) -> tuple[TrainOptions, str | None]:
-    """Return the options with those of the run that goes on, and a sentence on which those are.
+    """Return the options with those of the resumed run, and a sentence that lists the latter.
 
     Raises:
         UsageError: there is no such checkpoint.
@@ -81,7 +81,7 @@ def with_saved_options(options: TrainOptions) -> tuple[TrainOptions, str | None]
         return options, None
     shown = " ".join(_words(name, value) for name, value in saved.items())
     merged = TrainOptions(**{**saved, **options.given})
-    return merged, f"Options of the run that goes on: {shown}."
+    return merged, f"Options taken from the run: {shown}."
 
 
 def _choose_automatically(options: TrainOptions) -> TrainOptions:
@@ -131,7 +131,7 @@ def find_checkpoint(options: TrainOptions) -> Path | None:
     raise UsageError(
         f"{path} holds no {options.checkpoint_filename}"
         + (f"; it holds {others}: name one of them." if others else ": nothing was saved yet.")
-        + " --overwrite begins the run anew."
+        + " --overwrite starts the run again."
     )
 
 

@@ -17,11 +17,11 @@ _ASCII = {"fetch stall": "#", "prep stall": "=", "data stall": "#", "compute": "
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Seconds of some iterations.
+    """Where the seconds of some iterations went.
 
     Attributes:
-        data_s: waiting for batches.
-        compute_s: the rest.
+        data_s: seconds of waiting for batches.
+        compute_s: seconds of the rest.
         fetch_part: of data_s, the part that waited for storage (0 to 1; the rest waited for
             decoding); None when the loader cannot tell.
     """
@@ -62,7 +62,7 @@ class Shares:
 
 
 def share_bar(shares: Shares, width: int, console: Console) -> Text:
-    """Return the shares as a bar of so many cells; without colours, its texture tells."""
+    """Return the shares as a bar `cells` wide; without colours, textures tell them apart."""
     glyphs = _SOLID if is_plain(console) else dict.fromkeys(_SOLID, "━")
     if not console.encoding.startswith("utf"):
         glyphs = _ASCII

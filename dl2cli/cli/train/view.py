@@ -1,4 +1,4 @@
-"""What a training shows: a live view on a terminal, else a line a window and an epoch."""
+"""Shows a training: a live view on a terminal, else a line per window and per epoch."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class UnfailingView(Observer):
 
 
 class TrainView(Observer):
-    """Shows where a training is and what it waits for; of rank 0."""
+    """Shows how far rank 0 has come and what it waits for."""
 
     def __init__(self, console: Console, *, live: bool = True) -> None:
         """Show on a console, which should be that of stderr.

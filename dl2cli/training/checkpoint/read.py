@@ -18,11 +18,11 @@ def load_checkpoint(path: Path, *, trusted: bool = False) -> dict[str, Any]:
 
     Args:
         path: the file, or the folder of a run, whose `checkpoint.pth.tar` is read then.
-        trusted: read it with a torch before 2.6, too (see torch_file.py).
+        trusted: read it even with a torch before 2.6 (see torch_file.py).
 
     Raises:
-        UsageError: there is no such file, or it needs a trust that is not given.
-        DataError: it is no checkpoint of dl2, or damaged.
+        UsageError: there is no such file, or it is not trusted and this torch is too old.
+        DataError: it is not a checkpoint of dl2, or it is damaged.
         StorageError: the system cannot read it.
     """
     path = path / FILE if path.is_dir() else path

@@ -48,13 +48,15 @@ class AutotuneConfig:
             ("batches", self.batches),
         ):
             if value < 1:
-                raise UsageError(f"The tuner needs at least 1 for its {name}, not {value}.")
+                raise UsageError(f"The tuner's {name} must be at least 1, not {value}.")
         if not -1 <= self.threshold <= 1:
             raise UsageError(
-                f"The tuner's threshold is a cosine, between -1 and 1, not {self.threshold}."
+                f"The tuner's threshold must be a cosine between -1 and 1, not {self.threshold}."
             )
         if self.candidates is not None and (not self.candidates or min(self.candidates) < 1):
-            raise UsageError("The tuner's candidates are numbers of scans: one or more, each >= 1.")
+            raise UsageError(
+                "The tuner needs one or more candidates, each a number of scans of at least 1."
+            )
 
     def label(self) -> str:
         """Return a short name for folders, logs and reports."""
@@ -100,7 +102,7 @@ def tune(
         raise UsageError(f"The tuner cannot try {wrong} scans: the dataset has {full}.")
     reference = gradients(full)
     if not _has_direction(reference):
-        note = "The gradient at full fidelity is zero or not finite: nothing can be compared."
+        note = "The gradient at full fidelity is zero or not finite, so nothing could be compared."
         scores = (*((k, 0.0) for k in tried), (full, 1.0))
         return TuneDecision(full, scores, config.threshold, note)
     found: list[tuple[int, float]] = []
@@ -122,7 +124,7 @@ def _note(without: Sequence[int]) -> str:
     if not without:
         return ""
     names = ", ".join(map(str, without))
-    return f"The gradient at {names} scans is zero or not finite: not chosen."
+    return f"The gradient at {names} scans is zero or not finite, so it was not chosen."
 
 
 def _has_direction(gradient: torch.Tensor) -> bool:

@@ -29,18 +29,18 @@ class RunInfo:
         rank: this process.
         world_size: the number of processes.
         device: "cpu" or "cuda:N".
-        epochs: of the whole training.
-        first_epoch: where this process begins (0-based); larger than 0 when resumed.
-        first_iteration: iterations of that epoch that are done already.
-        steps_per_epoch: training iterations an epoch.
-        val_steps: validation iterations an epoch; 0 without validation.
-        train_images: in the training data.
-        val_images: in the validation data; 0 without.
-        classes: names by label.
-        model_parameters: trainable parameters of the model.
+        epochs: number of epochs in the whole training.
+        first_epoch: the epoch in which this process begins (0-based); above 0 after a resume.
+        first_iteration: number of iterations of that epoch that are done already.
+        steps_per_epoch: training iterations per epoch.
+        val_steps: validation iterations per epoch; 0 without validation.
+        train_images: number of training images.
+        val_images: number of validation images; 0 without validation.
+        classes: class names by label.
+        model_parameters: number of trainable parameters.
         log_state: what the observers of the interrupted run had saved (see `Observer.state`).
-        best_top1_pct: of the epochs before; None without validation.
-        best_epoch: whose it was (0-based).
+        best_top1_pct: the best validation top-1 of earlier epochs; None without validation.
+        best_epoch: the epoch that reached it (0-based).
     """
 
     folder: Path
@@ -70,9 +70,9 @@ class StepReport:
         phase: training or validation.
         epoch: 0-based.
         iteration: 1-based in the epoch.
-        images: of this rank's batch.
-        data_s: waiting for the batch.
-        iteration_s: of the whole iteration.
+        images: number of images in this rank's batch.
+        data_s: seconds of waiting for the batch.
+        iteration_s: seconds of the whole iteration.
     """
 
     phase: Phase
@@ -87,29 +87,30 @@ class StepReport:
 class PhaseReport:
     """Some iterations of a phase: the last `print_freq` of them, or those of an epoch.
 
-    Times and speeds are means over iterations on this rank, in the published definition; the speed
-    is of all ranks. A rate to be trusted is `images / wall_s`.
+    Times and speeds are means over iterations on this rank, as the (DL)2 program defines them;
+    speeds count the images of all ranks. Trust `images / wall_s` instead of these means.
 
     Attributes:
         phase: training or validation.
         epoch: 0-based.
         iteration: the last iteration, 1-based in the epoch.
-        iterations: how many.
-        images: on all ranks.
-        loss: mean over the images of all ranks; NaN and infinity are possible.
-        top1_pct: images of all ranks whose label scored highest; 0 under mixup, as published.
-        top5_pct: those whose label is among the five highest scores.
-        data_s: the wait for a batch.
-        compute_s: the rest of the iteration.
-        iteration_s: both.
-        data_speed_img_s: mean of images / data_s: the published, misleading number.
+        iterations: number of iterations.
+        images: number of images on all ranks.
+        loss: mean over the images of all ranks; it can be NaN or infinite.
+        top1_pct: share of images on all ranks whose label scored highest; 0 with mixup, as in the
+            (DL)2 program.
+        top5_pct: share of images whose label is among the five highest scores.
+        data_s: seconds of waiting for a batch.
+        compute_s: seconds of the rest of the iteration.
+        iteration_s: seconds of the whole iteration.
+        data_speed_img_s: mean of images / data_s, which misleads; kept for comparison.
         compute_speed_img_s: mean of images / compute_s.
         iteration_speed_img_s: mean of images / iteration_s.
         compute_latency_s: quantiles (nearest) of the compute time: 0.95, 0.99, 1.
         fetch_stall_s: the part of data_s that waited for storage, if the loader can tell.
         prep_stall_s: the part of data_s that waited for decoding, if the loader can tell.
-        wall_s: from the first to the last of these iterations.
-        bytes_read: from storage, on all ranks.
+        wall_s: seconds from the first to the last of these iterations.
+        bytes_read: bytes read from storage on all ranks.
         lr: the learning rate; None in validation.
         scans: the fidelity; None when the loader has none.
         stages_s: seconds of the loader's stages on this rank, as `LoaderStats` names them; they
@@ -148,9 +149,9 @@ class EpochReport:
 
     Attributes:
         epoch: 0-based.
-        train: None with skip_training.
-        validation: None without validation.
-        total_s: training, validation and what lies between; not the saving of checkpoints.
+        train: the training; None with skip_training.
+        validation: the validation; None without one.
+        total_s: seconds of training, validation and the time between, without saving checkpoints.
         degraded: images loaded with fewer scan groups than asked for, so far, on this rank.
         skipped: images left out so far, on this rank.
         best: whether its validation top-1 is the best so far.
@@ -188,7 +189,7 @@ class Notice:
         text: a sentence.
         epoch: 0-based.
         iteration: 1-based; 0 before the first of the epoch.
-        values: numbers that belong to it, JSON types only.
+        values: the numbers behind the sentence, JSON types only.
     """
 
     kind: NoticeKind
@@ -208,16 +209,16 @@ class TrainResult:
         checkpoint: the last checkpoint written, if any.
         status: "complete", or "stopped" by a signal or the time budget.
         stopped_by: None, "SIGINT", "SIGTERM" or "time budget".
-        epochs_done: whole epochs, those of an earlier process included.
-        epochs: asked for.
-        best_top1_pct: of validation, in %; None without validation.
-        best_epoch: 0-based.
+        epochs_done: number of whole epochs, including those of earlier processes.
+        epochs: number of epochs that were asked for.
+        best_top1_pct: the best validation top-1 in %; None without validation.
+        best_epoch: the epoch that reached it (0-based).
         final: the last epoch.
         history: all epochs of this process.
-        train_images: trained on in this process, on all ranks.
-        wall_s: of this process's epochs.
-        bytes_read: from storage in this process's training epochs, on all ranks.
-        startup_s: from the start of this process to its first step.
+        train_images: number of images that this process trained on, on all ranks.
+        wall_s: seconds of this process's epochs.
+        bytes_read: bytes that this process's training epochs read from storage, on all ranks.
+        startup_s: seconds from the start of this process to its first step.
     """
 
     folder: Path

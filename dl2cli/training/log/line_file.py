@@ -1,4 +1,4 @@
-"""A text file that grows line by line, and that an interrupted run can go on with."""
+"""A text file that grows line by line, and that a resumed run can continue."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ _SHORTEST_S = 1e-9
 
 
 class Meter:
-    """Sums up losses, hits and times, and means them over the images or iterations.
+    """Sums up losses, hits and times, and reports their means over images or iterations.
 
     A window's meter is merged into the epoch's. Nothing waits for a device before `report`, `merge`
     or `state_dict`. Sums are taken in the order of the iterations and times are kept one by one, so
@@ -35,7 +35,7 @@ class Meter:
         world_size: int,
         reduce: Callable[[torch.Tensor], torch.Tensor],
     ) -> None:
-        """Begin at nothing; `reduce` sums a float64 tensor over the ranks."""
+        """Start empty; `reduce` sums a float64 tensor over the ranks."""
         self.phase = phase
         self.epoch = epoch
         self._world_size = world_size
@@ -58,7 +58,7 @@ class Meter:
     ) -> None:
         """Take the outcome of an iteration: three scalars on any device; costs no waiting.
 
-        Of an empty batch (`images` 0) only its time counts.
+        An empty batch (`images` 0) counts with its time alone.
         """
         self._batches.append(images)
         if images:
@@ -143,7 +143,7 @@ class Meter:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on with what another meter had."""
+        """Continue with the sums of another meter."""
         self._pending.clear()
         self._loss = float(state["loss"])
         self._top1, self._top5 = int(state["top1"]), int(state["top5"])

@@ -1,4 +1,4 @@
-"""What goes wrong in a training without ending it: each told once."""
+"""Notices of what goes wrong without ending a training; each is told once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class TroubleNotices:
     """Makes the notices of losses that are not finite, damaged images and overflows."""
 
     def __init__(self, tell: Callable[[Notice], None]) -> None:
-        """`tell` takes each notice."""
+        """Pass each notice to `tell`."""
         self._tell = tell
         self._told: set[str] = set()
 

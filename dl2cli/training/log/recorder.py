@@ -23,7 +23,7 @@ class Recorder:
     def __init__(
         self, phase: Phase, epoch: int, loader: Loader, group: Group, clock: StepClock
     ) -> None:
-        """Begin an account; `group` is who it is summed over."""
+        """Begin an account that is summed over the ranks of `group`."""
         self.phase = phase
         self.epoch = epoch
         self.iteration = 0  # done in this epoch

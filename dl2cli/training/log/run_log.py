@@ -1,4 +1,4 @@
-"""The run log: `DLLL ` + one JSON object a line, as (DL)2 published it, and what that lacks.
+"""The run log: `DLLL ` + one JSON object per line, as the (DL)2 program writes it, with keys added.
 
 A logical record is split over lines as in the published logs, with the same keys, units and order:
 P first; METADATA; T and V for windows of iterations; E for epochs; S last. Further keys stand

@@ -252,8 +252,8 @@ def create_sinks(names: Sequence[str], folder: Path) -> list[Observer]:
     """Return the observers for trackers; only rank 0 should have any.
 
     Args:
-        names: of `SINKS`.
-        folder: of the run; its name names the run in the tracker, too.
+        names: names in `SINKS`.
+        folder: the run's folder; its name becomes the run's name in the tracker.
 
     Raises:
         UsageError: there is no tracker of such a name.

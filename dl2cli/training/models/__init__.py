@@ -39,7 +39,7 @@ class ModelConfig:
 
     Attributes:
         arch: a name in `ARCHITECTURES`, with `-` or `_`, or `torchvision:NAME`.
-        num_classes: of its last layer.
+        num_classes: number of outputs of its last layer.
         pretrained_weights: a file of weights to begin with (see `weights.load_weights`).
         freeze_inner_layers: train only the last layer.
         model_config: how convolutions are initialised, by NVIDIA's published names. "classic" is
@@ -47,7 +47,7 @@ class ModelConfig:
             PyTorch's default in AlexNet and ShuffleNet. "fanin" is He's by fan-in in all, and what
             small_cnn always has. The published "grp-fanout" and "grp-fanin" are the same as these.
             None of them sets the last batch norm of residual blocks to zero.
-        trust_weights: read the file of weights with a torch before 2.6, too, which such a file
+        trust_weights: read the file of weights even with a torch before 2.6, which a hostile file
             could make execute code (CVE-2025-32434).
     """
 

@@ -24,14 +24,14 @@ _COUNTER: Final = "num_batches_tracked"  # batch norms count batches only since 
 
 @dataclass(frozen=True)
 class LoadedWeights:
-    """What a file gave.
+    """What was loaded from a file.
 
     Attributes:
         path: the file.
         loaded: tensors taken from it.
         reinitialised: tensors of the last layer that keep their fresh values, because the file
             has another number of classes.
-        file_classes: that number; None if it is the model's.
+        file_classes: number of classes in the file; None if it equals the model's.
         missing: batch counters that the file lacks; they stay 0.
     """
 

@@ -39,7 +39,7 @@ def test_a_run_is_never_overwritten_unasked(pcr_set: Path) -> None:
     other = dl2(*run[:-1], "second", "--resume", "logs/first", "--run-epochs", 1, code=0)
     assert "1 of 1" in other.stdout
     refused = dl2(*run[:-1], "second", "--resume", "logs/first", code=1)  # not second's own
-    assert "logs/second holds a run already" in str(refused.exception)
+    assert "logs/second already holds a run" in str(refused.exception)
     (folder / "notes.txt").write_text("mine")
     dl2(*run, "--overwrite", "--seed", 2, "--no-save-checkpoints")
     assert first_record(log)["seed"] == 2
@@ -81,7 +81,7 @@ def test_stages_over_variants(sample_set: Path, pcr_set: Path, work: Path) -> No
     rows = json.loads(report.stdout)["tables"]["regimens"]
     assert [row["stage"] for row in rows] == [0, 1]
     refused = dl2(*stages, *QUICK, "-e", 2, "-n", "regimen", code=1)
-    assert "holds a run already" in str(refused.exception)
+    assert "already holds a run" in str(refused.exception)
     mixed = ("--stage", f"{pcr_set}@0", "--stage", f"{sample_set}@1")
     refused = dl2(*mixed, *QUICK, "-e", 2, "-n", "mixed", code=1)
     assert "different kinds" in str(refused.exception)

@@ -199,7 +199,10 @@ def test_times(text: str, seconds: float) -> None:
         ("--checkpoint-filename sub/c.pth.tar", "--checkpoint-filename must be a file name in"),
         ("--checkpoint-filename experiment_report.json", "would replace the run log"),
         ("--report-file checkpoint.pth.tar", "would replace the run log"),
-        ("--checkpoint-filename model_best.pth.tar", "another file of the run's folder begins so"),
+        (
+            "--checkpoint-filename model_best.pth.tar",
+            "begins like another file of the run's folder",
+        ),
         ("--run-epochs 0", "--run-epochs must be at least 1, or -1, not 0"),
         ("--optimizer-batch-size -2", "--optimizer-batch-size must be at least 1, or -1, not -2"),
         (

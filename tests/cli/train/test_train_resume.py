@@ -22,7 +22,7 @@ def test_the_folder_of_a_regimen_goes_on_in_its_last_stage(pcr_set: Path) -> Non
     dl2(*run)
     folder = Path("logs/regimen")
     refused = dl2(*run, code=1)
-    assert "--resume logs/regimen;" in str(refused.exception)  # what it says must work
+    assert "--resume logs/regimen," in str(refused.exception)  # what it says must work
     dl2(*stages, *QUICK, "-e", 4, "--skip-validation", "--resume", folder)
     assert epochs(folder / "experiment_report_stage_0.json") == [0]
     assert epochs(folder / "experiment_report_stage_1.json") == [1, 2, 3]
@@ -79,7 +79,7 @@ def test_other_options_than_those_of_the_run_are_told(pcr_set: Path) -> None:
     assert "Unlike" not in as_before.stderr
     other = dl2(*run, "-e", 3, "--lr", 0.1, "--resume", "logs/run")
     told = " ".join(other.stderr.split())
-    assert "Unlike the run that goes on here: epochs 3 (was 4), lr 0.1 (was 0.5)." in told
+    assert "Changed since the run was interrupted: epochs 3 (was 4), lr 0.1 (was 0.5)." in told
     done = dl2(*run, "-e", 3, "--resume", "logs/run")
     assert "Nothing is left to train: 3 epochs of 3 are done." in " ".join(done.stderr.split())
 
@@ -130,7 +130,7 @@ def test_a_plain_resume_takes_the_options_of_the_run(
     monkeypatch.chdir(work)  # the path of the data was relative
     resumed = dl2("--resume", "logs/run", "--run-epochs", 1)
     told = " ".join(resumed.stderr.split())
-    assert "Options of the run that goes on:" in told
+    assert "Options taken from the run:" in told
     for option in ("--lr 0.5", "--nesterov", "--scans 3", f"--data {pcr_set}", "--epochs 3"):
         assert option in told
     assert "--time-budget" not in told
@@ -140,8 +140,8 @@ def test_a_plain_resume_takes_the_options_of_the_run(
     told = " ".join(other.stderr.split())
     assert "--scans 3" not in told  # one choice of the fidelity replaces the other
     assert (
-        "Unlike the run that goes on here: weight_decay 0.1 (was 0.0001), scans 2@0,4@2 (was 3)."
-        in told
+        "Changed since the run was interrupted: "
+        "weight_decay 0.1 (was 0.0001), scans 2@0,4@2 (was 3)." in told
     )
     assert epochs(workspace / "run" / "experiment_report.json") == [0, 1, 2]
 

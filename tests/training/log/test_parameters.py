@@ -41,6 +41,6 @@ def test_a_caller_of_train_is_told_of_changed_options(sample_pcr: Path, tmp_path
         optimizer=OptimizerConfig(weight_decay=0.5),
     )
     train(other, [told])
-    assert told.texts[0].startswith("Unlike the run that goes on here:")
+    assert told.texts[0].startswith("Changed since the run was interrupted:")
     assert "weight_decay 0.5 (was 0.0001)" in told.texts[0]
     assert "scans 5@0,3@1 (was None)" in told.texts[0]
