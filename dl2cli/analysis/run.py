@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from dl2cli.analysis.fidelity.images import Comparison
 from dl2cli.analysis.image.quality import Engine, magick
@@ -90,8 +91,19 @@ class Progress:
         """One more image is done."""
 
 
-def analyse_dataset(config: AnalysisConfig, progress: Progress | None = None) -> AnalysisResult:
-    """Analyse the images of a dataset in worker processes.
+class Pool(Protocol):
+    """Analyses images elsewhere: in processes of this machine, or on a cluster."""
+
+    def map(self, chunks: Iterable[Sequence[Task]]) -> Iterator[str]:
+        """Yield the line of each image, in order."""
+
+
+def analyse_dataset(
+    config: AnalysisConfig,
+    progress: Progress | None = None,
+    make_pool: Callable[[WorkerConfig], Pool] | None = None,
+) -> AnalysisResult:
+    """Analyse the images of a dataset in worker processes, or wherever `make_pool`'s pool does it.
 
     With an output, rows go to a part file beside it as they come, from which an interrupted run
     resumes; the output itself is written at the end, atomically.
@@ -106,7 +118,7 @@ def analyse_dataset(config: AnalysisConfig, progress: Progress | None = None) ->
     began = time.perf_counter()
     _check(config)
     source = open_source(config.root, config.scans)
-    run = _AnalysisRun(config, source, progress or Progress())
+    run = _AnalysisRun(config, source, progress or Progress(), make_pool)
     try:
         summary = run.go()
     except KeyboardInterrupt:
@@ -147,8 +159,15 @@ def _check(config: AnalysisConfig) -> None:
 
 
 class _AnalysisRun:
-    def __init__(self, config: AnalysisConfig, source: Source, progress: Progress) -> None:
+    def __init__(
+        self,
+        config: AnalysisConfig,
+        source: Source,
+        progress: Progress,
+        make_pool: Callable[[WorkerConfig], Pool] | None,
+    ) -> None:
         self.config = config
+        self.make_pool = make_pool
         self.source = source
         self.progress = progress
         self.resumed = 0
@@ -236,11 +255,13 @@ class _AnalysisRun:
         if chunk:
             yield chunk
 
-    def _pool(self) -> OrderedPool[Task, str]:
+    def _pool(self) -> Pool:
         config = self.config
         worker = WorkerConfig(
             self.source.reader, config.analyses, config.engine, config.comparisons
         )
+        if self.make_pool is not None:
+            return self.make_pool(worker)
         return OrderedPool(analyse, crashed, workers=config.workers, start=start, config=worker)
 
     def _columns(self) -> dict[str, type]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from dask_processes import Cluster
 from jpegs import jpeg_bytes, photo
 
 from dl2cli.pcr.config import ConvertConfig
@@ -23,3 +25,11 @@ def config(tmp_path: Path) -> ConvertConfig:
     (root / "ant" / "bad.jpg").write_bytes(b"\xff\xd8\xff nothing")
     (root / "notes.txt").write_text("not in a class folder")
     return ConvertConfig(root, tmp_path / "out", images_per_record=4, workers=1)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A scheduler and two workers."""
+    pytest.importorskip("distributed", reason="dask.distributed (the extra `cluster`) is needed")
+    with Cluster(tmp_path_factory.mktemp("dask") / "cluster", workers=2) as cluster:
+        yield cluster

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,8 @@ class Cluster:
         self.file = folder / "scheduler.json"
         self.workers: list[subprocess.Popen[bytes]] = []
         self._started = 0
+        self._ended = threading.Event()
+        self._keeper: threading.Thread | None = None
         self.scheduler = self._start("scheduler", "--port", "0", "--host", "127.0.0.1")
         deadline = time.monotonic() + 120
         while not self.file.exists() or not self.file.read_text().endswith("}"):
@@ -39,6 +42,20 @@ class Cluster:
         process = self.workers.pop(index)
         process.send_signal(signal.SIGKILL)
         process.wait()
+
+    def keep_alive(self, workers: int) -> None:
+        """Replace workers that die, as a cluster's job system does, until the end."""
+
+        def watch() -> None:
+            while not self._ended.wait(0.1):
+                for process in list(self.workers):
+                    if process.poll() is not None:
+                        self.workers.remove(process)
+                while len(self.workers) < workers and not self._ended.is_set():
+                    self.add_worker()
+
+        self._keeper = threading.Thread(target=watch)
+        self._keeper.start()
 
     def _start(self, kind: str, *options: str) -> subprocess.Popen[bytes]:
         log = self.folder / f"{kind}-{self._started}.log"
@@ -58,6 +75,9 @@ class Cluster:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._ended.set()
+        if self._keeper is not None:
+            self._keeper.join()
         for process in (*self.workers, self.scheduler):
             process.kill()
             process.wait()

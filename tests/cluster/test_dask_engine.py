@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,8 @@ from dask_processes import Cluster
 from jpegs import contents, jpeg_bytes, photo
 
 from dl2cli import pcr
-from dl2cli.cluster.dask_engine import Build, DaskEngine, convert_record
+from dl2cli.cluster.dask_cluster import Build
+from dl2cli.cluster.dask_engine import DaskEngine, convert_record
 from dl2cli.dataset.discovery import discover
 from dl2cli.errors import StorageError, UsageError
 from dl2cli.pcr.config import ConvertConfig
@@ -25,12 +25,6 @@ from dl2cli.pcr.pipeline import split_records
 from dl2cli.pcr.plan import record_order
 
 pytest.importorskip("distributed", reason="dask.distributed (the extra `cluster`) is needed")
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with Cluster(tmp_path_factory.mktemp("dask") / "cluster", workers=2) as cluster:
-        yield cluster
 
 
 def command(config: ConvertConfig, scheduler: object) -> list[str]:
@@ -148,9 +142,10 @@ def test_a_scheduler_that_goes_away_leaves_what_is_done(
 ) -> None:
     with Cluster(tmp_path / "cluster", workers=0) as cluster:
         driver = subprocess.Popen(command(config, cluster.file), stderr=subprocess.PIPE, text=True)
-        while not (config.out / "PCR.db").exists():
-            time.sleep(0.05)
-        time.sleep(1)
+        assert driver.stderr is not None
+        for line in driver.stderr:
+            if "The scheduler has no workers" in line:
+                break
         cluster.scheduler.kill()
         _, errors = driver.communicate(timeout=120)
     assert driver.returncode == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +15,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from dl2cli.cli.framework.command import Command
 from dl2cli.cli.framework.options import Options, argument, option
 from dl2cli.cli.framework.output import Output, printable
-from dl2cli.cli.framework.shared import JSON, PREPARE, RESUME, SEED
+from dl2cli.cli.framework.shared import JSON, PREPARE, RESUME, SCHEDULER, SEED
 from dl2cli.cli.screens.analyze import render
 from dl2cli.cores import usable_cores
 from dl2cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from dl2cli.analysis.run import AnalysisResult, Progress
+    from dl2cli.analysis.run import AnalysisResult, Pool, Progress
     from dl2cli.analysis.table.rows import Analysis, ImageRow
+    from dl2cli.analysis.worker import WorkerConfig
 
 _FIDELITY_SAMPLES = 64
 _TARGET_MS_SSIM = 0.95
@@ -108,6 +109,7 @@ class _Output(Options):
     workers: int | None = option(
         "Use this many processes.", "--workers", "-w", least=1, shown="all cores"
     )
+    scheduler: str | None = SCHEDULER
     json: bool = JSON
 
 
@@ -125,7 +127,8 @@ def analyze_images(options: AnalyzeOptions) -> None:
     from dl2cli.analysis.table.rows import Analysis
 
     config = AnalysisConfig(
-        root=options.dataset,
+        # A cluster's workers have another working directory.
+        root=options.dataset.absolute() if options.scheduler else options.dataset,
         analyses=_analyses(options.analyses),
         output=options.output,
         engine=Engine(options.engine),
@@ -155,7 +158,7 @@ def analyze_images(options: AnalyzeOptions) -> None:
         check_plots(options.plots, kind)
     sink = Output(json_mode=options.json)
     with _progress(sink, f"Analysing {options.dataset.name}") as progress:
-        result = analyse_dataset(config, progress)
+        result = analyse_dataset(config, progress, _pool_maker(options, sink))
     drawn: tuple[Path, ...] = ()
     try:
         drawn = _draw(result, options.plots, kind)
@@ -175,6 +178,16 @@ COMMAND = Command(
     examples=("training_set -o images.csv", "out/train -a fidelity --plots plots/"),
     group=PREPARE,
 )
+
+
+def _pool_maker(options: AnalyzeOptions, sink: Output) -> Callable[[WorkerConfig], Pool] | None:
+    """Return what makes the pool of a cluster; None for the processes of this machine."""
+    scheduler = options.scheduler
+    if scheduler is None:
+        return None
+    from dl2cli.cluster.dask_pool import DaskPool
+
+    return lambda config: DaskPool(scheduler, config, sink.message)
 
 
 def _refuse(needed: str, options: dict[str, object]) -> None:

@@ -15,7 +15,7 @@ from rich.table import Table
 from dl2cli.cli.framework.command import Command
 from dl2cli.cli.framework.options import Options, argument, flag, no, option
 from dl2cli.cli.framework.output import Output
-from dl2cli.cli.framework.shared import CODEC, JSON, PREPARE, SEED, WORKERS, size
+from dl2cli.cli.framework.shared import CODEC, JSON, PREPARE, SCHEDULER, SEED, WORKERS, size
 from dl2cli.cores import usable_cores
 from dl2cli.errors import UsageError
 from dl2cli.text import without_controls
@@ -120,11 +120,7 @@ class _Machines(Options):
         metavar="I/N",
     )
     merge: bool = flag("Join the parts in OUT: dl2 convert OUT --merge.")
-    scheduler: str | None = option(
-        "Convert on the workers of a Dask cluster, which must see SOURCE and OUT under the same "
-        "paths: the scheduler's address (tcp://host:8786) or its file.",
-        metavar="ADDRESS",
-    )
+    scheduler: str | None = SCHEDULER
 
 
 class ConvertOptions(_Records, _Images, _Run, _Machines):

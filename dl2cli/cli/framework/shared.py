@@ -23,6 +23,11 @@ CODEC: Final = option(
     "Process JPEGs with dl2's own codec, or with libjpeg-turbo alone. The results are the same.",
     default="native",
 )
+SCHEDULER: Final = option(
+    "Work on a Dask cluster whose workers see all data under the same paths: the address of its "
+    "scheduler (tcp://host:8786), or the scheduler's file.",
+    metavar="ADDRESS",
+)
 SEED: Final = option("Random seed.", default=0)
 RESUME: Final = no("Start over instead of continuing an interrupted run.")
 
