@@ -107,6 +107,11 @@ def system_failure(path: str | os.PathLike[str], error: OSError | MemoryError) -
     reason = error.strerror or error
     if error.errno in FILE_ERRNOS:
         return StorageError(f"{os.fspath(path)} cannot be read: {reason}.")
+    if error.errno == errno.EREMOTEIO:  # an object store (dl2cli.stores)
+        return StorageError(
+            f"{os.fspath(path)} cannot be read: {reason}. The store or the network failed, which "
+            "says nothing about the data: run the same command again once it works."
+        )
     return StorageError(
         f"{os.fspath(path)} cannot be read: {reason}. The disk, the share or this machine failed, "
         "which says nothing about the file: run the same command again once it works."

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -281,11 +281,30 @@ class Throttle:
     def ranges(self) -> int:
         """Opened so far."""
 
+def record_checksums(metadata: Buffer) -> list[int]:
+    """Return the CRC32C of each scan group, empty for a record of the PCR_Release converter.
+
+    Raises DataError for what is no metadata of a record.
+    """
+
+class StoreReader(Protocol):
+    """Reads ranges of the objects of a store, in any thread (`dl2cli.stores.reader`)."""
+
+    @property
+    def rereads(self) -> int:
+        """How often a range is read again whose bytes prove wrong."""
+
+    def read(self, name: str, offset: int, length: int) -> Sequence[Buffer]:
+        """Return the bytes in pieces. Raises OSError with a code, ValueError for a short object."""
+
+    def cancel(self) -> None:
+        """End the reads that are under way."""
+
 class RecordReader:
-    """Reads the records of a folder. Thread-safe."""
+    """Reads the records of a folder, or of a store. Thread-safe."""
 
     def __init__(
-        self, folder: bytes, keep_buffers: int = 2, throttle: Throttle | None = None
+        self, place: bytes | StoreReader, keep_buffers: int = 2, throttle: Throttle | None = None
     ) -> None: ...
     def read(
         self, name: str, lengths: Sequence[int], metadata_crc32c: int | None, scans: int
@@ -309,7 +328,7 @@ class RecordStore(SampleStore):
     def __init__(
         self,
         *,
-        folder: bytes,
+        place: bytes | StoreReader,
         names: Sequence[str],
         lengths: Sequence[Sequence[int]],
         crc32c: Sequence[int | None],

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 
 #include "dl2/error.hpp"
 #include "dl2/io/bytes.hpp"
+#include "dl2/io/storage.hpp"
 
 namespace dl2_python {
 
@@ -49,6 +51,9 @@ inline py::str to_text(const std::string& text) {
     if (decoded == nullptr) throw py::error_already_set();
     return py::reinterpret_steal<py::str>(decoded);
 }
+
+// What reads the records at a place: a folder's path as bytes, or an object of `dl2cli.stores`.
+std::shared_ptr<const dl2::Storage> to_storage(const py::object& place);
 
 // Registers the reading of files and records (bindings_reader.cpp).
 void bind_reader(py::module_& m);

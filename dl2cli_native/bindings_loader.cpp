@@ -221,7 +221,7 @@ void bind_stores(py::module_& m) {
 
     py::class_<dl2::RecordStore, dl2::SampleStore, std::shared_ptr<dl2::RecordStore>>(m,
                                                                                       "RecordStore")
-        .def(py::init([](const py::bytes& folder, const std::vector<std::string>& names,
+        .def(py::init([](const py::object& place, const std::vector<std::string>& names,
                          const std::vector<std::vector<std::uint64_t>>& lengths,
                          const std::vector<std::optional<std::uint32_t>>& crc32c,
                          std::int64_t label_count, std::size_t keep_buffers,
@@ -230,10 +230,11 @@ void bind_stores(py::module_& m) {
                  for (std::size_t i = 0; i < names.size(); ++i) {
                      records.push_back({names[i], lengths.at(i), crc32c.at(i)});
                  }
-                 return std::make_shared<dl2::RecordStore>(folder, std::move(records), label_count,
-                                                           keep_buffers, std::move(throttle));
+                 return std::make_shared<dl2::RecordStore>(to_storage(place), std::move(records),
+                                                           label_count, keep_buffers,
+                                                           std::move(throttle));
              }),
-             py::kw_only(), "folder"_a, "names"_a, "lengths"_a, "crc32c"_a, "label_count"_a,
+             py::kw_only(), "place"_a, "names"_a, "lengths"_a, "crc32c"_a, "label_count"_a,
              "keep_buffers"_a, "throttle"_a = nullptr);
 
     py::class_<dl2::FileStore, dl2::SampleStore, std::shared_ptr<dl2::FileStore>>(m, "FileStore")

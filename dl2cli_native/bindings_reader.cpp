@@ -7,6 +7,7 @@
 #include "dl2/io/file.hpp"
 #include "dl2/io/throttle.hpp"
 #include "dl2/record/jpegs.hpp"
+#include "dl2/record/record.hpp"
 #include "dl2/record/record_reader.hpp"
 
 using namespace pybind11::literals;
@@ -36,6 +37,13 @@ void bind_reader(py::module_& m) {
         .def_property_readonly("bytes", &dl2::Throttle::bytes)
         .def_property_readonly("ranges", &dl2::Throttle::ranges);
 
+    m.def(
+        "record_checksums",
+        [](const py::buffer& metadata) {
+            return dl2::parse_metadata(InputBytes(metadata).view()).group_crc32c;
+        },
+        "metadata"_a);
+
     // Whole JPEGs side by side in one buffer, which Python sees through the buffer protocol.
     using dl2::RecordJpegs;
     py::class_<RecordJpegs>(m, "Record", py::buffer_protocol())
@@ -60,11 +68,12 @@ void bind_reader(py::module_& m) {
 
     using dl2::RecordReader;
     py::class_<RecordReader>(m, "RecordReader")
-        .def(py::init([](const py::bytes& folder, std::size_t keep_buffers,
+        .def(py::init([](const py::object& place, std::size_t keep_buffers,
                          std::shared_ptr<dl2::Throttle> throttle) {
-                 return std::make_unique<RecordReader>(folder, keep_buffers, std::move(throttle));
+                 return std::make_unique<RecordReader>(to_storage(place), keep_buffers,
+                                                       std::move(throttle));
              }),
-             "folder"_a, "keep_buffers"_a = 2, "throttle"_a = nullptr)
+             "place"_a, "keep_buffers"_a = 2, "throttle"_a = nullptr)
         .def("release_throttle", &RecordReader::release_throttle)
         .def(
             "read",

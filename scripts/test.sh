@@ -9,6 +9,7 @@ source "$(dirname "$0")/lib.sh"
 install_packages g++ cmake ninja-build libjpeg-dev imagemagick libjpeg-turbo-progs doctest-dev \
     clang shellcheck
 install_optional_package chromium
+install_optional_package nginx # a web server with ranges, for tests/stores
 # clang-format is pinned, and not the distribution's: each version formats a little differently.
 # torch and DALI are what the loaders are tested with; torch is pinned to the newest that dl2 supports.
 set_up test clang-format==14.0.6 torch==2.13.0 nvidia-dali-cuda130==2.4.0 pytorch-msssim

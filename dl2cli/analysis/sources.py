@@ -15,6 +15,7 @@ from dl2cli.analysis.scan_prefixes import prefixes_of_jpeg
 from dl2cli.dataset.discovery import IMAGE_SUFFIXES, discover
 from dl2cli.dataset.location import PCR_INDEX, DatasetKind, Split, locate
 from dl2cli.errors import DataError, StorageError, UsageError
+from dl2cli.pcr.dataset_files import local_file
 from dl2cli_native import _core
 
 if TYPE_CHECKING:
@@ -162,11 +163,20 @@ def _pcr_source(root: Path, datasets: dict[str, Path], scans: int | None) -> Sou
         items += _pcr_items(dataset, split)
     if not items:
         raise DataError(f"{root} holds no images.")
-    indices = [(folder / PCR_INDEX).stat() for folder in datasets.values()]
+    indices = [_version(folder) for folder in datasets.values()]
     return Source(
         root, "PCR dataset", tuple(filter(None, datasets)), tuple(sorted(classes)), tuple(items),
-        0, groups, PcrReader(root, scans), tuple((s.st_size, s.st_mtime_ns) for s in indices),
+        0, groups, PcrReader(root, scans), tuple(indices),
     )  # fmt: skip
+
+
+def _version(folder: Path) -> tuple[int, int]:
+    """Return what changes with the index of a dataset; raises StorageError."""
+    file = local_file(folder / PCR_INDEX, None)
+    if file is None:
+        raise DataError(f"{folder} has lost its index while it was read.")
+    status = file.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def _pcr_items(dataset: Dataset, split: str) -> list[Item]:

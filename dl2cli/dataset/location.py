@@ -10,6 +10,7 @@ what was found is answered in `dl2cli.loaders.registry`.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import stat
@@ -21,6 +22,8 @@ from typing import Final
 from dl2cli.dataset.discovery import IMAGE_SUFFIXES, class_names
 from dl2cli.dataset.splits import SPLIT_NAMES, find_splits
 from dl2cli.errors import StorageError, UsageError
+from dl2cli.stores.local_copy import local_copy
+from dl2cli.stores.path import StorePath, dataset_path
 
 PCR_INDEX: Final = "PCR.db"  # the file that makes a folder a PCR dataset
 _TRAIN: Final = SPLIT_NAMES[0]
@@ -85,8 +88,13 @@ class DatasetLocation:
 
 
 def is_pcr_dataset(folder: Path) -> bool:
-    """Tell whether a folder holds the index of a PCR dataset. Raises StorageError."""
+    """Tell whether a folder holds the index of a PCR dataset. Raises StorageError.
+
+    The index of a dataset in a store is fetched for that, unless a copy of it is there.
+    """
     file = folder / PCR_INDEX
+    if isinstance(file, StorePath):
+        return local_copy(file) is not None
     try:
         return stat.S_ISREG(file.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
@@ -98,7 +106,8 @@ def is_pcr_dataset(folder: Path) -> bool:
 def locate(root: Path, *, loose_images: bool = False) -> DatasetLocation:
     """Find out what lies at a path.
 
-    No image is opened. The root is listed, and of a folder of splits each split.
+    No image is opened. The root is listed, and of a folder of splits each split; in a store nothing
+    is listed, and only PCR datasets are found.
 
     Args:
         root: the path that the user names.
@@ -110,6 +119,9 @@ def locate(root: Path, *, loose_images: bool = False) -> DatasetLocation:
             is there instead.
         StorageError: the system refuses to read it.
     """
+    root = dataset_path(root)
+    if isinstance(root, StorePath):
+        return _locate_in_store(root)
     if not os.path.lexists(root):
         raise UsageError(f"There is no {root}{_nearby(root)}.")
     if is_pcr_dataset(root):
@@ -131,6 +143,33 @@ def locate(root: Path, *, loose_images: bool = False) -> DatasetLocation:
     for name in plain.keys() - {""}:
         found.setdefault(name, Split(name, plain[name], DatasetKind.IMAGE_FOLDER))
     return DatasetLocation(root, tuple(sorted(found.values(), key=_rank)))
+
+
+def _locate_in_store(root: StorePath) -> DatasetLocation:
+    """Find PCR datasets by their indexes alone: nothing is listed, and each costs one request."""
+    refused: StorageError | None = None
+    try:
+        if is_pcr_dataset(root):
+            return DatasetLocation(root, (Split("", root, DatasetKind.PCR),))
+    except StorageError as error:
+        # Who may not list a bucket is refused what is not there: its splits may be.
+        if not isinstance(error.__cause__, PermissionError):
+            raise
+        refused = error
+    with contextlib.suppress(StorageError) if refused else contextlib.nullcontext():
+        found = [
+            Split(name, root / name, DatasetKind.PCR)
+            for name in SPLIT_NAMES
+            if is_pcr_dataset(root / name)
+        ]
+        if found:
+            return DatasetLocation(root, tuple(found))
+    if refused is not None:
+        raise refused
+    raise UsageError(
+        f"{root} holds no PCR dataset: there is no {PCR_INDEX} there, nor in {_TRAIN}/ or another "
+        "split below it. Only PCR datasets are read from a store."
+    )
 
 
 def _rank(split: Split) -> int:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import colorsys
 import contextlib
 import math
-import os
 import shutil
 import tempfile
 import time
@@ -30,6 +29,7 @@ from PIL import Image
 
 from dl2cli.cores import usable_cores
 from dl2cli.errors import StorageError, UsageError
+from dl2cli.user_folders import cache_dir
 
 VERSION = 1  # of the pictures: count up when a change in this file changes them
 STRUCTURES = ("lattice", "spots", "stripes")
@@ -77,23 +77,6 @@ class _Picture:
     label: int
     key: tuple[int, ...]
     long_side_px: int
-
-
-def cache_dir() -> Path:
-    """Return the folder for what can be made again: in DL2_HOME, XDG_CACHE_HOME or ~/.cache.
-
-    Raises UsageError where the user has none of them (in a container with any user id).
-    """
-    if home := os.environ.get("DL2_HOME"):
-        return Path(home) / "cache"
-    xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    # A relative path is to be ignored (XDG Base Directory Specification).
-    if xdg.is_absolute():
-        return xdg / "dl2"
-    try:
-        return Path.home() / ".cache" / "dl2"
-    except RuntimeError:
-        raise UsageError("There is no home folder here: set DL2_HOME to one.") from None
 
 
 def ensure_sample_set(

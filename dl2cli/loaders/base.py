@@ -18,6 +18,7 @@ from dl2cli.errors import MissingDependency, UsageError
 from dl2cli.loaders.order.sample_order import SampleOrder
 from dl2cli.loaders.throttle import Throttle
 from dl2cli.loaders.transform import OutputConfig, TransformConfig
+from dl2cli.stores.options import StoreOptions
 from dl2cli_native import _core
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class LoaderConfig:
         scans: fidelity k of a PCR dataset; None is full fidelity.
         shuffle_window: the number of records whose images are mixed; at most twice as many are in
             memory for each lane of which this rank has a share.
-        fetch_threads: threads that read records.
+        fetch_threads: threads that read records; None is 1, and 4 for records in a store.
         smoothing: whether to apply libjpeg's block smoothing below full fidelity.
         exif_orientation: "apply" turns images as their EXIF orientation says, before they are
             cropped; "ignore" shows them as they are stored, as torchvision's ImageFolder does.
@@ -84,6 +85,7 @@ class LoaderConfig:
         persistent_workers: whether the pytorch loader keeps its workers from epoch to epoch.
         device_id: the GPU for the loaders that need one.
         throttle: a slower storage to imitate; DALI's own file reader cannot.
+        store: how an object store is asked, for a dataset that is in one.
         max_pixels: the largest image to decode; larger ones are refused. A PCR dataset allows what
             its conversion allowed, and DALI has no such limit.
         synthetic_images: the number of images in an epoch of the synthetic loader, which then does
@@ -106,7 +108,7 @@ class LoaderConfig:
     on_damage: DamagePolicy = "fail"
     scans: int | None = None
     shuffle_window: int = 2
-    fetch_threads: int = 1
+    fetch_threads: int | None = None
     smoothing: bool = False
     exif_orientation: Literal["ignore", "apply"] = "ignore"
     codec: Literal["native", "libjpeg"] = "native"
@@ -119,6 +121,7 @@ class LoaderConfig:
     persistent_workers: bool = False
     device_id: int = 0
     throttle: Throttle | None = None
+    store: StoreOptions | None = None
     synthetic_images: int | None = None
     max_pixels: int = _core.Limits().max_pixels
 
@@ -128,13 +131,14 @@ class LoaderConfig:
             "workers",
             "prefetch",
             "shuffle_window",
-            "fetch_threads",
             "max_pixels",
         ):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}.")
-        if self.lanes is not None and self.lanes < 1:
-            raise UsageError(f"lanes must be at least 1, not {self.lanes}.")
+        for name in ("lanes", "fetch_threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name} must be at least 1, not {value}.")
         if self.exif_orientation not in ("ignore", "apply"):
             raise UsageError(
                 f"exif_orientation must be ignore or apply, not {self.exif_orientation!r}."

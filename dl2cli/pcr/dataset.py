@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +17,11 @@ from numpy.typing import NDArray
 from dl2cli.errors import DataError, UsageError, system_failure
 from dl2cli.pcr import index, published
 from dl2cli.pcr.database import Database, open_database
+from dl2cli.pcr.dataset_files import has_journal, in_file, local_file
 from dl2cli.pcr.index import RecordInfo, RejectedInfo, SourceInfo
+from dl2cli.stores.options import StoreOptions
+from dl2cli.stores.path import StorePath, dataset_path
+from dl2cli.stores.reader import StoreReader
 from dl2cli_native import _core
 
 MAX_PIXELS: Final = 65_535**2  # JPEG's own limit
@@ -82,7 +85,7 @@ def _restore_record(fields: tuple[Any, ...], buffer: bytes, offsets: list[int]) 
 
 
 class Dataset:
-    """A PCR dataset on disk. Reading is thread-safe and releases the GIL.
+    """A PCR dataset on disk or in a store. Reading is thread-safe and releases the GIL.
 
     It can be pickled, to hand it to other processes, and opens its files there anew; a throttle
     stays behind.
@@ -94,16 +97,26 @@ class Dataset:
         records: tuple[RecordInfo, ...],
         classes: tuple[str, ...],
         properties: dict[str, Any],
+        *,
         throttle: _core.Throttle | None = None,
+        store: StoreOptions | None = None,
     ) -> None:
         self.path = path
         self.records = records
         self.classes = classes
         self.properties = properties
-        self._reader = _core.RecordReader(os.fsencode(path), throttle=throttle)
+        self._store = store
+        self.place: bytes | StoreReader
+        """Where the records are, for the native core."""
+        if isinstance(path, StorePath):
+            self.place = StoreReader(path, store)
+        else:
+            self.place = os.fsencode(path)
+        self._reader = _core.RecordReader(self.place, throttle=throttle)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Dataset, (self.path, self.records, self.classes, self.properties)
+        what = (self.path, self.records, self.classes, self.properties)
+        return functools.partial(Dataset, store=self._store), what
 
     @cached_property
     def groups(self) -> int:
@@ -138,7 +151,8 @@ class Dataset:
 
     def throttled(self, throttle: _core.Throttle) -> Dataset:
         """Return the dataset with a reader of its own, which `throttle` slows."""
-        return Dataset(self.path, self.records, self.classes, self.properties, throttle)
+        what = (self.path, self.records, self.classes, self.properties)
+        return Dataset(*what, throttle=throttle, store=self._store)
 
     def release_throttle(self) -> None:
         """Stop waiting for the throttle, in reads under way and in later ones."""
@@ -187,16 +201,24 @@ class Dataset:
             return self._reader.read_labels(info.file, list(info.lengths), info.crc32c)
 
     def record_bytes(self, record: int) -> int:
-        """Return the size of a record's file now; raises as `read` does."""
+        """Return the size of a record's file now; raises as `read` does.
+
+        In a store it is what the last answer said; a record that was not read yet is asked for.
+        """
         info = self.records[record]
         with self._naming(info):
+            if isinstance(self.place, StoreReader):
+                return self.place.size(info.file)
             return (self.path / info.file).stat().st_size
 
     def missing_records(self) -> list[str]:
         """Say which record files are missing, or not as long as the index says.
 
-        Their content is not read. Raises StorageError.
+        Their content is not read. A store is not asked, since each record would take a request.
+        Raises StorageError.
         """
+        if isinstance(self.place, StoreReader):
+            return []
         reasons = []
         for number, info in enumerate(self.records):
             try:
@@ -213,9 +235,9 @@ class Dataset:
 
     def sources(self, record: int | None = None) -> Iterator[SourceInfo]:
         """Yield where each image came from, by record and slot; nothing if that is not known."""
-        path = self.path / index.SOURCES
-        if _is_file(path):
-            with open_database(path) as database, _in_file(path):
+        path = local_file(self.path / index.SOURCES, self._store)
+        if path is not None:
+            with open_database(path) as database, in_file(self.path / index.SOURCES):
                 yield from index.read_sources(database, record)
 
     def sources_by_record(self) -> Iterator[dict[int, SourceInfo]]:
@@ -237,10 +259,10 @@ class Dataset:
 
     def rejected(self) -> list[RejectedInfo]:
         """Return the source files that were not converted, with their reasons."""
-        path = self.path / index.SOURCES
-        if not _is_file(path):
+        path = local_file(self.path / index.SOURCES, self._store)
+        if path is None:
             return []
-        with open_database(path) as database, _in_file(path):
+        with open_database(path) as database, in_file(self.path / index.SOURCES):
             return list(index.read_rejected(database))
 
     def _check_scans(self, scans: int) -> None:
@@ -249,15 +271,6 @@ class Dataset:
 
     def _naming(self, info: RecordInfo) -> _Naming:
         return _Naming(f"{self.path}, record {info.file}")
-
-
-@contextlib.contextmanager
-def _in_file(file: Path) -> Iterator[None]:
-    """Say in which index something is wrong."""
-    try:
-        yield
-    except DataError as error:
-        raise DataError(f"{file}: {error}") from error
 
 
 class _Naming:
@@ -278,59 +291,53 @@ class _Naming:
             raise system_failure(self.name, error) from error
 
 
-def open(path: str | os.PathLike[str]) -> Dataset:  # noqa: A001 - read as `pcr.open`
+def open(  # noqa: A001 - read as `pcr.open`
+    path: str | os.PathLike[str], store: StoreOptions | None = None
+) -> Dataset:
     """Open a PCR dataset that dl2 or the PCR_Release converter wrote.
+
+    Args:
+        path: its folder, or its URL in a store.
+        store: how a store is asked.
 
     Raises:
         UsageError: there is no dataset at `path`.
         DataError: the index is damaged, or the conversion was not finished.
-        StorageError: the operating system refused.
+        StorageError: the operating system or the store refused.
+        MissingDependency: `path` is a URL, and the library that reads stores is not installed.
     """
-    folder = Path(path)
-    file = folder / index.INDEX
-    if not _is_file(file):
+    folder = dataset_path(path)
+    file = local_file(folder / index.INDEX, store)
+    if file is None and isinstance(folder, StorePath):
+        raise UsageError(f"{folder} holds no PCR dataset ({index.INDEX} is missing).")
+    if file is None:
         splits = sorted(each.parent.name for each in folder.glob(f"*/{index.INDEX}"))
         hint = f"; its splits do: {', '.join(splits)}" if splits else ""
         raise UsageError(f"{folder} holds no PCR dataset ({index.INDEX} is missing){hint}.")
     unfinished = DataError(
         f"{folder} is an unfinished conversion; run the same `dl2 convert` again to resume it."
     )
-    if _has_journal(folder):
+    if has_journal(folder):
         raise unfinished
     try:
         with open_database(file) as database:
             if database.has_table("dataset"):
-                dataset = _open_own(folder, database)
+                dataset = _open_own(folder, database, store)
                 if dataset.properties.get("complete") is not True:
                     raise unfinished
                 return dataset
             if database.has_table(published.TABLE):
-                return _open_published(folder, database)
+                return _open_published(folder, database, store)
     except DataError as error:
-        if _has_journal(folder):  # a conversion has changed the index while it was read
+        if has_journal(folder):  # a conversion has changed the index while it was read
             raise unfinished from error
         raise
     raise DataError(f"{file} is not a PCR index: the tables of an index are missing.")
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return stat.S_ISREG(path.stat().st_mode)  # `Path.is_file` is silent about some failures
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as error:
-        raise system_failure(path, error) from error
-
-
-def _has_journal(folder: Path) -> bool:
-    """Tell whether a transaction is under way, or was when its process ended."""
-    path = folder / index.JOURNAL
-    return _is_file(path) and path.stat().st_size > 0
-
-
-def _open_own(folder: Path, database: Database) -> Dataset:
+def _open_own(folder: Path, database: Database, store: StoreOptions | None) -> Dataset:
     file = folder / index.INDEX
-    with _in_file(file):
+    with in_file(file):
         properties = index.read_properties(database)
     version = properties.get("format_version")
     if not isinstance(version, int) or not 1 <= version <= index.FORMAT_VERSION:
@@ -338,24 +345,24 @@ def _open_own(folder: Path, database: Database) -> Dataset:
             f"{folder} has format version {version!r}, this program reads up to "
             f"{index.FORMAT_VERSION}; use a newer dl2."
         )
-    with _in_file(file):
+    with in_file(file):
         records = index.read_records(database)
         classes = index.read_classes(database)
-    return Dataset(folder, records, classes, properties)
+    return Dataset(folder, records, classes, properties, store=store)
 
 
-def _open_published(folder: Path, database: Database) -> Dataset:
+def _open_published(folder: Path, database: Database, store: StoreOptions | None) -> Dataset:
     """Open a dataset of the PCR_Release converter; counts and classes are read from its records."""
     records: list[RecordInfo] = []
     classes = 0
-    with _in_file(folder / index.INDEX):
+    with in_file(folder / index.INDEX):
         for file, lengths in published.read_index(database).items():
             if Path(file).name != file or "\0" in file:
                 raise DataError(f"{file!r} is not a plain file name.")
             index.check_lengths(lengths)
             index.check_metadata_length(lengths[0], index.MAX_RECORD_IMAGES, len(lengths) - 1)
             records.append(RecordInfo(len(records), file, 0, tuple(lengths), None))
-    dataset = Dataset(folder, tuple(records), (), {})
+    dataset = Dataset(folder, tuple(records), (), {}, store=store)
     counted = []
     for number, record in enumerate(records):
         labels = dataset.read_labels(number)
@@ -363,4 +370,5 @@ def _open_published(folder: Path, database: Database) -> Dataset:
         if classes > index.MAX_CLASSES or labels.min(initial=0) < 0:
             raise DataError(f"{folder}, record {record.file}: a label out of range.")
         counted.append(RecordInfo(record.id, record.file, len(labels), record.lengths, None))
-    return Dataset(folder, tuple(counted), tuple(map(str, range(classes))), {})
+    names = tuple(map(str, range(classes)))
+    return Dataset(folder, tuple(counted), names, {}, store=store)

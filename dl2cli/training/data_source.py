@@ -17,7 +17,7 @@ from typing import Final
 
 from dl2cli.cores import usable_cores
 from dl2cli.dataset.location import DatasetKind, DatasetLocation, locate
-from dl2cli.dataset.sample import TEMPORARY_PREFIX, cache_dir, ensure_sample_set
+from dl2cli.dataset.sample import TEMPORARY_PREFIX, ensure_sample_set
 from dl2cli.errors import StorageError, UsageError
 from dl2cli.loaders import check_loader, default_loader, loaders_for
 from dl2cli.loaders.contents import dataset_classes
@@ -25,6 +25,7 @@ from dl2cli.loaders.registry import SYNTHETIC, find_loader
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert
 from dl2cli.pcr.plan import split_configs
+from dl2cli.user_folders import cache_dir
 
 # Small records: even this little set has several, so that two ranks do not read all of it each.
 SAMPLE_RECORD_IMAGES: Final = 50

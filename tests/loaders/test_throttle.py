@@ -167,7 +167,7 @@ def test_pcr_asks_the_throttle_for_each_byte_it_reads(config, dataset):
         loader = PcrLoader(replace(config, throttle=FAST))
         native = _core.Throttle(1e15, 0)
         store = _core.RecordStore(
-            folder=str(dataset).encode(),
+            place=str(dataset).encode(),
             names=[record.file for record in opened.records],
             lengths=[list(record.lengths) for record in opened.records],
             crc32c=[record.crc32c for record in opened.records],

@@ -109,8 +109,9 @@ Loaded load(const DataSet& data, const dl2::LoaderOptions& options, std::size_t 
     std::vector<std::vector<std::uint8_t>> images(batches);
     for (auto& each : images) each.resize(kBatch * image_bytes);
     std::vector<std::vector<std::int64_t>> labels(batches, std::vector<std::int64_t>(kBatch));
-    auto store = std::make_shared<dl2::RecordStore>(data.path.string(), data.records,
-                                                    kRecords * kImages, 4, throttle);
+    auto store =
+        std::make_shared<dl2::RecordStore>(std::make_shared<dl2::LocalStorage>(data.path.string()),
+                                           data.records, kRecords * kImages, 4, throttle);
     dl2::BatchLoader loader(store, make_plan(), options);
     CHECK(loader.batches() == batches);
     Loaded loaded;

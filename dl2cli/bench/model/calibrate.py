@@ -16,6 +16,7 @@ from dl2cli.bench.probes.loader import EPOCH, LoadResult
 from dl2cli.bench.probes.loader_variant import LoaderVariant, bytes_per_image
 from dl2cli.cores import usable_cores
 from dl2cli.loaders import Loader
+from dl2cli.loaders.native.pcr import fetch_threads
 
 _IDLE = 0.5  # of its time: such an accelerator does not hold decoding up
 
@@ -39,7 +40,7 @@ def epoch_shape(loader: Loader, config: BenchConfig, variant: LoaderVariant) -> 
         visit_bytes=sizes,
         max_visits=loader.order.max_records,
         prefetch=loader.config.prefetch,
-        fetchers=variant.workers if in_worker else loader.config.fetch_threads,
+        fetchers=variant.workers if in_worker else fetch_threads(loader.config),
         in_worker=in_worker,
         workers=variant.workers,
     )

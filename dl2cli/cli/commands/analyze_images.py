@@ -116,7 +116,9 @@ class _Output(Options):
 class AnalyzeOptions(_What, _Fidelity, _Output):
     """The options of `dl2 analyze-images`."""
 
-    dataset: Path = argument("DATASET", "The images to analyse.")
+    dataset: Path = argument(
+        "DATASET", "The images to analyse; PCR datasets also by URL.", url=True
+    )
 
 
 def analyze_images(options: AnalyzeOptions) -> None:

@@ -21,7 +21,7 @@ same command is given again.
 class ExtractOptions(Options):
     """The options of `dl2 extract`."""
 
-    dataset: Path = argument("DATASET", "The folder of the PCR dataset.")
+    dataset: Path = argument("DATASET", "The folder or URL of the PCR dataset.", url=True)
     folder: Path = argument("DIR", "Where to write the images: a new or empty folder.")
     scans: int | None = option(
         "Write the first K scan groups of each image.", metavar="K", least=1, shown="all"

@@ -62,7 +62,7 @@ class InspectReport:
 class InspectOptions(Options):
     """The options of `dl2 inspect`."""
 
-    dataset: Path = argument("DATASET", "The folder of the PCR dataset.")
+    dataset: Path = argument("DATASET", "The folder or URL of the PCR dataset.", url=True)
     verify: bool = flag("Read and check everything.")
     against: Path | None = option(
         "Compare each image with its source in this ImageFolder; implies --verify.",

@@ -9,7 +9,8 @@ Typer takes the command line apart. Values are converted and checked here, so th
 refuses a wrong one in the same words, and the help has its width for words. What the type says:
 
     bool                        a flag, declared with `flag` (or `no`, for what is on by default)
-    int, float, str, Path       one value; with `| None`, None stands for "not given"
+    int, float, str, Path       one value; with `| None`, None stands for "not given"; a Path may be
+                                a URL where `url=True` says so
     Literal["a", "b"]           one of these words, which the shell can complete
     tuple[X, ...]               values between commas, or by repetition; duplicates count once
     list[X]                     one value for each repetition (values may hold commas)
@@ -30,6 +31,7 @@ from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origi
 import typer
 
 from dl2cli.errors import UsageError
+from dl2cli.stores.path import dataset_path, is_remote
 from dl2cli.text import suggestion
 
 Shape = Literal["one", "commas", "repeated", "pair"]
@@ -50,6 +52,7 @@ class Declared:
     completes: Callable[[], Iterable[str]] | None = None
     aliases: tuple[str, ...] = ()
     is_argument: bool = False
+    url: bool = False
 
 
 def option(
@@ -63,6 +66,7 @@ def option(
     choices: Callable[[], Iterable[str]] | None = None,
     completes: Callable[[], Iterable[str]] | None = None,
     aliases: tuple[str, ...] = (),
+    url: bool = False,
 ) -> Any:  # noqa: ANN401
     """Declare an option that takes a value.
 
@@ -77,8 +81,11 @@ def option(
         choices: returns the only words that are taken, also for completion; called when needed.
         completes: returns words for completion where others are taken, too.
         aliases: further names, which the help does not list.
+        url: whether a path may be the URL of a dataset in a store (`dl2cli.stores.path`).
     """
-    return Declared(text, names, default, shown, metavar, least, most, choices, completes, aliases)
+    return Declared(
+        text, names, default, shown, metavar, least, most, choices, completes, aliases, url=url
+    )
 
 
 def flag(text: str, *names: str, aliases: tuple[str, ...] = ()) -> Any:  # noqa: ANN401
@@ -94,9 +101,12 @@ def no(text: str, *, aliases: tuple[str, ...] = ()) -> Any:  # noqa: ANN401
     return Declared(text, default=True, aliases=aliases)
 
 
-def argument(metavar: str, text: str) -> Any:  # noqa: ANN401
-    """Declare an argument; it may be left out if the attribute's type has `| None`."""
-    return Declared(text, metavar=metavar, is_argument=True)
+def argument(metavar: str, text: str, *, url: bool = False) -> Any:  # noqa: ANN401
+    """Declare an argument; it may be left out if the attribute's type has `| None`.
+
+    `url` says whether a path may be a URL, as for `option`.
+    """
+    return Declared(text, metavar=metavar, is_argument=True, url=url)
 
 
 @dataclass(frozen=True)
@@ -206,6 +216,12 @@ class Parameter:
             return tuple(dict.fromkeys(self._one(word) for word in words if word))
         return type(given)(self._one(text) for text in given)
 
+    def _path(self, text: str) -> Path:
+        path = dataset_path(text)
+        if is_remote(path) and not self.declared.url:
+            raise UsageError(f"{self.names[0]} must be on this machine, not at the URL {path}.")
+        return path
+
     def _one(self, text: str) -> Any:  # noqa: ANN401
         name = self.names[0]
         known = self._known()
@@ -216,7 +232,7 @@ class Parameter:
         if self.base is int and not re.fullmatch(r"[+-]?[0-9]{1,100}", text):
             raise UsageError(f"{name} must be a whole number, not {text!r}.")
         try:
-            value = self.base(text)
+            value: Any = self._path(text) if self.base is Path else self.base(text)
         except ValueError:
             raise UsageError(f"{name} must be a number, not {text!r}.") from None
         least, most = self.declared.least, self.declared.most

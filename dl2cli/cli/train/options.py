@@ -46,11 +46,12 @@ class DataOptions(Options):
     panel = "Data"
 
     data: Path | None = option(
-        "Train on an ImageFolder, a PCR dataset, or a folder with train/ and val/ of either kind.",
-        "--data", "-d", shown="$DL2_HOME/data or ./data, else the sample set",
+        "Train on an ImageFolder, a PCR dataset, or a folder with train/ and val/ of either kind. "
+        "PCR datasets may be in a store (s3://, gs://, az://, https://).",
+        "--data", "-d", shown="$DL2_HOME/data or ./data, else the sample set", url=True,
     )  # fmt: skip
     val_data: Path | None = option(
-        "Validate on images that are elsewhere.", shown="val/ beside train/"
+        "Validate on images that are elsewhere.", shown="val/ beside train/", url=True
     )
     loader: str | None = option(
         "Load with: pcr, pcr-dali or pcr-dali-gpu (PCR datasets); dali-cpu, dali-gpu or pytorch "

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dl2cli.cli.train.options import Basics, TrainOptions
 from dl2cli.errors import UsageError
+from dl2cli.stores.path import dataset_path
 from dl2cli.training.launch import Launch
 
 if TYPE_CHECKING:
@@ -45,12 +46,13 @@ def options_to_keep(options: TrainOptions, choice: DataChoice, basics: Basics) -
         kept["stage"] = [_absolute_stage(text) for text in options.stage]
     elif not choice.sample:
         kept["data"] = str(choice.root)
-    return kept | {name: str(Path(kept[name]).absolute()) for name in _PATHS if name in kept}
+    paths = [name for name in _PATHS if name in kept]
+    return kept | {name: str(dataset_path(kept[name]).absolute()) for name in paths}
 
 
 def _absolute_stage(text: str) -> str:
     path, _, epoch = text.rpartition("@")
-    return f"{Path(path).absolute()}@{epoch}"
+    return f"{dataset_path(path).absolute()}@{epoch}"
 
 
 def with_saved_options(options: TrainOptions) -> tuple[TrainOptions, str | None]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from dl2cli.cli.train.options import SAMPLE, USUAL, Basics, TrainOptions
 from dl2cli.cores import usable_cores
 from dl2cli.errors import UsageError
+from dl2cli.stores.path import dataset_path
 
 if TYPE_CHECKING:
     from dl2cli.loaders import OutputConfig
@@ -260,5 +261,5 @@ def stages(options: TrainOptions) -> list[tuple[Path, int]]:
         path, _, epoch = text.rpartition("@")
         if not path or not epoch.isdecimal():
             raise UsageError(f"--stage must be PATH@EPOCH, as in imagenet/jpeg-10@0, not {text!r}.")
-        found.append((Path(path), int(epoch)))
+        found.append((dataset_path(path), int(epoch)))
     return found

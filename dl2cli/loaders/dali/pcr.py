@@ -18,7 +18,7 @@ from dl2cli import pcr
 from dl2cli.errors import DataError
 from dl2cli.loaders.base import Batch, Loader, LoaderConfig
 from dl2cli.loaders.dali.pipeline import BatchSource, Decoding, check_config
-from dl2cli.loaders.native.pcr import image_sizes, record_order
+from dl2cli.loaders.native.pcr import fetch_threads, image_sizes, record_order
 from dl2cli.loaders.order.sample_order import EpochOrder
 
 
@@ -31,7 +31,7 @@ class PcrDaliLoader(Loader):
     def __init__(self, config: LoaderConfig) -> None:
         """Open the dataset. Raises as `PcrLoader` does, and MissingDependency without DALI."""
         check_config(config, gpu=self.gpu)
-        self.dataset = pcr.open(config.data)
+        self.dataset = pcr.open(config.data, config.store)
         super().__init__(config, record_order(self.dataset, config), self.dataset.classes)
         self._scans = 0
         self.set_scans(config.scans)
@@ -59,7 +59,7 @@ class PcrDaliLoader(Loader):
         dataset = self.dataset
         if self._throttle is not None:
             dataset = dataset.throttled(self._throttle)
-        max_records, threads = self.order.max_records, config.fetch_threads
+        max_records, threads = self.order.max_records, fetch_threads(config)
         with (
             _Records(
                 dataset, self.scans, order, max_records=max_records, threads=threads

@@ -56,6 +56,6 @@ class JpegLoader(NativeLoader):
             limits=limits,
             max_visits=max(config.batch_size, 4 * config.workers),
             # Each file is opened by itself, so that one thread would wait for all of them in turn.
-            fetch_threads=max(config.fetch_threads, config.workers),
+            fetch_threads=max(config.fetch_threads or 1, config.workers),
             units="files",
         )

@@ -14,7 +14,7 @@ has a share of its lane reads it once.
 
 from __future__ import annotations
 
-import os
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,10 @@ from dl2cli.loaders import transform
 from dl2cli.loaders.base import LoaderConfig, require_torch
 from dl2cli.loaders.native.loader import NativeLoader, NativeSetup
 from dl2cli.loaders.order.sample_order import SampleOrder
+from dl2cli.stores.path import is_remote
 from dl2cli_native import _core
+
+STORE_FETCH_THREADS: Final = 4
 
 
 class PcrLoader(NativeLoader):
@@ -43,14 +46,14 @@ class PcrLoader(NativeLoader):
         """
         require_torch()
         transform.check(config.transform)
-        self.dataset = pcr.open(config.data)
+        self.dataset = pcr.open(config.data, config.store)
         super().__init__(config, record_order(self.dataset, config), self.dataset.classes)
         self._scans = 0
         self.set_scans(config.scans)
         records = self.dataset.records
         self._setup = NativeSetup(
             store=_core.RecordStore(
-                folder=os.fsencode(self.dataset.path),
+                place=self.dataset.place,
                 names=[record.file for record in records],
                 lengths=[list(record.lengths) for record in records],
                 crc32c=[record.crc32c for record in records],
@@ -61,7 +64,7 @@ class PcrLoader(NativeLoader):
             path=self.dataset.path,
             limits=self.dataset.limits,
             max_visits=self.order.max_records,
-            fetch_threads=config.fetch_threads,
+            fetch_threads=fetch_threads(config),
             units="records",
         )
 
@@ -87,6 +90,13 @@ class PcrLoader(NativeLoader):
         wanted = self.dataset.groups if scans is None else scans
         self.dataset.prefix_bytes(wanted)  # refuses what is out of range
         self._scans = wanted
+
+
+def fetch_threads(config: LoaderConfig) -> int:
+    """Return how many records are read at a time: more from a store, whose answers take longer."""
+    if config.fetch_threads is not None:
+        return config.fetch_threads
+    return STORE_FETCH_THREADS if is_remote(config.data) else 1
 
 
 def record_order(dataset: pcr.Dataset, config: LoaderConfig) -> SampleOrder:

@@ -17,6 +17,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr std::size_t kMaxThreads = 1024;
+constexpr std::chrono::milliseconds kCancelEvery(20);
 
 double seconds_since(Clock::time_point start) {
     return std::chrono::duration<double>(Clock::now() - start).count();
@@ -133,8 +134,20 @@ class BatchLoader::Impl {
             room_.notify_all();
             fetched_.notify_all();
         }
+        cancel_fetches();
         for (std::thread& thread : threads_) thread.join();
         threads_.clear();
+    }
+
+    // Nobody waits for a store that is slow: a read that begins while we look is ended, too.
+    void cancel_fetches() {
+        std::unique_lock<std::mutex> lock(mutex_);
+        while (fetching_ > 0) {
+            lock.unlock();
+            store_->storage().cancel();
+            lock.lock();
+            room_.wait_for(lock, kCancelEvery, [this] { return fetching_ == 0; });
+        }
     }
 
     void fetch_units() {
@@ -143,11 +156,13 @@ class BatchLoader::Impl {
             room_.wait(lock, [this] { return stop_ || visits_.finished() || visits_.has_room(); });
             Visit* visit = stop_ ? nullptr : visits_.begin();
             if (visit == nullptr) return;
+            ++fetching_;
             lock.unlock();
             const auto start = Clock::now();
             fetch(*visit);
             const double seconds = seconds_since(start);
             lock.lock();
+            if (--fetching_ == 0 && stop_) room_.notify_all();
             visit->done = true;
             statistics_.fetch_s += seconds;
             statistics_.bytes_read += visit->prefix.bytes_read;
@@ -283,6 +298,7 @@ class BatchLoader::Impl {
     std::vector<DecodeTask> foreign_;                // not taken yet
     std::map<std::uint64_t, DecodeTask> at_caller_;  // by ticket
     std::uint64_t next_ticket_ = 0;
+    unsigned fetching_ = 0;  // units that are being read
     LoaderStatistics statistics_;
     std::vector<std::thread> threads_;
 };

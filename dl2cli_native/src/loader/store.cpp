@@ -8,10 +8,10 @@
 
 namespace dl2 {
 
-RecordStore::RecordStore(std::string folder, std::vector<RecordLocation> records,
-                         std::int64_t label_count, std::size_t keep_buffers,
-                         std::shared_ptr<Throttle> throttle)
-    : SampleStore(std::move(folder), label_count, std::move(throttle)),
+RecordStore::RecordStore(std::shared_ptr<const Storage> storage,
+                         std::vector<RecordLocation> records, std::int64_t label_count,
+                         std::size_t keep_buffers, std::shared_ptr<Throttle> throttle)
+    : SampleStore(std::move(storage), label_count, std::move(throttle)),
       records_(std::move(records)),
       pool_(keep_buffers) {}
 
@@ -35,7 +35,8 @@ RecordPrefix RecordStore::read(const Storage& storage, std::uint32_t unit, std::
 FileStore::FileStore(std::string folder, std::vector<std::string> names,
                      std::vector<std::int32_t> labels, std::int64_t label_count,
                      std::uint64_t max_file_bytes, std::shared_ptr<Throttle> throttle)
-    : SampleStore(std::move(folder), label_count, std::move(throttle)),
+    : SampleStore(std::make_shared<LocalStorage>(std::move(folder)), label_count,
+                  std::move(throttle)),
       names_(std::move(names)),
       labels_(std::move(labels)),
       max_file_bytes_(max_file_bytes) {

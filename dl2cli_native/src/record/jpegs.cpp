@@ -92,7 +92,7 @@ class GroupReader {
     std::vector<Piece> pieces_;
 };
 
-// Puts the images of a record of the PCR_Release converter together from its prefix.
+// Puts the images of a record together from its prefix, which is in memory.
 RecordJpegs assemble(RecordPrefix prefix, BufferPool& pool) {
     const std::size_t images = prefix.metadata.labels.size();
     RecordJpegs jpegs;
@@ -118,6 +118,8 @@ RecordJpegs assemble(RecordPrefix prefix, BufferPool& pool) {
 
 RecordJpegs read_jpegs(const Storage& storage, const RecordLocation& location, std::size_t scans,
                        BufferPool& pool) {
+    // Through a network a second request costs more than a copy.
+    if (storage.rereads() > 0) return assemble(read_prefix(storage, location, scans, pool), pool);
     RecordJpegs jpegs;
     jpegs.metadata = read_metadata(storage, location);
     const Metadata& metadata = jpegs.metadata;

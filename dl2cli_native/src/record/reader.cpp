@@ -147,16 +147,9 @@ void take_group(RangeReader& range, std::size_t group, std::uint64_t size, std::
     }
 }
 
-}  // namespace
-
-RecordPrefix read_prefix(const Storage& storage, const RecordLocation& location, std::size_t scans,
-                         BufferPool& pool, std::string* damage) {
+RecordPrefix read_prefix_once(const Storage& storage, const RecordLocation& location,
+                              std::size_t scans, BufferPool& pool, std::string* damage) {
     const std::vector<std::uint64_t>& lengths = location.lengths;
-    if (scans == 0 || scans >= lengths.size()) {
-        throw Error(ErrorKind::argument, "fidelity " + std::to_string(scans) +
-                                             " of a record with " +
-                                             std::to_string(lengths.size() - 1) + " scan groups");
-    }
     RecordPrefix prefix;
     const auto range = open_prefix(storage, location, scans, prefix.bytes_read, damage);
     prefix.buffer = pool.take(prefix.bytes_read);
@@ -179,13 +172,43 @@ RecordPrefix read_prefix(const Storage& storage, const RecordLocation& location,
     return prefix;
 }
 
+// What a network has garbled may come whole the next time: damage is believed when the storage
+// says that reading again is no use, or has been.
+template <class Read>
+auto read_again(const Storage& storage, const Read& read) {
+    for (unsigned left = storage.rereads(); left > 0; --left) {
+        try {
+            return read(false);
+        } catch (const Error& error) {
+            if (error.kind() != ErrorKind::data) throw;
+        }
+    }
+    return read(true);
+}
+
+}  // namespace
+
+RecordPrefix read_prefix(const Storage& storage, const RecordLocation& location, std::size_t scans,
+                         BufferPool& pool, std::string* damage) {
+    if (scans == 0 || scans >= location.lengths.size()) {
+        throw Error(ErrorKind::argument,
+                    "fidelity " + std::to_string(scans) + " of a record with " +
+                        std::to_string(location.lengths.size() - 1) + " scan groups");
+    }
+    return read_again(storage, [&](bool last) {
+        return read_prefix_once(storage, location, scans, pool, last ? damage : nullptr);
+    });
+}
+
 Metadata read_metadata(const Storage& storage, const RecordLocation& location) {
     if (location.lengths.empty() || location.lengths[0] > kMaxPartBytes) {
         damaged("index", "a length out of range");
     }
-    const auto range = storage.open(location.name, 0, location.lengths[0]);
-    std::vector<std::uint8_t> bytes(location.lengths[0]);
-    return take_metadata(*range, location, bytes.data());
+    return read_again(storage, [&](bool) {
+        const auto range = storage.open(location.name, 0, location.lengths[0]);
+        std::vector<std::uint8_t> bytes(location.lengths[0]);
+        return take_metadata(*range, location, bytes.data());
+    });
 }
 
 }  // namespace dl2

@@ -2,10 +2,12 @@
 
 namespace dl2 {
 
-RecordReader::RecordReader(std::string folder, std::size_t keep_buffers,
+RecordReader::RecordReader(std::shared_ptr<const Storage> storage, std::size_t keep_buffers,
                            std::shared_ptr<Throttle> throttle)
-    : local_(std::move(folder)), pool_(keep_buffers) {
-    if (throttle != nullptr) throttled_.emplace(local_, std::move(throttle), throttle_released_);
+    : storage_(std::move(storage)), pool_(keep_buffers) {
+    if (throttle != nullptr) {
+        throttled_.emplace(*storage_, std::move(throttle), throttle_released_);
+    }
 }
 
 RecordJpegs RecordReader::read(const RecordLocation& location, std::size_t scans) {
@@ -18,7 +20,7 @@ std::vector<std::int32_t> RecordReader::read_labels(const RecordLocation& locati
 
 const Storage& RecordReader::storage() const {
     if (throttled_) return *throttled_;
-    return local_;
+    return *storage_;
 }
 
 }  // namespace dl2

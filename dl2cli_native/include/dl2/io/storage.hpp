@@ -1,4 +1,5 @@
-// The bytes seam: (name, offset, length) in, bytes out. A local folder stands behind it today.
+// The bytes seam: (name, offset, length) in, bytes out. A local folder stands behind it, or what
+// Python reads from an object store (bindings_storage.cpp).
 #pragma once
 
 #include <cstdint>
@@ -35,6 +36,13 @@ class Storage {
     virtual StoredObject open_whole(const std::string& name) const = 0;
     virtual std::unique_ptr<RangeReader> open(const std::string& name, std::uint64_t offset,
                                               std::uint64_t length) const = 0;
+
+    // How often a range is worth reading again whose bytes prove wrong: 0 where they would be the
+    // same, more where they come through a network.
+    virtual unsigned rereads() const { return 0; }
+
+    // Ends the reads that are under way, if they may take long: each throws. Later ones are read.
+    virtual void cancel() const {}
 };
 
 class LocalStorage : public Storage {

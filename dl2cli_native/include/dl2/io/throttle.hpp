@@ -71,6 +71,8 @@ class ThrottledStorage : public Storage {
     StoredObject open_whole(const std::string& name) const override;
     std::unique_ptr<RangeReader> open(const std::string& name, std::uint64_t offset,
                                       std::uint64_t length) const override;
+    unsigned rereads() const override { return inner_.rereads(); }
+    void cancel() const override { inner_.cancel(); }
 
   private:
     std::unique_ptr<RangeReader> slowed(std::unique_ptr<RangeReader> range, double begin) const;

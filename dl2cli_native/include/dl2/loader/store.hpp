@@ -16,8 +16,9 @@ namespace dl2 {
 // Shared by as many loaders as there are epochs, and read by many threads at a time.
 class SampleStore {
   public:
-    SampleStore(std::string folder, std::int64_t label_count, std::shared_ptr<Throttle> throttle)
-        : storage_(std::move(folder)), label_count_(label_count), throttle_(std::move(throttle)) {}
+    SampleStore(std::shared_ptr<const Storage> storage, std::int64_t label_count,
+                std::shared_ptr<Throttle> throttle)
+        : storage_(std::move(storage)), label_count_(label_count), throttle_(std::move(throttle)) {}
     virtual ~SampleStore() = default;
 
     virtual std::size_t units() const = 0;
@@ -37,14 +38,14 @@ class SampleStore {
     // Whether images are whole files: with end markers, and of other formats than JPEG, too.
     virtual bool whole_files() const = 0;
 
-    const Storage& storage() const { return storage_; }
+    const Storage& storage() const { return *storage_; }
     const std::shared_ptr<Throttle>& throttle() const { return throttle_; }  // none: full speed
 
     // Labels are 0 to label_count() - 1.
     std::int64_t label_count() const { return label_count_; }
 
   private:
-    LocalStorage storage_;
+    std::shared_ptr<const Storage> storage_;
     std::int64_t label_count_;
     std::shared_ptr<Throttle> throttle_;
 };
@@ -52,8 +53,9 @@ class SampleStore {
 class RecordStore : public SampleStore {
   public:
     // Keeps the memory of at most `keep_buffers` records for the next ones.
-    RecordStore(std::string folder, std::vector<RecordLocation> records, std::int64_t label_count,
-                std::size_t keep_buffers, std::shared_ptr<Throttle> throttle = nullptr);
+    RecordStore(std::shared_ptr<const Storage> storage, std::vector<RecordLocation> records,
+                std::int64_t label_count, std::size_t keep_buffers,
+                std::shared_ptr<Throttle> throttle = nullptr);
 
     std::size_t units() const override { return records_.size(); }
     std::size_t groups(std::uint32_t unit, std::size_t scans) const override;

@@ -1,4 +1,4 @@
-// The records of a folder, for one reader at a time or many: a storage, a pool of buffers, and a
+// The records of a dataset, for one reader at a time or many: a storage, a pool of buffers, and a
 // throttle if one is wanted.
 #pragma once
 
@@ -17,7 +17,8 @@ namespace dl2 {
 class RecordReader {
   public:
     // Keeps at most `keep_buffers` buffers that nobody uses. `throttle` may be null.
-    RecordReader(std::string folder, std::size_t keep_buffers, std::shared_ptr<Throttle> throttle);
+    RecordReader(std::shared_ptr<const Storage> storage, std::size_t keep_buffers,
+                 std::shared_ptr<Throttle> throttle);
 
     // Reads a record at fidelity `scans` as whole JPEGs. Throws as `read_jpegs`.
     RecordJpegs read(const RecordLocation& location, std::size_t scans);
@@ -31,7 +32,7 @@ class RecordReader {
   private:
     const Storage& storage() const;
 
-    LocalStorage local_;
+    std::shared_ptr<const Storage> storage_;
     BufferPool pool_;
     std::atomic<bool> throttle_released_{false};
     std::optional<ThrottledStorage> throttled_;

@@ -1,0 +1,53 @@
+"""How a store is asked: timeouts, retries, hedging, the size of parts, the cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from dl2cli.errors import UsageError
+
+MIB: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class StoreOptions:
+    """How requests are made; the same for every store that a command reads.
+
+    Attributes:
+        connect_timeout_s: how long a connection may take to open.
+        read_timeout_s: how long a server may stay silent in the middle of an answer.
+        request_timeout_s: how long one request may take in all, so that a server that sends a byte
+            now and then does not hold a training for ever.
+        retries: how often a request is made again that failed for a reason which may pass.
+        first_backoff_s: up to how long the first retry waits; each later one up to twice as long.
+            The wait is drawn at random, so that many readers do not come back together.
+        longest_backoff_s: where that ends.
+        hedge: make a request a second time when it takes longer than 99 of 100 did, and use the
+            answer that comes first.
+        extra_share: retries and hedges are at most this share of all requests ...
+        extra_burst: ... and this many beyond it, so that a short outage is no failure.
+        part_bytes: a longer range is fetched in parts of about this size, side by side: one
+            connection gives some 100 MB/s.
+        parts_in_flight: how many parts of all ranges are on their way at a time.
+    """
+
+    connect_timeout_s: float = 5.0
+    read_timeout_s: float = 20.0
+    request_timeout_s: float = 120.0
+    retries: int = 7
+    first_backoff_s: float = 0.25
+    longest_backoff_s: float = 15.0
+    hedge: bool = False
+    extra_share: float = 0.1
+    extra_burst: int = 100
+    part_bytes: int = 8 * MIB
+    parts_in_flight: int = 32
+
+    def __post_init__(self) -> None:
+        for name in ("connect_timeout_s", "read_timeout_s", "request_timeout_s"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"{name} must be more than 0, not {getattr(self, name)}.")
+        for name, least in (("retries", 0), ("part_bytes", 1), ("parts_in_flight", 1)):
+            if getattr(self, name) < least:
+                raise UsageError(f"{name} must be at least {least}, not {getattr(self, name)}.")

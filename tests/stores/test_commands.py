@@ -1,0 +1,92 @@
+"""The commands with URLs, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from store_servers import FaultProxy, WebServer, status
+
+from dl2cli import pcr
+
+pytest.importorskip("torch")
+TRAIN = (
+    "train", "-a", "small_cnn", "--image-size", "32", "-b", "4", "-w", "1", "--device", "cpu",
+    "--seed", "3", "-n", "run", "--skip-validation",
+)  # fmt: skip
+
+
+def dl2(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dl2cli", *map(str, arguments)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=300, env=dict(os.environ)
+    )
+    assert done.returncode == code, done.stderr
+    return done
+
+
+@pytest.fixture(autouse=True)
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def losses(log: Path) -> list[float]:
+    found: list[float] = []
+    for line in log.read_text().splitlines():
+        record: dict[str, Any] = json.loads(line.removeprefix("DLLL "))
+        if record.get("step", [""])[0] == "E" and "t.loss" in record["data"]:
+            found.append(record["data"]["t.loss"])
+    return found
+
+
+def test_training_from_s3_is_training_from_disk(s3: str, dataset: Path) -> None:
+    dl2(*TRAIN, "-d", s3, "-e", 2)
+    far = losses(Path("logs/run/experiment_report.json"))
+    dl2(*TRAIN, "-d", dataset, "-e", 2, "--overwrite")
+    assert far == losses(Path("logs/run/experiment_report.json"))
+    assert len(far) >= 2
+
+
+def test_training_stops_with_the_reason_and_goes_on(
+    proxy: FaultProxy, web: WebServer, dataset: Path
+) -> None:
+    url = f"{proxy.url}/pcr"
+    dl2(*TRAIN, "-d", url, "-e", 3, "--run-epochs", 1)
+    proxy.fault(r"PCR_2\.db", status(403))
+    stopped = dl2("train", "--resume", "logs/run", code=1)
+    assert f"{url}/PCR_2.db, attempt 1, the server answered 403" in " ".join(stopped.stderr.split())
+    proxy.clear()
+    dl2("train", "--resume", "logs/run")
+    far = losses(Path("logs/run/experiment_report.json"))
+    dl2(*TRAIN, "-d", dataset, "-e", 3, "--overwrite")
+    whole = losses(Path("logs/run/experiment_report.json"))
+    assert far[-1] == whole[-1]
+
+
+def test_commands_that_read(web: WebServer, dataset: Path) -> None:
+    url = f"{web.url}/pcr"
+    shown = json.loads(dl2("inspect", url, "--verify", "--json").stdout)
+    assert shown["path"] == url
+    assert shown["verification"]["damage"] == []
+    assert shown["images"] == 33
+    dl2("extract", url, "images", "--scans", 2)
+    assert len(list(Path("images").rglob("*.jpg"))) == 33
+    dl2("analyze-images", url, "--json")
+
+
+def test_what_must_be_local_is_no_url(dataset: Path) -> None:
+    refused = dl2("extract", dataset, "s3://bucket/out", code=2)
+    assert "DIR must be on this machine" in refused.stderr
+    assert not Path("s3:").exists()
+
+
+def test_a_store_that_cannot_be_read_is_one_sentence(web: WebServer) -> None:
+    refused = dl2("inspect", f"{web.url}/nothing", code=2)
+    assert "holds no PCR dataset" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert pcr.open(f"{web.url}/pcr").image_count == 33
