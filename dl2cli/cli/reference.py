@@ -56,8 +56,8 @@ def _parameter(parameter: Parameter) -> str:
     names = [*parameter.names[1:], parameter.names[0]]
     name = " ".join(filter(None, (", ".join(names), parameter.metavar)))
     text = f"- `{name}`: {parameter.declared.text}"
-    if parameter.words:
-        text += f" One of {', '.join(f'`{word}`' for word in parameter.words)}."
+    if known := parameter.known():
+        text += f" One of {', '.join(f'`{word}`' for word in known)}."
     if parameter.default_text:
         text += f" Default: {parameter.default_text}."
     return text

@@ -15,6 +15,7 @@ from dl2cli.cli.framework.command import Command
 from dl2cli.cli.framework.options import Options, argument, flag, no, option
 from dl2cli.cli.framework.program import build
 from dl2cli.cli.main import COMMANDS
+from dl2cli.cli.reference import reference
 from dl2cli.errors import UsageError
 
 
@@ -124,6 +125,15 @@ def test_the_help_is_whole_at_any_width(command: Command, width: int) -> None:
     for example in command.examples:
         assert f"Example: dl2 {command.name} {example}".rstrip() in words
     assert shown == dl2("help", command.name, COLUMNS=str(width)).stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_the_help_and_the_reference_name_all_words_to_choose_from(command: Command) -> None:
+    shown = re.sub(r"[│\s]+", " ", dl2(command.name, "--help", COLUMNS="80").stdout)
+    for parameter in command.options.parameters():
+        if words := parameter.known():
+            assert f"[{' | '.join(words)}]" in shown
+            assert f"One of {', '.join(f'`{word}`' for word in words)}." in reference([command])
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)

@@ -97,11 +97,7 @@ class _Out(Options):
         "Write the tables to stdout in this format.", "--format", "-f", default="table"
     )
     json: bool = JSON
-    table: list[str] | None = option(
-        "Show only this table: answer, overview, throughput, groups, accuracy, budget, regimens, "
-        "codecs, disk_io, parameters or warnings. Repeatable.",
-        choices=_table_names,
-    )
+    table: list[str] | None = option("Show only this table. Repeatable.", choices=_table_names)
     plots: Path | None = option("Write the plots into this folder.", metavar="DIR")
     plot_format: Literal["svg", "png", "pdf"] | None = option(
         "Draw plots in this format.", shown="svg"

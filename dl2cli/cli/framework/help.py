@@ -97,8 +97,8 @@ def name_of(parameter: Parameter) -> Text:
 def words_of(parameter: Parameter) -> Text:
     """Return what stands on the right: the help, the words to choose from, and the default."""
     text = _Options()(Text(parameter.declared.text))
-    if parameter.words:
-        text.append(f" [{' | '.join(parameter.words)}]", "yellow")
+    if known := parameter.known():
+        text.append(f" [{' | '.join(known)}]", "yellow")
     if parameter.default_text:
         text.append(f" [default: {parameter.default_text}]", "dim")
     return text

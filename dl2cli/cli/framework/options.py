@@ -78,7 +78,8 @@ def option(
         metavar: what stands for the value in the help; by default, what suits the type.
         least: the smallest number that is taken.
         most: the largest.
-        choices: returns the only words that are taken, also for completion; called when needed.
+        choices: returns the only words that are taken, for the help and completion, too; called when
+            needed.
         completes: returns words for completion where others are taken, too.
         aliases: further names, which the help does not list.
         url: whether a path may be the URL of a dataset in a store (`dl2cli.stores.path`).
@@ -195,10 +196,11 @@ class Parameter:
         """Return the words that begin like this, behind the last comma of a list."""
         before, comma, word = incomplete.rpartition(",") if self.shape == "commas" else ("", "", "")
         word = word if comma else incomplete
-        known = self._known() or (self.declared.completes or tuple)()
+        known = self.known() or (self.declared.completes or tuple)()
         return [before + comma + each for each in known if each.startswith(word)]
 
-    def _known(self) -> tuple[str, ...]:
+    def known(self) -> tuple[str, ...]:
+        """Return the only words that are taken; none where any value is."""
         return self.words or tuple(self.declared.choices() if self.declared.choices else ())
 
     def value(self, given: Any) -> Any:  # noqa: ANN401
@@ -224,7 +226,7 @@ class Parameter:
 
     def _one(self, text: str) -> Any:  # noqa: ANN401
         name = self.names[0]
-        known = self._known()
+        known = self.known()
         text = {each.casefold(): each for each in known}.get(text.casefold(), text)
         if known and text not in known:
             words = f"{', '.join(known[:-1])} or {known[-1]}" if len(known) > 1 else known[0]
