@@ -38,7 +38,8 @@ class AnalysisConfig:
     analyses: frozenset[Analysis] = CHEAP
     output: Path | None = None  # .csv, .jsonl or .parquet
     engine: Engine = Engine.NATIVE
-    scans: int | None = None  # of a PCR dataset
+    scans: int | None = None  # fidelity k of a PCR dataset; None is full fidelity
+    max_pixels: int | None = None  # larger images are not decoded; None is the default limit
     sample: int | None = None  # images, None for all
     fidelity_samples: int = 64
     comparisons: tuple[Comparison, ...] = ()
@@ -117,7 +118,7 @@ def analyse_dataset(
     """
     began = time.perf_counter()
     _check(config)
-    source = open_source(config.root, config.scans)
+    source = open_source(config.root, config.scans, config.max_pixels)
     run = _AnalysisRun(config, source, progress or Progress(), make_pool)
     try:
         summary = run.go()
@@ -286,6 +287,7 @@ class _AnalysisRun:
             "analyses": sorted(a.value for a in config.analyses),
             "engine": config.engine.value,
             "scans": config.scans,
+            "max_pixels": config.max_pixels,
             "comparisons": [comparison.setting for comparison in config.comparisons],
         }
 

@@ -21,8 +21,6 @@ from dl2cli_native import _core
 if TYPE_CHECKING:
     from dl2cli.pcr.dataset import Dataset, Record
 
-_DEFAULT_LIMITS = _core.Limits()
-
 
 class Item(NamedTuple):
     """An image: its name as split/class/name, its class, and its place in a PCR dataset.
@@ -88,12 +86,14 @@ class Source:
         return digest.hexdigest()
 
 
-def open_source(root: Path, scans: int | None = None) -> Source:
+def open_source(root: Path, scans: int | None = None, max_pixels: int | None = None) -> Source:
     """List the images at `root`.
 
     Args:
         root: An ImageFolder, a folder of splits, a folder of images, or a PCR dataset.
-        scans: At which fidelity to read a PCR dataset; all scan groups if None.
+        scans: The fidelity at which to read a PCR dataset; all scan groups if None.
+        max_pixels: Larger images are not decoded; by default, those that `dl2 convert` rejects.
+            A PCR dataset has the limit of its conversion, unless this one is lower.
 
     Raises:
         UsageError: `root` is not one of these, or has no such fidelity.
@@ -103,15 +103,15 @@ def open_source(root: Path, scans: int | None = None) -> Source:
     location = locate(root, loose_images=True)
     datasets = {split.name: split.path for split in location.of_kind(DatasetKind.PCR)}
     if datasets:
-        return _pcr_source(root, datasets, scans)
+        return _pcr_source(root, datasets, scans, max_pixels)
     if scans is not None:
         raise UsageError(f"--scans needs a PCR dataset, and {root} is not one.")
     if location.of_kind(DatasetKind.LOOSE_IMAGES):
-        return _flat_folder(root)
-    return _image_folder(root, location.splits)
+        return _flat_folder(root, max_pixels)
+    return _image_folder(root, location.splits, max_pixels)
 
 
-def _image_folder(root: Path, splits: tuple[Split, ...]) -> Source:
+def _image_folder(root: Path, splits: tuple[Split, ...], max_pixels: int | None) -> Source:
     items: list[Item] = []
     classes: set[str] = set()
     ignored = 0
@@ -122,13 +122,13 @@ def _image_folder(root: Path, splits: tuple[Split, ...]) -> Source:
         classes |= set(listing.classes)
         ignored += len(listing.ignored)
     names = tuple(split.name for split in splits if split.name)
-    reader = FileReader(str(root))
+    reader = FileReader(str(root), max_pixels)
     return Source(
         root, "image folder", names, tuple(sorted(classes)), tuple(items), ignored, 0, reader
     )
 
 
-def _flat_folder(root: Path) -> Source:
+def _flat_folder(root: Path, max_pixels: int | None) -> Source:
     """List the images directly in a folder without class folders."""
     names: list[str] = []
     ignored = 0
@@ -145,10 +145,12 @@ def _flat_folder(root: Path) -> Source:
     if not names:
         raise DataError(f"{root} holds no images, no class folders, and no PCR dataset.")
     items = tuple(Item(name, "") for name in sorted(names))
-    return Source(root, "flat folder", (), (), items, ignored, 0, FileReader(str(root)))
+    return Source(root, "flat folder", (), (), items, ignored, 0, FileReader(str(root), max_pixels))
 
 
-def _pcr_source(root: Path, datasets: dict[str, Path], scans: int | None) -> Source:
+def _pcr_source(
+    root: Path, datasets: dict[str, Path], scans: int | None, max_pixels: int | None
+) -> Source:
     items: list[Item] = []
     classes: set[str] = set()
     groups = 0
@@ -166,7 +168,7 @@ def _pcr_source(root: Path, datasets: dict[str, Path], scans: int | None) -> Sou
     indices = [_version(folder) for folder in datasets.values()]
     return Source(
         root, "PCR dataset", tuple(filter(None, datasets)), tuple(sorted(classes)), tuple(items),
-        0, groups, PcrReader(root, scans), tuple(indices),
+        0, groups, PcrReader(root, scans, max_pixels), tuple(indices),
     )  # fmt: skip
 
 
@@ -201,6 +203,7 @@ class FileReader:
     """Reads image files below a folder (text, because joining paths costs as much as reading)."""
 
     root: str
+    max_pixels: int | None = None
 
     def open(self, item: Item) -> Opened:
         """Return the open file."""
@@ -216,8 +219,10 @@ class FileReader:
         return prefixes_of_jpeg(content, self.limits(item))
 
     def limits(self, item: Item) -> _core.Limits:
-        """Return what `dl2 convert` takes by default."""
-        return _DEFAULT_LIMITS
+        """Return the limits that an image must keep to be decoded."""
+        return (
+            _core.Limits() if self.max_pixels is None else _core.Limits(max_pixels=self.max_pixels)
+        )
 
     def path(self, item: Item) -> str:
         """Return the image file."""
@@ -230,6 +235,7 @@ class PcrReader:
 
     root: Path
     scans: int | None
+    max_pixels: int | None = None
 
     def open(self, item: Item) -> Opened:
         """Return the image, end marker included."""
@@ -243,8 +249,13 @@ class PcrReader:
         return [bytes(_record(folder, item.record, k).image(item.slot)) for k in groups]
 
     def limits(self, item: Item) -> _core.Limits:
-        """Return what the conversion of the dataset admitted."""
-        return _dataset(self.root / item.split).limits
+        """Return the conversion's limits, or a lower number of pixels where one is given."""
+        limits = _dataset(self.root / item.split).limits
+        if self.max_pixels is None or self.max_pixels >= limits.max_pixels:
+            return limits
+        from dl2cli.pcr.dataset import limits_of
+
+        return limits_of(self.max_pixels)
 
     def path(self, item: Item) -> str:
         """Return the record file."""

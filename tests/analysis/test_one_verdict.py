@@ -16,7 +16,7 @@ from dl2cli import pcr
 from dl2cli.analysis.image.quality import Engine
 from dl2cli.analysis.run import AnalysisConfig, analyse_dataset
 from dl2cli.analysis.sources import FileReader, Item, Opened
-from dl2cli.analysis.table.rows import Analysis
+from dl2cli.analysis.table.rows import Analysis, Note
 from dl2cli.analysis.worker import Task, WorkerConfig, analyse_with
 from dl2cli.dataset.pixels import UnsupportedImage, decode_source
 from dl2cli.errors import StorageError
@@ -110,6 +110,18 @@ def test_images_above_the_default_limit_are_sound_in_a_dataset_that_let_them_in(
     limits = _core.Limits(max_pixels=200_000_000)
     convert(ConvertConfig(tmp_path / "in", tmp_path / "out", limits=limits))
     assert verdicts(tmp_path / "out", frozenset({Analysis.STATS})) == {}
+
+
+def test_max_pixels_moves_the_limit_of_files_and_only_lowers_that_of_a_dataset(tmp_path):
+    (tmp_path / "in" / "a").mkdir(parents=True)
+    Image.new("L", (100, 100), 90).save(tmp_path / "in" / "a" / "large.jpg", quality=20)
+    convert(ConvertConfig(tmp_path / "in", tmp_path / "out"))
+    for root in (tmp_path / "in", tmp_path / "out"):
+        for most, decoded in ((9_999, 0), (10_000, 1), (1 << 40, 1), (None, 1)):
+            config = AnalysisConfig(root, frozenset({Analysis.STATS}), max_pixels=most, workers=1)
+            summary = analyse_dataset(config).summary
+            assert (summary.colour is not None) == bool(decoded), (root, most)
+            assert (Note.LARGE.value in {odd.text for odd in summary.oddities}) != bool(decoded)
 
 
 class BrokenStream(io.BytesIO):

@@ -37,7 +37,7 @@ class Note(Enum):
     OWN_TABLES = "quantisation tables other than the IJG's"
     NO_END = "no end marker"
     TRAILING = "bytes after the end marker"
-    LARGE = "larger than dl2 convert takes by default: not decoded"
+    LARGE = "more than --max-pixels, or than 256 MiB: not decoded"
     UNSUPPORTED = "samples of unknown range, or a package is missing: not decoded"
     RARE_JPEG = "a lossless JPEG, or one of more than 8 bits a sample"
     NO_FIDELITY = "CMYK, or not a JPEG that can be transcoded: fidelity was not measured"

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from dl2cli.cli.framework.command import Command
 from dl2cli.cli.framework.options import Options, argument, option
 from dl2cli.cli.framework.output import Output, printable
-from dl2cli.cli.framework.shared import JSON, PREPARE, RESUME, SCHEDULER, SEED
+from dl2cli.cli.framework.shared import JSON, MOST_PIXELS, PREPARE, RESUME, SCHEDULER, SEED
 from dl2cli.cli.screens.analyze import render
 from dl2cli.cores import usable_cores
 from dl2cli.errors import ExitCode, UsageError
@@ -70,6 +70,11 @@ class _What(Options):
     engine: Literal["native", "magick"] = option(
         "Estimate qualities with dl2's own code or with ImageMagick; the values are the same.",
         default="native",
+    )
+    max_pixels: int | None = option(
+        "Do not decode images that have more pixels than this; a note counts them.",
+        least=1,
+        shown="100000000, or what a PCR dataset was converted with",
     )
     seed: int = SEED
 
@@ -135,6 +140,7 @@ def analyze_images(options: AnalyzeOptions) -> None:
         output=options.output,
         engine=Engine(options.engine),
         scans=options.scans,
+        max_pixels=options.max_pixels and min(options.max_pixels, MOST_PIXELS),
         sample=options.sample,
         fidelity_samples=options.fidelity_samples or _FIDELITY_SAMPLES,
         comparisons=parse_comparisons(options.compare or list(DEFAULT_COMPARISONS)),

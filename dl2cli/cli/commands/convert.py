@@ -15,7 +15,16 @@ from rich.table import Table
 from dl2cli.cli.framework.command import Command
 from dl2cli.cli.framework.options import Options, argument, flag, no, option
 from dl2cli.cli.framework.output import Output
-from dl2cli.cli.framework.shared import CODEC, JSON, PREPARE, SCHEDULER, SEED, WORKERS, size
+from dl2cli.cli.framework.shared import (
+    CODEC,
+    JSON,
+    MOST_PIXELS,
+    PREPARE,
+    SCHEDULER,
+    SEED,
+    WORKERS,
+    size,
+)
 from dl2cli.cores import usable_cores
 from dl2cli.errors import UsageError
 from dl2cli.text import without_controls
@@ -32,7 +41,6 @@ if TYPE_CHECKING:
     from dl2cli.pcr.pipeline import RunRecords
 
 _SHOWN_REJECTS = 10
-_MOST_PIXELS = 1 << 40  # more than any image has
 
 _TEXT = """
 SOURCE holds one folder per class, or train/ and val/ folders of that form, which become OUT/train
@@ -161,7 +169,7 @@ def convert(options: ConvertOptions) -> None:
         keep_damaged=options.keep_damaged,
         quality=options.quality,
         codec=options.codec,
-        limits=Limits(max_pixels=min(options.max_pixels, _MOST_PIXELS)),
+        limits=Limits(max_pixels=min(options.max_pixels, MOST_PIXELS)),
     )
     if options.dry_run:
         plans = tuple(plan(each) for each in split_configs(config))

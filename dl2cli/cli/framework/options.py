@@ -78,8 +78,7 @@ def option(
         metavar: what stands for the value in the help; by default, what suits the type.
         least: the smallest number that is taken.
         most: the largest.
-        choices: returns the only words that are taken, for the help and completion, too; called when
-            needed.
+        choices: returns the only words that are taken, for checks, help and completion.
         completes: returns words for completion where others are taken, too.
         aliases: further names, which the help does not list.
         url: whether a path may be the URL of a dataset in a store (`dl2cli.stores.path`).

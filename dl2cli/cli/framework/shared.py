@@ -29,6 +29,7 @@ SCHEDULER: Final = option(
     metavar="ADDRESS",
 )
 SEED: Final = option("Random seed.", default=0)
+MOST_PIXELS: Final = 1 << 40  # more than any image has
 RESUME: Final = no("Start over instead of continuing an interrupted run.")
 
 

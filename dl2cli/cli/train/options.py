@@ -54,8 +54,8 @@ class DataOptions(Options):
         "Validate on images that are elsewhere.", shown="val/ beside train/", url=True
     )
     loader: str | None = option(
-        "Load with this loader: those with pcr in their name read PCR datasets, synthetic makes its "
-        "images up, and the others read ImageFolders. Also --data-loader.",
+        "Load with this loader: those with pcr in their name read PCR datasets, synthetic makes "
+        "its images up, and the others read ImageFolders. Also --data-loader.",
         "--loader", "-l", shown="what fits the data", choices=loader_names,
         aliases=("--data-loader",),
     )  # fmt: skip
