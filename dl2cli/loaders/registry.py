@@ -6,6 +6,7 @@ Everything that uses a loader gets it here, and relies on nothing but `Loader` (
 from __future__ import annotations
 
 import importlib
+import re
 import shlex
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -17,6 +18,7 @@ from dl2cli.errors import UsageError
 from dl2cli.loaders.base import Loader, LoaderConfig
 
 SYNTHETIC: Final = "synthetic"
+_CUSTOM: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,17 @@ class LoaderEntry:
         kind = getattr(importlib.import_module(self.module), self.class_name)
         loader: Loader = kind(config)
         return loader
+
+
+@dataclass(frozen=True)
+class CustomEntry(LoaderEntry):
+    """A loader of the user's own: its name is that of its factory (custom.py)."""
+
+    def create(self, config: LoaderConfig) -> Loader:
+        """Make the loader. Raises as `create_loader`."""
+        from dl2cli.loaders.custom import CustomLoader
+
+        return CustomLoader(config, self.name)
 
 
 _HERE: Final = "dl2cli.loaders"
@@ -73,9 +86,19 @@ def has_dali() -> bool:
 
 def find_loader(name: str) -> LoaderEntry:
     """Return the entry of a loader. Raises UsageError if no loader has that name."""
-    if name not in LOADERS:
-        raise UsageError(f"There is no loader {name!r}; there are {', '.join(LOADERS)}.")
-    return LOADERS[name]
+    if name in LOADERS:
+        return LOADERS[name]
+    if is_custom(name):
+        return CustomEntry(name, None, "", "")
+    raise UsageError(
+        f"There is no loader {name!r}; there are {', '.join(LOADERS)}, or one of yours, as "
+        "package.module:factory."
+    )
+
+
+def is_custom(name: str) -> bool:
+    """Tell whether a loader's name has the form `package.module:factory`."""
+    return name not in LOADERS and _CUSTOM.fullmatch(name) is not None
 
 
 def check_loader(name: str, location: DatasetLocation) -> None:

@@ -178,3 +178,32 @@ def test_what_the_data_warns_of_is_a_note(tmp_path: Path) -> None:
     (photos / "zebra").mkdir()
     result = measure(photos, 5000.0, loaders=("jpeg",), scans=())
     assert any("no images of 1 of its" in note and "zebra" in note for note in result.notes)
+
+
+def test_a_loader_of_the_users_own_is_measured_as_ours_are(
+    large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PHOTOS", str(large.parent / "photos"))
+    options = {"loaders": ("own_loader:make_slow",), "batch_size": 0, "scans": ()}
+    result = measure(large.parent / "photos", 5000.0, sample_images=8, checks=2, **options)
+    verdict = result.verdict
+    assert verdict is not None and result.stalls is not None
+    assert verdict.bound == "prep"
+    assert verdict.sentence.startswith("Bottleneck: decoding. own_loader:make_slow, from ")
+    assert (result.batch_size, result.image_size) == (4, 32)
+    assert [run.condition for run in result.runs] == ["synthetic", "warm", "cold"]
+    assert result.stalls.prep_s > result.stalls.fetch_s
+    assert {each.variant.loader for each in result.loading} == {"own_loader:make_slow", "jpeg"}
+    words = " ".join(each.change for each in result.recommendations)
+    assert "load with jpeg, 1 worker: it gives " in words
+    assert "convert to PCR" in words
+    assert all("own_loader" not in (each.command or "") for each in result.recommendations)
+    assert any("own_loader:make_slow was run as it is" in note for note in result.notes)
+
+
+def test_a_batch_size_that_the_users_loader_does_not_have(
+    large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PHOTOS", str(large.parent / "photos"))
+    with pytest.raises(UsageError, match="gives batches of 4 images"):
+        measure(large.parent / "photos", 1e3, loaders=("own_loader:make_slow",), batch_size=8)

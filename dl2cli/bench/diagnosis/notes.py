@@ -67,6 +67,12 @@ def _cache(measured: Measured) -> Iterator[str]:
 
 
 def _target(measured: Measured, target: TrainedVariant, compute: ComputeResult) -> Iterator[str]:
+    if target.variant.is_custom:
+        yield (
+            f"{target.variant.loader} was run as it is, {measured.config.batch_size} images a "
+            "batch; the start of its workers is part of each run. What it reads it does not tell: "
+            "its bytes are those of the dataset's files."
+        )
     if measured.untrained:
         left_out = ", ".join(f"k={variant.scans}" for variant in measured.untrained)
         yield (

@@ -18,6 +18,7 @@ from dl2cli.bench.probes.alternatives import Alternative
 from dl2cli.bench.probes.loader import LoadResult
 from dl2cli.bench.probes.loader_variant import LoaderVariant
 from dl2cli.cores import usable_cores
+from dl2cli.dataset.location import is_pcr_dataset
 
 WORTH: Final = 1.05  # a smaller gain is within what measurements here vary by
 SMALL_RECORD: Final = 128  # images
@@ -113,7 +114,7 @@ def _fidelity(data: Path) -> dict[int, str]:
 
 def _more_workers(advice: Advice) -> Iterator[Recommendation]:
     target, cores = advice.target, usable_cores()
-    if target.workers >= cores:
+    if target.workers >= cores or target.is_custom:
         return
     predicted = advice.model.predict(target.scans, replace(advice.now, cores=cores))
     change = f"decode with {cores} workers instead of {target.workers}: this machine has as many"
@@ -123,15 +124,30 @@ def _more_workers(advice: Advice) -> Iterator[Recommendation]:
 
 def _other_loaders(advice: Advice) -> Iterator[Recommendation]:
     target, model = advice.target, advice.model
+    ours = [each.variant.workers for each in advice.warm if not each.variant.is_custom]
+    most = max(ours, default=0)
     for result in advice.warm:
         other = result.variant
-        if other.loader == target.loader or other.workers != target.workers:
+        if other.loader == target.loader or other.is_custom:
             continue
-        if other.scans != target.scans:
+        if target.is_custom:  # its workers and what it reads are its own affair
+            if other.workers < most:
+                continue
+        elif (other.workers, other.scans) != (target.workers, target.scans):
             continue
-        cost = replace(model.costs[target.scans], decode_s=1 / result.rate_img_s.median)
+        cost = replace(
+            model.costs[target.scans],
+            decode_s=1 / result.rate_img_s.median,
+            bytes_per_image=result.bytes_per_image,
+        )
         predicted = replace(model, costs={target.scans: cost}).predict(target.scans, advice.now)
         change = f"load with {other.loader} instead of {target.loader}"
+        if target.is_custom:
+            own = next(each for each in advice.warm if each.variant == target)
+            change = (
+                f"load with {other.name}: it gives {result.rate_img_s.median:,.0f} images/s of "
+                f"this dataset, and {target.loader} {own.rate_img_s.median:,.0f}"
+            )
         yield _make(
             advice, change, predicted, train_command(other), "its rate from the page cache here"
         )
@@ -159,7 +175,7 @@ def _other_forms(advice: Advice) -> Iterator[Recommendation]:
         script = "" if other.script == "default" else f" --scan-script {other.script}"
         is_full = other.scans == other.groups
         full = "all scan groups" if is_full else f"{other.scans} of {other.groups} scan groups"
-        source = "SOURCE" if target.reads_records else shlex.quote(str(target.data))
+        source = "SOURCE" if is_pcr_dataset(target.data) else shlex.quote(str(target.data))
         what = "convert with the scan script" if script else "convert to PCR with the script"
         yield _make(
             advice,

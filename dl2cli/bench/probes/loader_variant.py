@@ -16,8 +16,8 @@ from dl2cli.loaders import (
     TransformConfig,
     create_loader,
 )
-from dl2cli.loaders.contents import data_files
-from dl2cli.loaders.registry import find_loader
+from dl2cli.loaders.contents import count_images, data_files
+from dl2cli.loaders.registry import find_loader, is_custom
 
 _SOME_FILES = 1000  # whose mean size stands for that of all
 
@@ -46,8 +46,15 @@ class LoaderVariant:
         return find_loader(self.loader).reads is DatasetKind.PCR
 
     @property
+    def is_custom(self) -> bool:
+        """Whether it is a loader of the user's own."""
+        return is_custom(self.loader)
+
+    @property
     def name(self) -> str:
-        """Return a short name ("pcr k=5, 2 workers")."""
+        """Return a short name ("pcr k=5, 2 workers"); a loader of the user's has its own."""
+        if self.is_custom:
+            return self.loader
         scans = "" if self.scans is None else f" k={self.scans}"
         return f"{self.loader}{scans}, {self.workers} worker{'s' if self.workers > 1 else ''}"
 
@@ -95,7 +102,8 @@ def bytes_per_image(variant: LoaderVariant) -> dict[int | None, float]:
         return {k: dataset.prefix_bytes(k) / count for k in range(1, dataset.groups + 1)}
     files = data_files(variant.data)
     some = files[:: max(len(files) // _SOME_FILES, 1)]
-    return {None: sum(file.stat().st_size for file in some) / len(some)}
+    mean = sum(file.stat().st_size for file in some) / len(some)
+    return {None: mean * len(files) / max(count_images(variant.data), 1)}
 
 
 def dataset_name(data: Path) -> str:

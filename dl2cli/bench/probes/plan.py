@@ -14,7 +14,14 @@ from dl2cli.errors import UsageError
 from dl2cli.loaders import LOADERS
 from dl2cli.loaders.base import require_torch
 from dl2cli.loaders.contents import count_images
-from dl2cli.loaders.registry import check_loader, default_loader, find_loader, has_dali
+from dl2cli.loaders.custom import look_at
+from dl2cli.loaders.registry import (
+    check_loader,
+    default_loader,
+    find_loader,
+    has_dali,
+    is_custom,
+)
 
 _FEWEST_STEPS = 4  # of an epoch, where the batch size is ours to choose
 
@@ -42,10 +49,25 @@ class MeasurementPlan:
 
 
 def with_defaults(config: BenchConfig) -> BenchConfig:
-    """Choose the split, and the batch size, where the user has not. Raises UsageError."""
+    """Choose the split, and the batch size, where the user has not. Raises UsageError.
+
+    A loader of the user's own has chosen already; the other runs do as it does.
+    """
     data = locate(config.data).train.path
+    if custom := next(filter(is_custom, config.loaders), None):
+        config = _as_custom(config, custom)
     size = config.batch_size or usual_batch(config.compute, count_images(data))
     return replace(config, data=data, batch_size=size)
+
+
+def _as_custom(config: BenchConfig, name: str) -> BenchConfig:
+    given = look_at(name)
+    if config.batch_size not in (0, given.batch_size):
+        raise UsageError(
+            f"{name} gives batches of {given.batch_size} images: leave out --batch-size "
+            f"{config.batch_size}, or have the factory make others."
+        )
+    return replace(config, batch_size=given.batch_size, image_size=given.image_size)
 
 
 def usual_batch(compute: ComputeConfig, images: int) -> int:
@@ -67,14 +89,20 @@ def plan_measurement(config: BenchConfig) -> MeasurementPlan:
         raise UsageError(f"{data} is an ImageFolder: it has no scan groups to choose.")
     workers = tuple(sorted(set(config.workers or (1, usable_cores()))))
     loaders = config.loaders or _usual_loaders(kind)
+    if all(map(is_custom, loaders)):  # what it is compared with
+        loaders = (*loaders, default_loader(kind))
     variants: list[LoaderVariant] = []
     for loader in loaders:
         check_loader(loader, location)
+        if is_custom(loader):
+            variants.append(LoaderVariant(loader, data, None, look_at(loader).workers))
+            continue
         reads_records = find_loader(loader).reads is DatasetKind.PCR
         fidelities = _fidelities(config, data) if reads_records else (None,)
         variants += [LoaderVariant(loader, data, k, workers[-1]) for k in fidelities]
         variants += [LoaderVariant(loader, data, fidelities[-1], w) for w in workers[:-1]]
-    best = [v for v in variants if v.loader == loaders[0] and v.workers == workers[-1]]
+    most = max(v.workers for v in variants if v.loader == loaders[0])
+    best = [v for v in variants if v.loader == loaders[0] and v.workers == most]
     return MeasurementPlan(best[-1], tuple(variants))
 
 
@@ -105,7 +133,7 @@ def parse_loader_variant(config: BenchConfig, text: str) -> LoaderVariant:
         scans = int(number)
     else:
         name = text
-    if name in LOADERS:
+    if name in LOADERS or is_custom(name):
         location, loader = locate(config.data), name
     elif Path(name).is_dir():
         location = locate(Path(name))
@@ -120,4 +148,6 @@ def parse_loader_variant(config: BenchConfig, text: str) -> LoaderVariant:
     elif scans is not None:
         raise UsageError(f"{text!r}: only PCR datasets have fidelities.")
     workers = max(config.workers, default=usable_cores())
+    if is_custom(loader):
+        workers = look_at(loader).workers
     return LoaderVariant(loader, data, scans, workers, config.throttle)

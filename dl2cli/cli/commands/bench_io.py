@@ -41,13 +41,14 @@ class _Data(Options):
     panel = "Data"
 
     loader: tuple[str, ...] = option(
-        "Measure these loaders; the bottleneck is that of the first.",
+        "Measure these loaders; the bottleneck is that of the first. One of your own is named as "
+        "package.module:factory, a function that returns any iterable of batches.",
         "--loader",
         "-l",
         metavar="LIST",
         default=(),
         shown="what fits the data",
-        choices=loader_names,
+        completes=loader_names,
     )
     scans: tuple[int, ...] = option(
         "Measure a PCR dataset at these fidelities; the bottleneck is that at the largest.",
@@ -226,6 +227,7 @@ COMMAND = Command(
         "out/train --compute-rate 2500 --throttle 20MB/s",
         'out/train --what-if "storage=50MB/s cores=8"',
         "out/train --compare pcr:10 pcr:5",
+        "photos/ --loader mypackage.data:make_loader",
     ),
     group=TRAIN,
 )
