@@ -1,10 +1,13 @@
-"""What worker processes need of the system, set up before they start."""
+"""What worker processes need: of the system before they start, and first thing in each."""
 
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
-from multiprocessing import util
+import threading
+import warnings
+from multiprocessing import connection, parent_process, util
 from typing import Final
 
 _LONGEST_SOCKET_NAME: Final = 107  # bytes, of an AF_UNIX address (unix(7))
@@ -35,3 +38,20 @@ def shorten_socket_folder() -> None:
 
 def _fits(folder: str) -> bool:
     return len(os.fsencode(folder)) + _ADDED <= _LONGEST_SOCKET_NAME
+
+
+def become_worker() -> None:
+    """Prepare a worker process: it leaves Ctrl-C to its parent, is quiet, and ends with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.simplefilter("ignore")  # Pillow's, of damaged metadata; they would break the display
+    if parent_process() is not None:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        # Image libraries (libtiff) write about damaged files to stderr by themselves.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)

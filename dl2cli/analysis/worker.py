@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-import warnings
 from dataclasses import dataclass
-from multiprocessing import connection, parent_process
 from typing import NamedTuple
 
 from dl2cli.analysis.fidelity.images import Comparison, measure
@@ -17,6 +12,7 @@ from dl2cli.analysis.sources import Item, Reader
 from dl2cli.analysis.table.rows import Analysis, ImageRow, Note, row_to_line
 from dl2cli.dataset.pixels import UnsupportedImage, pillow_limits
 from dl2cli.errors import DataError, is_file_fault, system_failure
+from dl2cli.processes import become_worker
 
 CRASHED = "reading it crashed the worker process"
 
@@ -45,21 +41,9 @@ def start(config: WorkerConfig) -> None:
     """Prepare this process: it leaves Ctrl-C to its parent, and ends when its parent does."""
     global _config  # noqa: PLW0603 - the one thing that a pool's worker can be given
     _config = config
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    warnings.simplefilter("ignore")  # Pillow's, of damaged metadata; they would break the display
+    become_worker()
     if config.engine is Engine.MAGICK and Analysis.QUALITY in config.analyses:
         magick()
-    if parent_process() is not None:
-        threading.Thread(target=_end_with_parent, daemon=True).start()
-        # Image libraries (libtiff) write about damaged files to stderr by themselves.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
 
 
 def analyse(task: Task) -> str:

@@ -34,6 +34,7 @@ from dl2cli.errors import DataError, UsageError, is_file_fault, system_failure
 JPEG_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"})
 IMAGE_SUFFIXES = JPEG_SUFFIXES | frozenset({
     ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm",
+    ".jp2", ".j2k", ".jpx",
 })
 # Endings that only a plug-in of Pillow reads, and the format that `readable_formats` names then.
 _PLUGIN_SUFFIXES = {

@@ -16,7 +16,9 @@ KNOWN_IMAGES: dict[str, tuple[int, int]] = {
     "imagenet-5": (6_500, 250),
 }
 
-_VARIANT = re.compile(r"(raw|jpeg|webp|png|pcr)(?:-?(\d{1,3}))?")
+_VARIANT = re.compile(
+    r"(raw|jpeg2000|jpeg|webp|png|pcr)(?:-?(\d{1,3})|-(lossless))?(?:-sub(\d{1,2}))?"
+)
 _STORAGE_PATH = re.compile(r"data-(ssd|hdd|sas)")
 
 
@@ -40,16 +42,23 @@ class DataPath:
 
 
 def parse_variant(label: str) -> Variant | None:
-    """Read `jpeg-85`, `jpeg85`, `webp-01`, `raw` or `raw-50`; raw-50 is half of the images."""
+    """Read `jpeg-85`, `jpeg85`, `webp-01`, `webp-lossless`, `raw`, `raw-50` or `jpeg-85-sub50`.
+
+    The last two are half of the images.
+    """
     match = _VARIANT.fullmatch(label)
     if match is None:
         return None
-    codec, digits = match.groups()
-    if digits is None:
-        return Variant(codec, codec, None, 1.0)
+    codec, digits, lossless, percent = match.groups()
+    fraction = 1.0 if percent is None else int(percent) / 100
+    subset = "" if percent is None else f"-sub{percent}"
+    quality = digits or lossless
+    if quality is None:
+        return Variant(codec + subset, codec, None, fraction)
     if codec == "raw":
-        return Variant(f"raw-{digits}", "raw", None, int(digits) / 100)
-    return Variant(f"{codec}-{digits}", codec, digits, 1.0)
+        known = lossless is None and percent is None
+        return Variant(f"raw-{digits}", "raw", None, int(digits) / 100) if known else None
+    return Variant(f"{codec}-{quality}{subset}", codec, quality, fraction)
 
 
 def parse_data_path(path: str) -> DataPath:

@@ -26,7 +26,7 @@ from dl2cli.errors import DataError
 from dl2cli_native import _core
 
 # Only these decoders are tried: the others (PostScript, for one) run programs, or are no photos.
-FORMATS: Final = ("PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM")
+FORMATS: Final = ("PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000")
 # Formats that Pillow reads with a plug-in, or in some builds only: the module to import, and the
 # package that brings it.
 OPTIONAL_FORMATS: Final = {
@@ -55,6 +55,7 @@ _STARTS: Final = {
     "WEBP": (8, (b"WEBP",)),
     "GIF": (0, (b"GIF8",)),
     "BMP": (0, (b"BM",)),
+    "JPEG2000": (0, (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n")),
     "AVIF": (4, (b"ftypavif", b"ftypavis")),
     "HEIF": (4, (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1")),
     "JXL": (0, (b"\xff\x0a", b"\0\0\0\x0cJXL ")),

@@ -50,6 +50,8 @@ class ConvertConfig:
         keep_metadata: which markers of the JPEGs are carried over.
         keep_damaged: convert what a damaged JPEG still gives, instead of rejecting it.
         quality: the JPEG quality at which other formats are encoded, 1 to 100.
+        quality_cap: JPEGs of a higher quality are encoded anew at this one; None leaves all alone.
+        max_side: larger images are scaled down to this longest side; None scales none.
         codec: which codec transcodes; both write the same bytes.
         limits: the largest image that a source file may announce in its header.
         measure_fidelity: called with the finished records; its result goes into the index, unless
@@ -70,6 +72,8 @@ class ConvertConfig:
     keep_metadata: Literal["none", "icc", "exif", "all"] = "none"
     keep_damaged: bool = False
     quality: int = 95
+    quality_cap: int | None = None
+    max_side: int | None = None
     codec: Literal["native", "libjpeg"] = "native"
     limits: _core.Limits = field(default_factory=_core.Limits)
     measure_fidelity: MeasureFidelity | None = None

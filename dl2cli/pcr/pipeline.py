@@ -21,6 +21,7 @@ from dl2cli.errors import DataError, StorageError, UsageError, is_file_fault, sy
 from dl2cli.pcr import foreign, index
 from dl2cli.pcr.config import ConvertConfig, ConvertProgress
 from dl2cli.pcr.index import RecordRows, RejectedRow, SourceRow
+from dl2cli.pcr.lossy import is_lossy, quality_of, reencode_jpeg
 from dl2cli_native import _core
 
 POLL_MS: Final = 100  # how often progress is told, and Ctrl-C is seen
@@ -61,7 +62,7 @@ class _Job:
     record: int
     files: list[ImageFile]
     native: _core.RecordJob
-    reencoded: dict[int, tuple[str, str]] = field(default_factory=dict)  # kind and remark by slot
+    reencoded: dict[int, foreign.Reencoded] = field(default_factory=dict)  # by slot, without bytes
 
 
 class Pipeline:
@@ -198,16 +199,16 @@ class Pipeline:
         )
 
     def _reencode(self, job: _Job, native: _core.Converter, pool: ThreadPoolExecutor) -> None:
-        """Hand images that libjpeg cannot transcode to Pillow, on threads of its own."""
+        """Hand images that have to be encoded anew to Pillow, on threads of its own."""
         config = self.config
 
         def work(slot: int) -> None:
             path = f"{config.source}/{job.files[slot].path}"
-            keep_exif = config.keep_metadata in {"exif", "all"}
             try:
-                image = foreign.reencode(path, config.quality, config.limits, keep_exif=keep_exif)
-                job.native.put(slot, image.jpeg, native)
-                job.reencoded[slot] = (image.kind, image.remark)
+                image = self._encoded(path, is_jpeg=slot in jpegs)
+                if image is not None:
+                    job.native.put(slot, image.jpeg, native)
+                    job.reencoded[slot] = image._replace(jpeg=b"")
             except (DataError, _core.DataError) as error:
                 job.native.reject(slot, str(error))
             except (OSError, MemoryError) as error:
@@ -215,13 +216,29 @@ class Pipeline:
                     raise system_failure(path, error) from error
                 job.native.reject(slot, str(error))
 
-        slots = [s for s in range(len(job.files)) if job.native.report(s).status == _Status.foreign]
-        futures = {pool.submit(work, slot) for slot in slots}
+        status = [job.native.report(slot).status for slot in range(len(job.files))]
+        slots = [slot for slot, each in enumerate(status) if each == _Status.foreign]
+        jpegs = {slot for slot, each in enumerate(status) if each == _Status.converted}
+        jpegs = jpegs if is_lossy(config) else set()
+        futures = {pool.submit(work, slot) for slot in (*slots, *jpegs)}
         while futures:
             done, futures = wait(futures, timeout=POLL_MS / 1000)
             for future in done:
                 future.result()
             self._report()
+
+    def _encoded(self, path: str, *, is_jpeg: bool) -> foreign.Reencoded | None:
+        """Encode an image that is no ordinary JPEG, or one that a lossy step is to change."""
+        config = self.config
+        if is_jpeg:
+            return reencode_jpeg(path, config)
+        return foreign.reencode(
+            path,
+            quality_of(config),
+            config.limits,
+            keep_exif=config.keep_metadata in {"exif", "all"},
+            max_side=config.max_side,
+        )
 
     def _rejects(self, job: _Job) -> tuple[RejectedRow, ...]:
         rows: list[RejectedRow] = []
@@ -264,9 +281,10 @@ class Pipeline:
             note = index.KEPT_DAMAGED + report.reason if report.reason else ""
             kind = foreign.name_of_frame(report.frame)
             if report.reencoded:
-                kind, remark = job.reencoded[slot]
-                note = f"{index.REENCODED}{self.config.quality}"
-                note += f"; {remark}" if remark else ""
+                image = job.reencoded[slot]
+                kind = image.kind
+                note = f"{index.REENCODED}{quality_of(self.config)}"
+                note += f"; {image.remark}" if image.remark else ""
             path = index.to_sql(file.path)
             rows.append(
                 (job.record, len(rows), path, file.label, report.bytes, report.crc32c, kind, note)

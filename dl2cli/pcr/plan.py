@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from dl2cli.dataset.discovery import ImageFile, ImageFolder, class_names, discover
+from dl2cli.dataset.resize import check_max_side
 from dl2cli.dataset.splits import find_splits, union_classes
 from dl2cli.errors import DataError, UsageError, is_file_fault, system_failure
 from dl2cli.pcr import index
 from dl2cli.pcr.config import ConvertConfig, ConvertPlan
+from dl2cli.pcr.lossy import is_lossy
 from dl2cli_native import _core
 
 
@@ -76,10 +78,18 @@ def check_options(config: ConvertConfig) -> None:
     for name, most in (
         ("images_per_record", index.MAX_RECORD_IMAGES),
         ("quality", 100),
+        ("quality_cap", 100),
         ("workers", 1024),
     ):
-        if not 1 <= getattr(config, name) <= most:
-            raise UsageError(f"{name} must be 1 to {most}, not {getattr(config, name)}.")
+        value = getattr(config, name)
+        if value is not None and not 1 <= value <= most:
+            raise UsageError(f"{name} must be 1 to {most}, not {value}.")
+    check_max_side(config.max_side)
+    if config.keep_damaged and is_lossy(config):
+        raise UsageError(
+            "--keep-damaged keeps what can be decoded of a damaged JPEG as it is, so it does not "
+            "go with --max-side or --quality-cap."
+        )
     # Not `resolve`, which raises over a loop of links.
     source, out = (Path(os.path.realpath(path)) for path in (config.source, config.out))
     if out == source or source in out.parents:
@@ -115,6 +125,8 @@ def output_properties(config: ConvertConfig, folder: ImageFolder) -> dict[str, A
         "keep_metadata": config.keep_metadata,
         "keep_damaged": config.keep_damaged,
         "quality": config.quality,
+        "quality_cap": config.quality_cap,
+        "max_side": config.max_side,
         "limits": [limits.max_pixels, limits.max_bytes, limits.max_scans, limits.max_scan_pixels],
         "libjpeg": _core.libjpeg_version(),
     }

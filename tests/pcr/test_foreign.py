@@ -55,6 +55,7 @@ FORMATS: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "photo.webp": (lambda: saved(photo(), "WEBP", lossless=True), "WEBP", "RGB"),
     "photo.bmp": (lambda: saved(photo(), "BMP"), "BMP", "RGB"),
     "photo.tiff": (lambda: saved(photo(), "TIFF"), "TIFF", "RGB"),
+    "photo.jp2": (lambda: saved(photo(), "JPEG2000"), "JPEG2000", "RGB"),
     "photo.ppm": (lambda: saved(photo(), "PPM"), "PPM", "RGB"),
     "png_named.jpg": (lambda: saved(photo(), "PNG"), "PNG", "RGB"),
     "twelve.jpg": (twelve_bit, "12-bit JPEG", "RGB"),

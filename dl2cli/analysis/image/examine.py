@@ -18,12 +18,12 @@ from dl2cli.analysis.image.jpeg import mode_of, subsampling_of
 from dl2cli.analysis.image.quality import (
     UNKNOWN_QUALITY,
     Engine,
-    estimate,
     fingerprint,
     magick_quality,
     standard_fingerprints,
 )
 from dl2cli.analysis.table.rows import Analysis, Note
+from dl2cli.dataset.jpeg_quality import estimate
 from dl2cli.dataset.pixels import (
     JPEG_START,
     OverLimit,
@@ -44,6 +44,7 @@ _ENDINGS = {
     "TIFF": {".tif", ".tiff"},
     "PPM": {".ppm", ".pgm", ".pbm", ".pnm"},
     "HEIF": {".heic", ".heif"},
+    "JPEG2000": {".jp2", ".j2k", ".jpx"},
 }
 
 Stream = io.RawIOBase | io.BytesIO

@@ -1,4 +1,4 @@
-"""`dl2 convert`: an ImageFolder becomes a PCR dataset."""
+"""`dl2 convert`: an ImageFolder becomes a PCR dataset, or lossy variants of itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.table import Table
 
 from dl2cli.cli.framework.command import Command
-from dl2cli.cli.framework.options import Options, argument, flag, no, option
+from dl2cli.cli.framework.options import Options, argument, flag, no, option, refuse_given
 from dl2cli.cli.framework.output import Output
 from dl2cli.cli.framework.shared import (
     CODEC,
@@ -48,12 +48,20 @@ and OUT/val with the same labels. It is only read, never changed. Each JPEG is r
 progressive scans with identical pixels, and the scans are grouped, so that a reader can load only
 the first k groups. To continue an interrupted conversion, give the same command again.
 
-Images are files ending in jpg, jpeg, jpe, jfif, png, webp, gif, bmp, dib, tif, tiff, ppm or pgm,
-anywhere below a class folder, also through links. Hidden files and all others are left out and
-counted. The format is told from a file's content: anything but an ordinary JPEG is encoded once at
---quality. Files that cannot be converted are listed with their reason, at the end and in
+Images are files ending in jpg, jpeg, jpe, jfif, png, webp, gif, bmp, dib, tif, tiff, ppm, pgm, jp2,
+j2k or jpx, anywhere below a class folder, also through links. Hidden files and all others are left
+out and counted. The format is told from a file's content: anything but an ordinary JPEG is encoded
+once at --quality. Files that cannot be converted are listed with their reason, at the end and in
 PCR_sources.db.
+
+With --to jpeg, webp or jpeg2000 the images are encoded anew instead, with loss, into one
+ImageFolder for each quality: OUT/jpeg-10, OUT/jpeg-50, ... Each gets its name when it is complete.
+Their encoding times, bits per pixel and likeness go to OUT/logs for dl2 report.
 """
+
+
+_QUALITY = 95  # of what is no JPEG
+_ONLY_VARIANTS = ("lossless", "quality_list", "webp_method", "fraction", "log")
 
 
 @dataclass(frozen=True)
@@ -87,8 +95,17 @@ class _Images(Options):
 
     panel = "Images"
 
-    quality: int = option(
-        "Encode images that are not JPEG at this quality.", default=95, least=1, most=100
+    quality: tuple[int, ...] = option(
+        "Encode images that are not JPEG at this quality; with --to, make a variant of each of "
+        "these qualities. Of JPEG 2000 it is the PSNR in dB.",
+        metavar="Q,...", least=1, most=100, default=(), shown="95",
+    )  # fmt: skip
+    quality_cap: int | None = option(
+        "Encode JPEGs of a higher quality anew at this one, with loss.",
+        metavar="Q", least=1, most=100,
+    )  # fmt: skip
+    max_side: int | None = option(
+        "Scale larger images down to this longest side, with loss.", metavar="PIXELS", least=1
     )
     keep_metadata: Literal["none", "icc", "exif", "all"] = option(
         "Carry these JPEG markers over.", default="none"
@@ -102,6 +119,30 @@ class _Images(Options):
     )
 
 
+class _Variants(Options):
+    """Lossy variants instead of PCR."""
+
+    panel = "Lossy variants"
+
+    to: Literal["pcr", "jpeg", "webp", "jpeg2000", "raw"] = option(
+        "Make a PCR dataset, or ImageFolders in this format; raw copies a --fraction.",
+        default="pcr",
+    )
+    lossless: bool = flag("Make a lossless variant (WebP, JPEG 2000).")
+    quality_list: Path | None = option(
+        "Copy JPEGs that have the quality or less already, by this CSV of dl2 analyze-images.",
+        metavar="FILE",
+    )
+    webp_method: int = option(
+        "Search for smaller WebP files, from 0 (fast) to 6.", default=4, least=0, most=6
+    )
+    fraction: float = option(
+        "Take this share of each class's training images: the first by name, or drawn with --seed.",
+        default=1.0, least=0.01, most=1,
+    )  # fmt: skip
+    log: Path | None = option("Write logs for dl2 report here.", metavar="DIR", shown="OUT/logs")
+
+
 class _Run(Options):
     """How the conversion runs."""
 
@@ -111,9 +152,10 @@ class _Run(Options):
     resume: bool = no("Refuse to continue an unfinished conversion.")
     workers: int | None = WORKERS
     codec: Literal["native", "libjpeg"] = CODEC
-    mssim_samples: int = option(
-        "Measure MS-SSIM and PSNR at each fidelity on this many images.", default=0, least=0
-    )
+    mssim_samples: int | None = option(
+        "Measure MS-SSIM and PSNR at each fidelity on this many images.",
+        least=0, shown="0; 100 of variants",
+    )  # fmt: skip
     dry_run: bool = flag("Say what would be done, and write nothing.")
     json: bool = JSON
 
@@ -131,7 +173,7 @@ class _Machines(Options):
     scheduler: str | None = SCHEDULER
 
 
-class ConvertOptions(_Records, _Images, _Run, _Machines):
+class ConvertOptions(_Records, _Images, _Variants, _Run, _Machines):
     """The options of `dl2 convert`."""
 
     source: Path = argument("SOURCE", "The ImageFolder to convert.")
@@ -141,7 +183,13 @@ class ConvertOptions(_Records, _Images, _Run, _Machines):
 
 
 def convert(options: ConvertOptions) -> None:
-    """Convert an ImageFolder, or each of its splits, to a PCR dataset."""
+    """Convert an ImageFolder, or each of its splits, to a PCR dataset or to variants."""
+    if options.to != "pcr":
+        from dl2cli.cli.commands.convert_variants import convert_variants
+
+        convert_variants(options)
+        return
+    refuse_given(options, _ONLY_VARIANTS, "is for lossy variants: it needs --to jpeg or the like")
     from dl2cli.pcr.config import ConvertConfig
     from dl2cli.pcr.convert import convert as run
     from dl2cli.pcr.plan import plan, split_configs
@@ -167,7 +215,9 @@ def convert(options: ConvertOptions) -> None:
         on_error=options.on_error,
         keep_metadata=options.keep_metadata,
         keep_damaged=options.keep_damaged,
-        quality=options.quality,
+        quality=_one_quality(options),
+        quality_cap=options.quality_cap,
+        max_side=options.max_side,
         codec=options.codec,
         limits=Limits(max_pixels=min(options.max_pixels, MOST_PIXELS)),
     )
@@ -193,13 +243,19 @@ def convert(options: ConvertOptions) -> None:
     output.result(ConvertReport(tuple(results)), *(part for r in results for part in _tables(r)))
 
 
+def _one_quality(options: ConvertOptions) -> int:
+    if len(options.quality) > 1:
+        raise UsageError("Several qualities make several variants: give --to jpeg, too.")
+    return options.quality[0] if options.quality else _QUALITY
+
+
 COMMAND = Command(
     name="convert",
     options=ConvertOptions,
     run=convert,
-    about="Convert an ImageFolder to a PCR dataset, without loss.",
+    about="Convert an ImageFolder to a PCR dataset, without loss, or to lossy variants.",
     text=_TEXT,
-    examples=("training_set out/",),
+    examples=("training_set out/", "training_set variants/ --to jpeg --quality 10,50,85"),
     group=PREPARE,
 )
 

@@ -276,6 +276,13 @@ class Options:
         )
 
 
+def refuse_given(options: Options, names: tuple[str, ...], reason: str) -> None:
+    """Refuse options that were given and mean nothing here. Raises UsageError."""
+    for name in names:
+        if name in options.given:
+            raise UsageError(f"--{name.replace('_', '-')} {reason}.")
+
+
 def _own_parameters(cls: type[Options]) -> Iterator[Parameter]:
     declared = {name: each for name, each in vars(cls).items() if isinstance(each, Declared)}
     kinds = get_type_hints(cls) if declared else {}

@@ -116,6 +116,10 @@ class DataOptions(Options):
         "At a damaged image, stop, use the intact scans, or leave the image out.", default="fail"
     )
     codec: Literal["native", "libjpeg"] = CODEC
+    throttle: str | None = option(
+        "Read training images no faster than this, for real, as in 100MB/s,latency=10ms.",
+        metavar="LIMITS",
+    )
     exif_orientation: Literal["ignore", "apply"] = option(
         "Show images as they are stored, or turn them as their EXIF orientation says.",
         default="ignore",

@@ -105,6 +105,7 @@ def train_config(
 def _data_config(options: TrainOptions, choice: DataChoice, basics: Basics) -> DataConfig:
     from dl2cli.loaders import LoaderConfig, TransformConfig
     from dl2cli.loaders.registry import SYNTHETIC
+    from dl2cli.loaders.throttle import Throttle
     from dl2cli.training.config import DataConfig
 
     if options.augmentation == "autoaugment" and choice.loader != "pytorch":
@@ -126,6 +127,7 @@ def _data_config(options: TrainOptions, choice: DataChoice, basics: Basics) -> D
         smoothing=options.smoothing,
         exif_orientation=options.exif_orientation,
         codec=options.codec,
+        throttle=Throttle.parse(options.throttle) if options.throttle else None,
         scaled_decode=options.scaled_decode,
         dataset_class=options.dataset_class,
         cache_bytes=options.cache_size,

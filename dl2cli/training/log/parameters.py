@@ -111,6 +111,8 @@ def _ours(config: TrainConfig) -> dict[str, Any]:
         "amp_dtype": config.precision.dtype,
         "compile": config.compile,
         "sync_every_step": config.sync_every_step,
+        # Storage is only known here where it was made slower on purpose.
+        **({} if train.throttle is None else {"storage": str(train.throttle)}),
     }
 
 

@@ -231,7 +231,10 @@ def test_damage_never_raises():
     sources = [
         (jpeg(quality=80), "JPEG"),
         (jpeg(progressive=True), "JPEG"),
-        *((encoded(picture(), kind), kind) for kind in ("PNG", "WEBP", "GIF", "BMP", "PPM")),
+        *(
+            (encoded(picture(), kind), kind)
+            for kind in ("PNG", "WEBP", "GIF", "BMP", "PPM", "JPEG2000")
+        ),
     ]
     failed = 0
     for _ in range(600):

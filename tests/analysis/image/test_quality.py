@@ -9,15 +9,12 @@ import pytest
 from jpeg_samples import damaged, in_zigzag_order, jpeg, picture, with_tables
 
 from dl2cli.analysis.image.quality import (
-    CHROMINANCE,
-    LUMINANCE,
     UNKNOWN_QUALITY,
-    estimate,
     fingerprint,
     magick_quality,
-    scaled_table,
     standard_fingerprints,
 )
+from dl2cli.dataset.jpeg_quality import CHROMINANCE, LUMINANCE, estimate, scaled_table
 from dl2cli.errors import DataError
 from dl2cli_native import _core
 
