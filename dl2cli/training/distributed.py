@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from dl2cli.errors import DataError, Dl2Error, Interrupted, UsageError
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from dl2cli.training.stopping import StopRequest
 
+# A machine that vanishes (power, network) sends no end of its connections. The longest that ranks
+# may wait for each other in a healthy run is the writing of a checkpoint.
+RANK_TIMEOUT_S = 600.0
 _POLL_S: Final = 0.1  # how long a signal may wait
 
 
@@ -195,9 +199,12 @@ def _meet(backend: str, launch: Launch, request: StopRequest | None) -> ControlG
             # addresses of those that have ended in there.
             prefix = f"attempt_{launch.restarts}"
             store = dist.PrefixStore(prefix, store)  # type: ignore[attr-defined]
-            dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
+            silence = timedelta(seconds=RANK_TIMEOUT_S)
+            dist.init_process_group(
+                backend, store=store, rank=rank, world_size=world_size, timeout=silence
+            )
             # Flags and sums are small and on the host: gloo is right for them beside NCCL, too.
-            done.append(ControlGroup(dist.new_group(backend="gloo")))
+            done.append(ControlGroup(dist.new_group(backend="gloo", timeout=silence)))
         except Exception as error:  # told by the thread that waits
             failed.append(error)
 
