@@ -287,6 +287,12 @@ def record_checksums(metadata: Buffer) -> list[int]:
     Raises DataError for what is no metadata of a record.
     """
 
+def cut_metadata(metadata: Buffer, groups: int) -> bytes:
+    """Return the metadata of the same record with its first scan groups only.
+
+    Raises DataError for what is no metadata of a record, ValueError if it has fewer groups.
+    """
+
 class StoreReader(Protocol):
     """Reads ranges of the objects of a store, in any thread (`dl2cli.stores.reader`)."""
 

@@ -44,6 +44,21 @@ void bind_reader(py::module_& m) {
         },
         "metadata"_a);
 
+    m.def(
+        "cut_metadata",
+        [](const py::buffer& metadata, std::uint32_t groups) {
+            dl2::Metadata cut = dl2::parse_metadata(InputBytes(metadata).view());
+            if (groups == 0 || groups > cut.groups || cut.format_version == 0) {
+                throw dl2::Error(dl2::ErrorKind::argument, "no such number of scan groups");
+            }
+            cut.groups = groups;
+            cut.group_bytes.resize(groups);
+            cut.group_crc32c.resize(groups);
+            cut.fragment_bytes.resize(groups * cut.labels.size());
+            return to_bytes(dl2::serialize_metadata(cut));
+        },
+        "metadata"_a, "groups"_a);
+
     // Whole JPEGs side by side in one buffer, which Python sees through the buffer protocol.
     using dl2::RecordJpegs;
     py::class_<RecordJpegs>(m, "Record", py::buffer_protocol())

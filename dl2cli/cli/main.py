@@ -11,7 +11,9 @@ import typer
 from dl2cli.cli.commands import (
     analyze_images,
     bench_io,
+    cache,
     convert,
+    copy,
     env,
     extract,
     import_dataset,
@@ -31,12 +33,14 @@ COMMANDS: Final[tuple[Command, ...]] = (
     convert.COMMAND,
     inspect.COMMAND,
     extract.COMMAND,
+    copy.COMMAND,
     analyze_images.COMMAND,
     train.COMMAND,
     bench_io.COMMAND,
     report.COMMAND,
     sample.COMMAND,
     env.COMMAND,
+    cache.COMMAND,
 )
 
 Program.commands_by_name.update({command.name: command for command in COMMANDS})

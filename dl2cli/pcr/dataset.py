@@ -19,6 +19,7 @@ from dl2cli.pcr import index, published
 from dl2cli.pcr.database import Database, open_database
 from dl2cli.pcr.dataset_files import has_journal, in_file, local_file
 from dl2cli.pcr.index import RecordInfo, RejectedInfo, SourceInfo
+from dl2cli.stores.cache import RecordExtent
 from dl2cli.stores.options import StoreOptions
 from dl2cli.stores.path import StorePath, dataset_path
 from dl2cli.stores.reader import StoreReader
@@ -109,7 +110,8 @@ class Dataset:
         self.place: bytes | StoreReader
         """Where the records are, for the native core."""
         if isinstance(path, StorePath):
-            self.place = StoreReader(path, store)
+            extents = [RecordExtent(each.file, each.lengths, each.crc32c) for each in records]
+            self.place = StoreReader(path, store, extents)
         else:
             self.place = os.fsencode(path)
         self._reader = _core.RecordReader(self.place, throttle=throttle)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import struct
 from collections.abc import Iterable, Iterator
@@ -28,6 +29,7 @@ INDEX: Final = PCR_INDEX
 SOURCES: Final = "PCR_sources.db"
 JOURNAL: Final = "PCR.db-journal"  # SQLite's, while a transaction is under way
 FORMAT_VERSION: Final = 1
+OF_GROUPS: Final = "copy_of_groups"  # of a copy at less than full fidelity: its source's groups
 MAX_GROUPS: Final = 64
 MAX_PART_BYTES: Final = 1 << 48
 MAX_RECORD_IMAGES: Final = 1 << 20
@@ -306,16 +308,24 @@ def read_progress(database: Database) -> set[int]:
     return {record for (record,) in rows if isinstance(record, int)}
 
 
-def finalize(folder: Path, properties: dict[str, Any], images_per_record: int) -> None:
+def finalize(
+    folder: Path, properties: dict[str, Any], images_per_record: int, sources: Path | None = None
+) -> None:
     """Write both final files from the working index; the complete index comes last.
 
     Args:
         folder: the dataset's folder.
         properties: added to the working index's own.
         images_per_record: the PCR_Release tool's readers call it the batch size.
+        sources: a file with the provenance, where that is not in the working index.
     """
     with open_database(folder / INDEX) as working:
-        _write_final_sources(folder, working)
+        if sources is None:
+            _write_final_sources(folder, working)
+        else:
+            temporary = folder / (SOURCES + ".tmp")
+            shutil.copyfile(sources, temporary)
+            replace_durably(temporary, folder / SOURCES)
         all_properties = {**read_properties(working), **properties, "complete": True}
         records = read_records(working)
         classes = read_classes(working)

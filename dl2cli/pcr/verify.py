@@ -178,7 +178,7 @@ class _Check:
             path = None if source is None else source.path
             self.damage.append(Damage(record.info.file, slot, path, reason))
         elif self.against is not None:
-            if source is not None and _is_comparable(source):
+            if source is not None and self._is_comparable(source):
                 self.proved_lossless += 1
             else:
                 self.not_comparable += 1
@@ -199,19 +199,20 @@ class _Check:
             raise system_failure(where, error) from error
         if len(record.widths) and pixels.shape[:2] != (record.heights[slot], record.widths[slot]):
             return f"decodes to {pixels.shape[1]} x {pixels.shape[0]} pixels, not the size recorded"
-        if self.against is None or source is None or not _is_comparable(source):
+        if self.against is None or source is None or not self._is_comparable(source):
             return ""
         path = f"{self.against}/{source.path}"
         return _compare(jpeg, pixels, path, source, self.limits)
+
+    def _is_comparable(self, source: SourceInfo) -> bool:
+        """Tell whether an image is meant to equal its source."""
+        is_cut = index.OF_GROUPS in self.dataset.properties
+        return not (is_cut or source.is_reencoded or source.is_damaged)
 
 
 def _is_about_the_record(error: StorageError) -> bool:
     """Tell whether the record file itself cannot be read, which is a finding; a bad disk is not."""
     return isinstance(error.__cause__, OSError) and is_file_fault(error.__cause__)
-
-
-def _is_comparable(source: SourceInfo) -> bool:
-    return not (source.is_reencoded or source.is_damaged)
 
 
 def _compare(

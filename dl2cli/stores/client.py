@@ -111,6 +111,7 @@ class Client:
             raise MissingDependency("obstore, which reads object stores,", "stores") from None
 
         self._get: Any = obstore.get_async
+        self._put: Any = obstore.put_async
         settings: Any = {
             "connect_timeout": datetime.timedelta(seconds=options.connect_timeout_s),
             "read_timeout": datetime.timedelta(seconds=options.read_timeout_s),
@@ -149,6 +150,15 @@ class Client:
             reason = f"the answer has {len(body):,} bytes of the range {given}"
             raise RequestError(reason, passing=True)
         return Answer(body, size, etag)
+
+    async def put(self, key: str, body: bytes) -> str | None:
+        """Write an object in one request; returns its etag. Raises RequestError."""
+        try:
+            result = await self._put(self._store, key, body, use_multipart=False)
+        except Exception as error:
+            raise _failure(error) from error
+        etag: str | None = result["e_tag"]
+        return etag
 
 
 def split_root(path: StorePath) -> tuple[str, str]:

@@ -17,6 +17,7 @@ class StoreStats:
     Attributes:
         requests: requests that were made, retries and hedges among them.
         bytes_received: bytes of the bodies that came whole.
+        bytes_cached: bytes that a cache on this machine gave instead.
         retries: requests made again after a failure.
         hedges: requests made a second time because the first was slow.
         rereads: ranges whose bytes had a wrong checksum and were read again.
@@ -26,6 +27,7 @@ class StoreStats:
 
     requests: int = 0
     bytes_received: int = 0
+    bytes_cached: int = 0
     retries: int = 0
     hedges: int = 0
     rereads: int = 0
@@ -38,7 +40,8 @@ class Counters:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._requests = self._bytes = self._retries = self._hedges = self._rereads = 0
+        self._requests = self._bytes = self._cached = 0
+        self._retries = self._hedges = self._rereads = 0
         self._latencies: list[float] = []
         self._seen = 0
         self._random = random.Random(0)
@@ -62,6 +65,11 @@ class Counters:
         """Count a range that is read again because its bytes proved wrong."""
         with self._lock:
             self._rereads += 1
+
+    def add_cached(self, received: int) -> None:
+        """Count bytes that came from a cache on this machine."""
+        with self._lock:
+            self._cached += received
 
     def add_answer(self, received: int, latency_s: float) -> None:
         """Count a body that came whole."""
@@ -91,5 +99,12 @@ class Counters:
         p50, p99 = self.percentile(0.5), self.percentile(0.99)
         with self._lock:
             return StoreStats(
-                self._requests, self._bytes, self._retries, self._hedges, self._rereads, p50, p99
+                self._requests,
+                self._bytes,
+                self._cached,
+                self._retries,
+                self._hedges,
+                self._rereads,
+                p50,
+                p99,
             )

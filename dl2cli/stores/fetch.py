@@ -16,12 +16,12 @@ import os
 import random
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from dl2cli.errors import UsageError
-from dl2cli.stores.client import Answer, Client, NotModified, RequestError, ShortObject, split_root
+from dl2cli.stores.client import Answer, Client, RequestError, ShortObject, split_root
 from dl2cli.stores.client import ByteRange as _Range
 from dl2cli.stores.counters import Counters
 from dl2cli.stores.options import StoreOptions
@@ -101,6 +101,19 @@ class Fetcher:
         """
         return self._wait(self._fetch(path, begin, end), path, under_way)
 
+    def put(self, path: StorePath, body: bytes) -> str | None:
+        """Write an object, and return its etag if the server names one.
+
+        Raises OSError as `fetch` does.
+        """
+        key = split_root(path)[1]
+
+        async def once() -> str | None:
+            self.counters.add_request()
+            return await self._client.put(key, body)
+
+        return self._wait(self._again(path, once, self.options.retries), path)
+
     def _wait(
         self,
         work: Coroutine[Any, Any, _T],
@@ -137,13 +150,16 @@ class Fetcher:
         return Fetched(tuple(a.body for a in answers), answers[0].size, answers[0].etag)
 
     async def _persistently(self, path: StorePath, part: _Range, retries: int) -> Answer:
+        return await self._again(path, lambda: self._perhaps_twice(path, part), retries)
+
+    async def _again(
+        self, path: StorePath, request: Callable[[], Coroutine[Any, Any, _T]], retries: int
+    ) -> _T:
         """Make a request until it succeeds, or until there is no hope."""
         options, attempt = self.options, 1
         while True:
             try:
-                return await self._perhaps_twice(path, part)
-            except NotModified:
-                raise
+                return await request()
             except ShortObject as error:
                 raise ValueError(f"{path} is too short, {error}") from error
             except RequestError as error:

@@ -33,7 +33,7 @@ from dl2cli_native import _core
 _FIRST_BYTES: Final = 8 * MIB  # of the first request; most indexes are shorter
 _WINDOW_BYTES: Final = 64 * MIB  # of a longer one, at a time
 _TWICE_BYTES: Final = 256 * MIB  # up to here, what nothing vouches for is fetched twice
-_MD5: Final = re.compile(r'"([0-9a-f]{32})"')
+MD5_ETAG: Final = re.compile(r'"([0-9a-f]{32})"')
 _CURRENT: Final = "current.json"
 _ATTEMPTS: Final = 3
 
@@ -144,7 +144,7 @@ def _fetch(fetcher: Fetcher, path: StorePath, first: Fetched, folder: Path) -> P
         temporary = folder / f"{uuid.uuid4().hex}.tmp"
         try:
             crc, md5 = _write(fetcher, path, first, temporary)
-            vouched = _MD5.fullmatch(first.etag or "")
+            vouched = MD5_ETAG.fullmatch(first.etag or "")
             if (vouched and vouched[1] == md5) or crc in seen or first.size > _TWICE_BYTES:
                 return _keep(temporary, folder, path, first, crc)
             seen.add(crc)

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from dl2cli.errors import UsageError
 
 MIB: Final = 1 << 20
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?(|k|K|M|G|T)(i?)[bB]?")
+
+
+def parse_size(text: str, name: str) -> int:
+    """Read "200GB", "64GiB" or a number of bytes. Raises UsageError that names the option."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None or (match[3] and not match[2]):
+        raise UsageError(f"{name} must be a size such as 200GB or 64GiB, not {text!r}.")
+    base = 1024 if match[3] else 1000
+    return int(float(match[1]) * base ** ("", "k", "m", "g", "t").index(match[2].lower()))
 
 
 @dataclass(frozen=True)
@@ -30,6 +42,8 @@ class StoreOptions:
         part_bytes: a longer range is fetched in parts of about this size, side by side: one
             connection gives some 100 MB/s.
         parts_in_flight: how many parts of all ranges are on their way at a time.
+        cache_dir: a folder on this machine for the first groups of every record; None keeps none.
+        cache_bytes: how much of the disk that may take, for each dataset.
     """
 
     connect_timeout_s: float = 5.0
@@ -43,11 +57,14 @@ class StoreOptions:
     extra_burst: int = 100
     part_bytes: int = 8 * MIB
     parts_in_flight: int = 32
+    cache_dir: Path | None = None
+    cache_bytes: int = 0
 
     def __post_init__(self) -> None:
         for name in ("connect_timeout_s", "read_timeout_s", "request_timeout_s"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"{name} must be more than 0, not {getattr(self, name)}.")
-        for name, least in (("retries", 0), ("part_bytes", 1), ("parts_in_flight", 1)):
+        bounds = {"retries": 0, "part_bytes": 1, "parts_in_flight": 1, "cache_bytes": 0}
+        for name, least in bounds.items():
             if getattr(self, name) < least:
                 raise UsageError(f"{name} must be at least {least}, not {getattr(self, name)}.")

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from dl2cli.stores.cache import RecordCache, RecordExtent
 from dl2cli.stores.counters import StoreStats
 from dl2cli.stores.fetch import Fetcher, fetcher_of
 from dl2cli.stores.options import StoreOptions
@@ -28,14 +29,33 @@ class StoreReader:
 
     rereads = REREADS
 
-    def __init__(self, prefix: StorePath, options: StoreOptions | None = None) -> None:
-        """Open the store; no request is made. Raises as `Client`."""
+    def __init__(
+        self,
+        prefix: StorePath,
+        options: StoreOptions | None = None,
+        records: Sequence[RecordExtent] = (),
+    ) -> None:
+        """Open the store; no request is made.
+
+        Args:
+            prefix: where the objects are.
+            options: how the store is asked, and what is kept on this machine.
+            records: the records of the dataset, for the cache.
+
+        Raises:
+            UsageError, MissingDependency: as `Client` does.
+            StorageError: the cache cannot be written.
+        """
         self.prefix = prefix
         self.options = options or StoreOptions()
         self._fetcher: Fetcher = fetcher_of(prefix, self.options)
         self._under_way: set[concurrent.futures.Future[Any]] = set()
         self._lock = threading.Lock()
         self._sizes: dict[str, int] = {}
+        self.cache: RecordCache | None = None
+        if self.options.cache_dir is not None and records:
+            folder, size = self.options.cache_dir, self.options.cache_bytes
+            self.cache = RecordCache(folder, prefix.url, records, size)
 
     def read(self, name: str, offset: int, length: int) -> Sequence[Buffer]:
         """Return bytes [offset, offset + length) of an object, in pieces.
@@ -45,6 +65,20 @@ class StoreReader:
                 ECANCELED after `cancel`; names the URL, the attempt and the reason.
             ValueError: the object is too short, or was replaced while it was read.
         """
+        extent = self.cache.extent(name, offset, length) if self.cache is not None else None
+        if extent is None or self.cache is None:
+            return self._fetch(name, offset, length)
+        record, groups = extent
+        here, found = self.cache.read(record, groups)
+        begin = sum(len(memoryview(piece)) for piece in found)
+        self._fetcher.counters.add_cached(begin)
+        if begin == length:
+            return found
+        pieces = self._fetch(name, begin, length - begin)
+        self.cache.add(record, here, groups, pieces)
+        return [*found, *pieces]
+
+    def _fetch(self, name: str, offset: int, length: int) -> Sequence[Buffer]:
         try:
             fetched = self._fetcher.fetch(
                 self._path(name), offset, offset + length, under_way=self._under_way

@@ -90,3 +90,33 @@ def test_a_store_that_cannot_be_read_is_one_sentence(web: WebServer) -> None:
     assert "holds no PCR dataset" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert pcr.open(f"{web.url}/pcr").image_count == 33
+
+
+def test_training_with_a_cache_is_the_same_and_reads_less(web: WebServer) -> None:
+    url = f"{web.url}/pcr"
+    cache = ("--cache-dir", "kept", "--cache-size", "60kB")
+    dl2(*TRAIN, "-d", url, "-e", 2)
+    plain = losses(Path("logs/run/experiment_report.json"))
+    begin = len(web.requests())
+    dl2(*TRAIN, "-d", url, "-e", 1, "--run-epochs", 1, *cache, "--overwrite")
+    first = sum(size for *_, size in web.requests()[begin:])
+    begin = len(web.requests())
+    dl2(*TRAIN, "-d", url, "-e", 2, *cache, "--overwrite")
+    both = sum(size for *_, size in web.requests()[begin:])
+    assert plain == losses(Path("logs/run/experiment_report.json"))
+    assert both < 2 * first
+    shown = json.loads(dl2("cache", "kept", "--json").stdout)
+    assert [each["url"] for each in shown["datasets"]] == [url]
+    assert 0 < shown["datasets"][0]["bytes_kept"] <= 60_000
+    assert "freed" in dl2("cache", "kept", "--clear").stdout
+    assert json.loads(dl2("cache", "kept", "--json").stdout)["datasets"] == []
+    refused = dl2(*TRAIN, "-d", url, "--cache-dir", "kept", code=2)
+    assert "--cache-dir needs --cache-size" in refused.stderr
+
+
+def test_copying_by_command(web: WebServer, s3: str) -> None:
+    copied = f"{s3}-by-command"
+    dl2("copy", f"{web.url}/pcr", copied, "--scans", 3)
+    assert pcr.open(copied).groups == 3
+    dl2("copy", copied, "near", "--scans", 2)
+    assert pcr.open("near").groups == 2

@@ -93,10 +93,15 @@ class DataOptions(Options):
         "all workers share.",
         default="ImageFolder",
     )
-    cache_size: int = option(
-        "Size of the memory that MinIOFolder keeps files in.",
-        default=1_073_742_000, metavar="BYTES", least=0,
+    cache_dir: Path | None = option(
+        "Keep the first scan groups of every record of a dataset in a store in this folder, as "
+        "many as --cache-size holds: later epochs fetch the rest.", metavar="DIR",
     )  # fmt: skip
+    cache_size: str | None = option(
+        "Size of the cache: of --cache-dir (200GB), or of the memory of MinIOFolder.",
+        metavar="BYTES", shown="for MinIOFolder 1GiB",
+    )  # fmt: skip
+    hedge: bool = flag("Ask a store a second time for what takes longer than 99 of 100 requests.")
     persistent_workers: bool = flag("Keep the workers of the pytorch loader from epoch to epoch.")
     prefetch: int = option("Prepare this many batches ahead.", default=3, least=1)
     shuffle_window: int = option(

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 from dl2cli.cli.train.options import SAMPLE, USUAL, Basics, TrainOptions
 from dl2cli.cores import usable_cores
 from dl2cli.errors import UsageError
-from dl2cli.stores.path import dataset_path
+from dl2cli.stores.options import StoreOptions, parse_size
+from dl2cli.stores.path import dataset_path, is_remote
 
 if TYPE_CHECKING:
     from dl2cli.loaders import OutputConfig
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from dl2cli.training.fidelity.autotune import AutotuneConfig
     from dl2cli.training.fidelity.scan_schedule import ScanSchedule
 
+MINIO_CACHE_BYTES: Final = 1_073_742_000
 _SECONDS: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 
 
@@ -102,6 +104,31 @@ def train_config(
     )
 
 
+def _memory_cache(options: TrainOptions) -> int:
+    """Return the memory for MinIOFolder in bytes. Raises UsageError."""
+    if options.cache_size is None or options.cache_dir is not None:
+        return MINIO_CACHE_BYTES
+    return parse_size(options.cache_size, "--cache-size")
+
+
+def _store_options(options: TrainOptions, choice: DataChoice) -> StoreOptions | None:
+    """Return how a store is asked; None leaves it as usual. Raises UsageError."""
+    remote = any(is_remote(path) for path in (choice.train, choice.val) if path is not None)
+    if options.cache_dir is None and not options.hedge:
+        return None
+    if not remote:
+        name = "--hedge" if options.cache_dir is None else "--cache-dir"
+        raise UsageError(
+            f"{name} is for datasets in a store, and {choice.root} is on this machine."
+        )
+    if options.cache_dir is None:
+        return StoreOptions(hedge=options.hedge)
+    if options.cache_size is None:
+        raise UsageError("--cache-dir needs --cache-size, such as --cache-size 200GB.")
+    size = parse_size(options.cache_size, "--cache-size")
+    return StoreOptions(hedge=options.hedge, cache_dir=options.cache_dir, cache_bytes=size)
+
+
 def _data_config(options: TrainOptions, choice: DataChoice, basics: Basics) -> DataConfig:
     from dl2cli.loaders import LoaderConfig, TransformConfig
     from dl2cli.loaders.registry import SYNTHETIC
@@ -130,7 +157,8 @@ def _data_config(options: TrainOptions, choice: DataChoice, basics: Basics) -> D
         throttle=Throttle.parse(options.throttle) if options.throttle else None,
         scaled_decode=options.scaled_decode,
         dataset_class=options.dataset_class,
-        cache_bytes=options.cache_size,
+        cache_bytes=_memory_cache(options),
+        store=_store_options(options, choice),
         auto_augment=options.augmentation == "autoaugment",
         persistent_workers=options.persistent_workers,
         synthetic_images=synthetic_images if choice.loader == SYNTHETIC else None,
