@@ -1,4 +1,4 @@
-"""dl2: what a vision model's data path costs, and how few bytes it can bear.
+"""dl2: find out what a vision model's data path costs, and train with as few bytes as it can bear.
 
 In a training loop of your own: `for batch in dl2cli.watch(loader): ...` (watching/).
 """

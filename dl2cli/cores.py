@@ -21,9 +21,9 @@ def usable_cores() -> int:
 
 
 def cpu_quota(own: str, root: Path) -> float | None:
-    """Return the processors' worth of time that control groups allow; None is no limit.
+    """Return how many processors' time the control groups allow; None means no limit.
 
-    The tightest of the process's group and of all groups above it holds.
+    The tightest limit counts, of the process's group and all groups above.
 
     Args:
         own: the content of /proc/self/cgroup, in which each line is `id:controllers:path`.
@@ -37,7 +37,7 @@ def cpu_quota(own: str, root: Path) -> float | None:
             continue
         mounts = (root / "cpu", root / controllers) if controllers else (root, root / "unified")
         for mount in mounts:
-            # In a container, its own group may be mounted as the root of all.
+            # In a container, the container's own group may be mounted as the root.
             for folder in (*_with_parents(mount, path), mount):
                 quota = _quota_v1(folder) if controllers else _quota_v2(folder)
                 if quota is not None:

@@ -1,4 +1,4 @@
-"""Loads matplotlib for every plot of dl2, so that no plot depends on the machine it is drawn on.
+"""Load matplotlib for every plot of dl2, so that no plot depends on the machine that draws it.
 
 A user's environment may set MPLBACKEND (as notebooks do) or hold a `matplotlibrc` that wants LaTeX;
 its home folder may not be writable, and any font may be missing. A plot of dl2 is a file: it is
@@ -44,7 +44,7 @@ STYLE: Mapping[str, Any] = {
     "hatch.color": INK,
     "hatch.linewidth": 0.6,
     "legend.frameon": False,
-    "text.parse_math": False,  # names come from logs and folders: a $ in them is no formula
+    "text.parse_math": False,  # a $ in the name of a log or folder does not begin a formula
     "svg.fonttype": "none",
     "svg.hashsalt": "dl2",  # the same plot gives the same bytes
     "pdf.fonttype": 42,
@@ -94,8 +94,8 @@ def new_figure(
     from matplotlib.figure import Figure
 
     with mpl.rc_context(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of glyphs that no font has
-        warnings.simplefilter("ignore", RuntimeWarning)  # of values next to the limits of floats
+        warnings.simplefilter("ignore", UserWarning)  # about glyphs that no font has
+        warnings.simplefilter("ignore", RuntimeWarning)  # about values near the limits of floats
         matplotlib.style.use("default")
         mpl.rcParams.update({**STYLE, **{key.replace("_", "."): v for key, v in style.items()}})
         figure = Figure(figsize=(width_in, height_in), dpi=dpi, layout="constrained")

@@ -1,4 +1,4 @@
-"""Locks and durable names on all file systems, also on those that lack one or the other."""
+"""Lock files and make names durable on all file systems, even those that cannot do one or both."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-# A folder that cannot be synced (CIFS, sshfs, some of FUSE) is no failure: there is nothing to do.
+# A folder that cannot be synced (CIFS, sshfs, some of FUSE) is not an error: nothing can be done.
 _SYNC_FAILED: Final = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
 
 
@@ -68,7 +68,7 @@ def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable, where its file system can. Raises OSError."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except PermissionError:  # a folder that may be written, and not be listed
+    except PermissionError:  # a folder that may be written but not listed
         return
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""What dl2 runs on: the versions and features that decide its results and its speed.
+"""Describe what dl2 runs on: the versions and features that decide its results and its speed.
 
 Nothing heavy is imported: the versions of torch and DALI are read from their metadata, and
 `nvidia-smi` is asked about GPUs.
@@ -86,7 +86,7 @@ class Gpus:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Everything that belongs in a bug report; None is what is not installed or not found."""
+    """Everything that belongs in a bug report; None stands for what was not found."""
 
     dl2: str
     location: Path
@@ -154,7 +154,7 @@ def host(device: str) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of dl2, Python and `COMPUTING`, without importing any of it."""
+    """Return the versions of dl2, Python and the packages in `COMPUTING`, importing none."""
     installed = {
         name: next(filter(None, map(_version, packages)), None)
         for name, packages in COMPUTING.items()
@@ -203,7 +203,7 @@ def _codec() -> str | None:
         return None
     try:
         return _core.codec_instruction_set()
-    except ValueError as error:  # DL2_CODEC_ISA asks for what is not there
+    except ValueError as error:  # DL2_CODEC_ISA asks for instructions that the processor lacks
         return str(error)
 
 
@@ -229,7 +229,7 @@ def _loaded_libjpegs() -> tuple[list[Path], list[Path]]:
 
 
 def _jpeg_library(version: str, files: list[Path]) -> JpegLibrary:
-    """Say whether a libjpeg-turbo has vector code, and may use it.
+    """Tell whether a libjpeg-turbo has vector code, and may use it.
 
     One that was built with vector code asks for the variable JSIMD_FORCENONE by its name, so that
     name is in the library (libjpeg-turbo, simd/*/jsimd.c); one that was built without is 2 to 6

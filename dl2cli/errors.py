@@ -9,9 +9,9 @@ import os
 from enum import IntEnum
 from typing import Final
 
-# What the operating system says of a file itself: it is not there (any more), it is no file, or
-# this user may not read it. Every other code (EIO, ESTALE, ENOTCONN, ENOMEM, EMFILE, ETIMEDOUT)
-# tells of a disk, a share or a machine that failed, and says nothing about the file.
+# The codes that are about the file itself: it is not there (any more), it is not a file, or this
+# user may not read it. Every other code (EIO, ESTALE, ENOTCONN, ENOMEM, EMFILE, ETIMEDOUT) means
+# that a disk, a share or a machine failed, and says nothing about the file.
 # dl2/error.hpp has the same list.
 FILE_ERRNOS: Final = frozenset(
     {
@@ -45,7 +45,7 @@ class Dl2Error(Exception):
 
 
 class UsageError(Dl2Error):
-    """The command line, or an argument of the Python API, asks for something that cannot be."""
+    """The command line, or an argument of the Python API, asks for something impossible."""
 
     exit_code = ExitCode.USAGE
 
@@ -88,9 +88,9 @@ class Interrupted(Dl2Error):  # noqa: N818
 def is_file_fault(error: BaseException) -> bool:
     """Tell whether an error is true of the file that was read, so that the file may be rejected.
 
-    False is what the system failed to do: then the work has to stop (`system_failure`), because
-    the same file may be read without trouble later. Errors of Pillow and other decoders are
-    OSErrors without a code; they tell of the content.
+    False means that the system failed: then the work has to stop (`system_failure`), because the
+    same file may be read without trouble later. Errors of Pillow and other decoders are OSErrors
+    without a code; they are about the content.
     """
     if isinstance(error, MemoryError):
         return False
@@ -98,7 +98,7 @@ def is_file_fault(error: BaseException) -> bool:
 
 
 def system_failure(path: str | os.PathLike[str], error: OSError | MemoryError) -> StorageError:
-    """Return the error to stop the work with when the system failed to read `path`."""
+    """Return the error that stops the work because the system failed to read `path`."""
     if isinstance(error, MemoryError) or error.errno == errno.ENOMEM:
         return StorageError(
             f"{os.fspath(path)} cannot be read: there is not enough memory. Use fewer workers, or "

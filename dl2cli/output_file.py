@@ -1,7 +1,7 @@
-"""Writes the files that a user names, with options such as `-o`, `--html` and `--save-log`.
+"""Write the files that a user names, with options such as `-o`, `--html` and `--save-log`.
 
 A regular file appears whole or not at all: it is written under a temporary name beside it and then
-renamed. Whatever else a user may name is either written through or refused, and never replaced:
+renamed. Anything else that a user may name is written through or refused, and never replaced:
 
 * A symbolic link stays a link; the file it points to is written.
 * A character device (`/dev/null`, `/dev/full`, a terminal), a FIFO and an open file of this process
@@ -23,7 +23,7 @@ from typing import IO
 
 from dl2cli.errors import StorageError, UsageError
 
-MAX_LINKS = 40  # as Linux: more links than these are taken for a circle
+MAX_LINKS = 40  # as in Linux, a longer chain of links is taken for a circle
 _OWN_FILE = re.compile(r"/(?:dev|proc/(?:self|\d+))/fd/(\d+)")
 _REFUSED = ((stat.S_ISDIR, "folder"), (stat.S_ISBLK, "block device"), (stat.S_ISSOCK, "socket"))
 
@@ -37,7 +37,7 @@ def check_output_file(path: Path, *, option: str = "") -> None:
 
     Raises:
         UsageError: It is a folder, a block device, a socket, a link that leads in a circle, or lies
-            under something that is no folder.
+            under something that is not a folder.
     """
     start = f"{option}: " if option else ""
     try:
@@ -45,7 +45,7 @@ def check_output_file(path: Path, *, option: str = "") -> None:
     except FileNotFoundError:
         return
     except NotADirectoryError:
-        raise UsageError(f"{start}{path} lies under a file, which is no folder.") from None
+        raise UsageError(f"{start}{path} lies under a file, which is not a folder.") from None
     except OSError as error:
         raise UsageError(f"{start}{path} cannot be written: {_reason(error)}.") from None
     for is_kind, word in _REFUSED:
@@ -93,7 +93,7 @@ def _reason(error: OSError) -> str:
 
 
 def _opened_through(path: Path) -> IO[bytes] | None:
-    """Open what is no regular file of a folder; None for what is one, or is not there."""
+    """Open a device, FIFO or open file for writing; None if it is a regular file or missing."""
     number = _own_file(path)
     if number is not None:
         # Opened anew, `> file` would be cut to nothing under the writer that holds it.
@@ -106,7 +106,7 @@ def _opened_through(path: Path) -> IO[bytes] | None:
 
 
 def _own_file(path: Path) -> int | None:
-    """Return the number of this process's open file that a path names, through links, if it does.
+    """Return the descriptor of this process's open file that a path names through links, if any.
 
     `os.path.realpath` would go one link too far: to a name such as `pipe:[4711]`.
     """
@@ -139,7 +139,7 @@ def _replaced(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _mode_for(path: Path) -> int:
-    """Return the permissions of the file that stands there, or those of a new file."""
+    """Return the permissions of the file at this path, or of a new file."""
     try:
         return stat.S_IMODE(path.stat().st_mode)
     except FileNotFoundError:

@@ -10,16 +10,16 @@ import warnings
 from multiprocessing import connection, parent_process, util
 from typing import Final
 
-_LONGEST_SOCKET_NAME: Final = 107  # bytes, of an AF_UNIX address (unix(7))
-_ADDED: Final = len("/pymp-12345678/listener-12345678")  # by multiprocessing, to the folder
+_LONGEST_SOCKET_NAME: Final = 107  # the longest AF_UNIX address in bytes (unix(7))
+_ADDED: Final = len("/pymp-12345678/listener-12345678")  # multiprocessing appends it
 _SHORT_FOLDERS: Final = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 def shorten_socket_folder() -> None:
-    """Have multiprocessing put its sockets where their names fit, also under a long TMPDIR.
+    """Make multiprocessing put its sockets where their names fit, even with a long TMPDIR.
 
-    Batch systems and CI set such ones. Call this before the first process is started; it does
-    nothing where TMPDIR is short, or where no other folder will do.
+    Batch systems and CI set long ones. Call this before the first process is started; it does
+    nothing if TMPDIR is short, or if no other folder will do.
     """
     if _fits(tempfile.gettempdir()):
         return

@@ -1,4 +1,4 @@
-"""Text from outside (names of files, contents of logs, EXIF) in a form that can be shown anywhere.
+"""Make text from outside (names of files, contents of logs, EXIF) safe to show anywhere.
 
 File names are bytes that anybody may have chosen: they can hold sequences that clear a terminal,
 turn the direction of reading, or pass for markup. Whatever shows such text, on a screen, on a page

@@ -109,7 +109,7 @@ def test_folders_sockets_and_paths_under_files_are_refused(tmp_path: Path) -> No
         with pytest.raises(UsageError, match="socket"):
             write_output(tmp_path / "socket", b"x")
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(UsageError, match="no folder"):
+    with pytest.raises(UsageError, match="is not a folder"):
         write_output(tmp_path / "file" / "page.html", b"x")
 
 

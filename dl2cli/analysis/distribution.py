@@ -1,4 +1,4 @@
-"""How values are spread: percentiles and histograms."""
+"""Describe how values are spread: percentiles and histograms."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Distribution:
 
     @staticmethod
     def of(values: npt.ArrayLike) -> Distribution | None:
-        """Return the distribution of values, None for none."""
+        """Return the distribution of values; None if there are no values."""
         numbers = np.asarray(values, dtype=np.float64)
         if not numbers.size:
             return None

@@ -23,7 +23,7 @@ from dl2cli.cores import usable_cores
 from dl2cli.errors import Interrupted, UsageError
 
 _FORMAT = 2  # of the part file: count up when the rows' meaning changes
-# What a chunk may weigh, in images of which nothing but the header is read: some 20 ms.
+# How much work a chunk may hold, counted in images of which only the header is read: about 20 ms.
 _CHUNK_WEIGHT = 256
 _DECODED_WEIGHT = 8
 _FIDELITY_WEIGHT = 256
@@ -83,7 +83,7 @@ class AnalysisResult:
 
 
 class Progress:
-    """Told how far an analysis is; does nothing by itself."""
+    """Is told how far an analysis has come; does nothing by itself."""
 
     def begin(self, total: int, resumed: int) -> None:
         """Begin with `total` images, of which an earlier run finished `resumed`."""
@@ -152,7 +152,7 @@ def _saved_bytes(summary: Summary, images: int) -> float | None:
 
 
 def _check(config: AnalysisConfig) -> None:
-    """Find out what is missing before the work begins."""
+    """Check for missing packages and folders before the work begins."""
     if config.output is not None:
         check_result_path(config.output)
     if config.engine is Engine.MAGICK and Analysis.QUALITY in config.analyses:
@@ -197,7 +197,7 @@ class _AnalysisRun:
         return self.tally.result()
 
     def how_to_resume(self) -> str:
-        """Say what an interruption leaves behind."""
+        """Return the error that says what an interruption leaves behind."""
         output = self.config.output
         if output is None:
             advice = "With -o FILE, a run can be interrupted and resumed."
@@ -225,7 +225,7 @@ class _AnalysisRun:
         self.progress.advance(row)
 
     def _still_valid(self, row: ImageRow) -> bool:
-        """Say whether a row of the part file is about the next image, as it is now."""
+        """Tell whether a row of the part file is about the next image, as it is now."""
         if self.resumed >= len(self.indices):
             return False
         item = self.source.items[self.indices[self.resumed]]
@@ -295,7 +295,8 @@ class _AnalysisRun:
 def _choose(config: AnalysisConfig, count: int) -> tuple[list[int] | range, frozenset[int]]:
     """Return the images to analyse, in order, and the ones whose fidelity is measured.
 
-    The same seed chooses the same images. With fidelity alone, its sample is all there is to do.
+    The same seed chooses the same images. If fidelity is the only analysis, only its sample is
+    looked at.
     """
     rng = random.Random(config.seed)
     indices: list[int] | range = range(count)

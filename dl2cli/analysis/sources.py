@@ -49,16 +49,16 @@ class Opened:
 
 
 class Reader(Protocol):
-    """Opens images, in a worker process; small, because it is sent there."""
+    """Opens images in a worker process, to which it is sent."""
 
     def open(self, item: Item) -> Opened:
         """Return the bytes. Raises OSError or Dl2Error."""
 
     def prefixes(self, item: Item) -> list[bytes]:
-        """Return the JPEG at each number of scan groups, from 1 on. Raises OSError or DataError."""
+        """Return the JPEG at 1, 2, ... scan groups. Raises OSError or DataError."""
 
     def limits(self, item: Item) -> _core.Limits:
-        """Return what the image may promise."""
+        """Return the limits that an image must keep to be decoded."""
 
     def path(self, item: Item) -> str:
         """Return the file to name when it cannot be read."""
@@ -182,7 +182,7 @@ def _version(folder: Path) -> tuple[int, int]:
 
 
 def _pcr_items(dataset: Dataset, split: str) -> list[Item]:
-    """Name the images by the files they came from, or by record and slot where nobody knows."""
+    """Name the images after the files they came from, or after record and slot if unknown."""
     before = f"{split}/" if split else ""
     sources = {(info.record, info.slot): info for info in dataset.sources()}
     items = []
@@ -231,7 +231,7 @@ class FileReader:
 
 @dataclass(frozen=True, slots=True)
 class PcrReader:
-    """Reads images of a PCR dataset, or of one a split, at fidelity `scans`."""
+    """Reads images of a PCR dataset, or of the datasets of its splits, at fidelity `scans`."""
 
     root: Path
     scans: int | None

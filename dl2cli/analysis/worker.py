@@ -26,7 +26,7 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WorkerConfig:
-    """What a worker is told once."""
+    """What each worker process is told once, when it starts."""
 
     reader: Reader
     analyses: frozenset[Analysis]

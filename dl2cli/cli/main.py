@@ -76,16 +76,16 @@ def main() -> NoReturn:
         give_up(sys.stdout)
     except Exception as error:
         code = _fail(error)
-    flush_or_give_up()  # here: a failure at Python's own end would change the exit code
+    flush_or_give_up()  # or a failure when Python ends would change the exit code
     sys.exit(code)
 
 
 def _take_names_for_utf8() -> None:
-    """Start again in Python's UTF-8 mode where the locale takes names of files for something else.
+    """Start again in Python's UTF-8 mode if the locale has another encoding for names of files.
 
-    Names are bytes, which all but everybody writes in UTF-8. In a locale such as POSIX or
-    en_US.ISO-8859-1, class names would be stored in a dataset as other characters than they are,
-    or could not be written at all. What is printed keeps the terminal's encoding.
+    Names are bytes, which almost everybody writes in UTF-8. In a locale such as POSIX or
+    en_US.ISO-8859-1, class names would be stored in a dataset as the wrong characters, or could
+    not be written at all. What is printed keeps the terminal's encoding.
     """
     if sys.flags.utf8_mode or sys.getfilesystemencoding() == "utf-8":
         return

@@ -1,1 +1,1 @@
-"""ImageFolder discovery, class order, and the built-in sample set."""
+"""What lies at a path, ImageFolders, the pixels of image files, importers, the sample set."""

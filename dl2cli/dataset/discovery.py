@@ -7,12 +7,12 @@ The rules, which agree with torchvision's `ImageFolder` where that has one:
 * Files anywhere below a class folder belong to that class, in the order of their sorted paths.
 * A file is taken for an image by its ending (`IMAGE_SUFFIXES`, in any case); what it really holds
   is found out when it is read. HEIC, AVIF and JPEG XL count where Pillow has a plug-in for them.
-* Links to files and folders are followed. A link to a folder that it lies in is not.
+* Links to files and folders are followed, except a link to a folder that contains it.
 * Names are bytes: those that are not UTF-8 are kept in the form of `os.fsdecode`.
 * Left out, each with its reason: hidden files and folders (a leading dot), folders of the operating
   system (`SYSTEM_FOLDERS`: what a Mac adds to a zip file, lost+found), files directly under the
-  root, files with another ending, broken links, folders without read permission, and whatever is
-  no regular file (a FIFO, a socket, a device: never opened).
+  root, files with another ending, broken links, folders without read permission, and everything
+  that is not a regular file (a FIFO, a socket, a device: never opened).
 * A folder that the system fails to list (a lost share, a failing disk) ends the listing with a
   StorageError: to go on without it would drop its images and change labels without a word.
 """
@@ -103,9 +103,9 @@ class ImageFolder:
     def fingerprint(self) -> str:
         """Return a SHA-256 (hex) of the class names and of each image's path and label.
 
-        It changes when a class or an image comes, goes or is renamed; not with the root's place,
-        the content of the images, or what is ignored. No name holds a NUL or is empty, so no two
-        listings hash the same bytes.
+        It changes when a class or an image is added, removed or renamed. It does not depend on
+        where the root is, on the content of the images, or on what is ignored. No name holds a NUL
+        or is empty, so no two listings hash the same bytes.
         """
         digest = hashlib.sha256()
         for name in self.classes:
@@ -152,7 +152,7 @@ def discover(root: Path, classes: Sequence[str] | None = None) -> ImageFolder:
     for name in folders:
         if name not in labels:
             raise DataError(
-                f"{root} holds the class folder {name!r}, which is none of the {len(names)} "
+                f"{root} holds the class folder {name!r}, which is not among the {len(names)} "
                 "classes of this dataset: rename or remove it, or convert the splits together."
             )
     walk = _Walk(root, ignored=loose)
@@ -177,7 +177,7 @@ def holds_images(root: Path, name: str) -> bool:
 
 
 def _seen(ignored: Iterable[IgnoredFile]) -> str:
-    """Say what lies there instead of images."""
+    """Return a phrase about the files that lie there instead of images."""
     reasons = (NO_IMAGE_ENDING, NO_PLUGIN)
     left_out = [each for each in ignored if each.reason.startswith(reasons)]
     if not left_out:
@@ -191,7 +191,7 @@ def _seen(ignored: Iterable[IgnoredFile]) -> str:
 
 
 def _warnings(root: Path, classes: tuple[str, ...], files: list[ImageFile]) -> Iterator[str]:
-    """Say what makes the labels look like a mistake."""
+    """Yield a sentence for each thing that makes the labels look like a mistake."""
     counts = Counter(file.label for file in files)
     empty = [repr(name) for label, name in enumerate(classes) if label not in counts]
     if empty:
@@ -207,12 +207,12 @@ def _warnings(root: Path, classes: tuple[str, ...], files: list[ImageFile]) -> I
         if len(inner) > 1:
             yield (
                 f"All images of {root} have one label, {only!r}: the folders in it "
-                f"({_some(inner)}) are no classes. If they should be, name {root / only} instead."
+                f"({_some(inner)}) are not classes. If they should be, name {root / only} instead."
             )
     elif len(inner) > 1:
         yield (
             f"The classes of {root} are {_some([classes[label] for label in sorted(counts)])}; "
-            f"each holds only folders ({_some(inner)}), which are no classes. If they should be, "
+            f"each holds only folders ({_some(inner)}), which are not classes. If they should be, "
             f"name one folder more, such as {root / classes[files[0].label]}."
         )
 
@@ -236,7 +236,7 @@ def _some(names: Sequence[str]) -> str:
 def read_root(root: Path, most_loose: int | None = None) -> tuple[list[str], list[IgnoredFile]]:
     """Return the sorted names of the class folders, and what else lies directly under the root.
 
-    With `most_loose` the listing ends when more than so much else was found.
+    With `most_loose` the listing ends once more than so many other entries were found.
 
     Raises:
         UsageError: `root` is not there or is no folder.

@@ -177,7 +177,7 @@ def _rank(split: Split) -> int:
 
 
 def _single(root: Path, *, loose_images: bool) -> Split:
-    """Return the one dataset at `root`, which is no PCR dataset and has no splits."""
+    """Return the one dataset at `root`, which is neither a PCR dataset nor has splits."""
     classes = class_names(root)
     if classes:
         _check_is_one(root, classes)
@@ -191,7 +191,7 @@ def _single(root: Path, *, loose_images: bool) -> Split:
 
 
 def _check_is_one(root: Path, classes: tuple[str, ...]) -> None:
-    """Refuse a folder of PCR datasets; `find_splits` does it for those of images.
+    """Refuse a folder of PCR datasets; `find_splits` refuses folders of ImageFolders.
 
     Only the first folders are looked at: there may be thousands of classes.
     """
@@ -213,7 +213,7 @@ def _holds_images(root: Path) -> bool:
 
 
 def _nearby(path: Path) -> str:
-    """Say what there is near a path that does not exist."""
+    """Return a phrase about what exists near a path that does not."""
     parent = path.parent
     missing = path.name
     while not parent.exists() and parent != parent.parent:

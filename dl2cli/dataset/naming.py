@@ -1,6 +1,6 @@
 """What the path of a dataset says: its name, variant (codec, quality, subset) and storage.
 
-The layout is that of the published experiments: `data-hdd/imagenet/jpeg-85/`.
+The layout is the one of the (DL)2 experiments: `data-hdd/imagenet/jpeg-85/`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-# Images (training, validation) of the data sets that the published runs use; the logs have none.
+# Images (training, validation) of the data sets in the (DL)2 runs, whose logs do not count them.
 KNOWN_IMAGES: dict[str, tuple[int, int]] = {
     "imagenet": (1_281_167, 50_000),
     "places365": (1_803_460, 36_500),
@@ -24,7 +24,7 @@ _STORAGE_PATH = re.compile(r"data-(ssd|hdd|sas)")
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A data set's form: `name` is the published label, such as jpeg-85 or raw-50."""
+    """A data set's form: `name` is the label of the (DL)2 runs, such as jpeg-85 or raw-50."""
 
     name: str
     codec: str
@@ -64,7 +64,7 @@ def parse_variant(label: str) -> Variant | None:
 def parse_data_path(path: str) -> DataPath:
     """Read `data-hdd/imagenet/jpeg-85/`, with or without the slash, or any other path.
 
-    Paths of another layout give their last folder as data set and no variant.
+    A path of another layout gives its last folder as the data set, and no variant.
     """
     parts = [part for part in PurePosixPath(path).parts if part not in ("/", ".")]
     if parts == ["no", "real", "dataset"]:

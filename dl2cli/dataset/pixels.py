@@ -1,9 +1,8 @@
-"""From any image file to 8-bit pixels: one rule for everything that reads images.
+"""Decode any image file to 8-bit pixels, by one rule for everything that reads images.
 
-`read_pixels` is that rule. `read_image` reads a PNG, TIFF, WebP, ... with Pillow; what is wrong in
-the metadata of a file never costs its pixels. `to_eight_bits` then says what the samples of an
-image mean: it scales them by what the file says of their range, and refuses them where the file
-says nothing.
+`read_pixels` is that rule. `read_image` reads a PNG, TIFF, WebP, ... with Pillow; a fault in the
+metadata of a file never costs its pixels. `to_eight_bits` then decides what the samples of an image
+mean: it scales them by the range that the file states, and refuses them if it states none.
 """
 
 from __future__ import annotations
@@ -66,11 +65,11 @@ _WHITE_IS_ZERO, _SEPARATE, _SIGNED = 0, 2, 2
 
 
 class OverLimit(DataError):  # noqa: N818 - the name says what is wrong
-    """An image of more pixels than the limit; nothing is known against it."""
+    """An image has more pixels than the limit; it may be sound."""
 
 
 class UnsupportedImage(DataError):  # noqa: N818
-    """An image that is sound for all that can be told, whose pixels cannot be had here.
+    """An image seems sound, but its pixels cannot be read here.
 
     The range of its samples is not known, or a package that reads its format is not installed.
     """
@@ -119,7 +118,7 @@ def read_pixels(
     """Decode a file that is not an 8-bit JPEG to 8-bit gray ("L") or colour ("RGB").
 
     With `apply_orientation` it is turned as its EXIF orientation says. The other arguments and the
-    errors are those of `decode_source`.
+    errors are the same as in `decode_source`.
     """
     if content.startswith(JPEG_START):
         rare = read_rare_jpeg(content, limits)
@@ -132,7 +131,7 @@ def read_pixels(
 
 
 def exif_orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation of an image, 1 to 8; 1 where there is none that makes sense."""
+    """Return the EXIF orientation of an image, 1 to 8; 1 if it has no valid one."""
     try:
         value = image.getexif().get(_ORIENTATION, 1)
     except MemoryError:
@@ -143,13 +142,13 @@ def exif_orientation(image: Image.Image) -> int:
 
 
 def turned(image: Image.Image, orientation: int) -> Image.Image:
-    """Return an image as its EXIF orientation (1 to 8) says that it is to be shown."""
+    """Return an image, turned as its EXIF orientation (1 to 8) says."""
     method = _TURNS.get(orientation)
     return image if method is None else image.transpose(method)
 
 
 def is_rare(header: _core.JpegHeader) -> bool:
-    """Say whether a JPEG is lossless or has more than 8 bits a sample: libjpeg cannot read it."""
+    """Tell whether a JPEG is lossless or has more than 8 bits a sample: libjpeg cannot read it."""
     return header.lossless or header.precision != 8
 
 
@@ -190,7 +189,7 @@ def _read_header(jpeg: bytes, limits: _core.Limits) -> _core.JpegHeader:
 
 
 def _is_misread(image: Image.Image) -> bool:
-    """Say whether Pillow would take 16-bit samples in separate planes for 8-bit ones."""
+    """Tell whether Pillow would take 16-bit samples in separate planes for 8-bit ones."""
     planes = _tiff_tag(image, _PLANAR_CONFIGURATION) == _SEPARATE
     raw = any(tile[0] == "raw" for tile in getattr(image, "tile", ()))
     return planes and raw and (_tiff_tag(image, _BITS_PER_SAMPLE) or 0) > 8
@@ -390,7 +389,7 @@ def _bits_of(image: Image.Image) -> int:
 
 
 def _tiff_tag(image: Image.Image, tag: int) -> int | None:
-    """Return the first number of a tag, None for other formats and where there is none."""
+    """Return the first number of a tag; None for other formats and for a missing tag."""
     tags = getattr(image, "tag_v2", None)
     if tags is None or image.format != "TIFF":
         return None

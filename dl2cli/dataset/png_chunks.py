@@ -1,4 +1,4 @@
-"""A PNG without what does not matter to its pixels (PNG specification, sections 5.3 and 11.3)."""
+"""Strip a PNG of what does not matter to its pixels (PNG specification, sections 5.3 and 11.3)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PNG_TEXT: Final = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 
 
 def without_metadata(content: bytes) -> Iterator[bytes]:
-    """Yield a PNG with less and less of what does not matter to its pixels; nothing for others."""
+    """Yield a PNG with less and less metadata; yield nothing for other formats."""
     if not content.startswith(PNG_START):
         return
     yield _png_chunks(content, lambda kind: kind not in _PNG_TEXT)
@@ -21,7 +21,7 @@ def without_metadata(content: bytes) -> Iterator[bytes]:
 def _png_chunks(content: bytes, keep: Callable[[bytes], bool]) -> bytes:
     """Return a PNG without the ancillary chunks (a small first letter) that are not to be kept.
 
-    Those with a wrong checksum go, too. The others are left as they are, damage included.
+    Ancillary chunks with a wrong checksum go, too. All others stay as they are, even if damaged.
     """
     view = memoryview(content)
     parts = [view[: len(PNG_START)]]

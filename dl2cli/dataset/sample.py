@@ -94,13 +94,13 @@ def ensure_sample_set(
 
     Args:
         config: What to generate.
-        cache: Where to keep it; `cache_dir()` without it.
-        workers: Threads; as many as there are cores without it.
-        on_image: Called with the images made so far and all images, after each image.
+        cache: Where to keep it; None is `cache_dir()`.
+        workers: Threads; None is one for each core.
+        on_image: Called after each image with the number of images made, and of all images.
 
     Raises:
         StorageError: The folder cannot be written.
-        UsageError: There is no such folder: see `cache_dir`.
+        UsageError: There is no cache folder: see `cache_dir`.
     """
     config = config or SampleConfig()
     cache = cache or cache_dir()
@@ -125,7 +125,7 @@ def ensure_sample_set(
 
 
 def _remove_stale(cache: Path) -> None:
-    """Remove what a killed process has left."""
+    """Remove the files that a killed process has left."""
     for folder in cache.glob(f"{TEMPORARY_PREFIX}*"):
         with contextlib.suppress(FileNotFoundError):  # another process has just finished with it
             if time.time() - folder.stat().st_mtime > STALE_S:
@@ -300,7 +300,7 @@ def _cover(rng: np.random.Generator, scene: Floats, x: Floats, y: Floats) -> Non
 
 
 def _light(rng: np.random.Generator, x: Floats, y: Floats) -> Floats:
-    """Light from one side, and less of it in the corners."""
+    """Return light that falls from one side and fades in the corners."""
     slope_x, slope_y = rng.uniform(-0.5, 0.5, 2).tolist()
     light: Floats = rng.uniform(0.8, 1.2) * (1 + slope_x * x + slope_y * y)
     light *= 1 - rng.uniform(0, 0.5) * (x * x + y * y)

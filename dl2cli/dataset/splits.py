@@ -1,8 +1,8 @@
 """Splits of a dataset (train, val, ...): which folders are splits, and which only look like them.
 
-A split that passes for a class is the worst of mistakes: every label is wrong, and nothing fails.
-So a folder whose layout can be meant in one way only is read in that way, and one that would give
-wrong labels is refused with the path that was probably meant.
+Taking a split for a class is the worst mistake: every label is wrong, and nothing fails. So a
+folder whose layout has only one sensible meaning is read in that way, and one that would give wrong
+labels is refused with the path that was probably meant.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _MOST_LOOSE: Final = 100  # files beside the class folders of a split; more make
 def find_splits(root: Path, *, labels: bool = True) -> dict[str, Path]:
     """Return the ImageFolders under `root` by the name of their split, train first.
 
-    A root whose visible folders all are named like splits, in any case, is a dataset in splits if
+    A root whose visible folders all have names of splits, in any case, is a dataset in splits if
     one of them holds class folders. Folders beside them that hold no images at all (annotations)
     are left out. Any other root is one ImageFolder: `{"": root}`.
 
@@ -38,8 +38,8 @@ def find_splits(root: Path, *, labels: bool = True) -> dict[str, Path]:
         labels: whether splits without class folders are refused, because they give no labels.
 
     Raises:
-        UsageError: `root` is not there or is no folder; or its layout would give wrong labels, and
-            the message says what to name instead.
+        UsageError: `root` does not exist or is not a folder; or its layout would give wrong
+            labels, and the message says what to name instead.
         StorageError: `root` cannot be read.
     """
     names = class_names(root)
@@ -83,7 +83,7 @@ def _named_like_splits(root: Path, names: Iterable[str]) -> dict[str, str]:
         if split in splits:
             raise UsageError(
                 f"{root} holds {splits[split]} and {name}, and both look like the split {split}: "
-                "move one of them elsewhere."
+                "move one elsewhere."
             )
         splits[split] = name
     return splits

@@ -70,7 +70,7 @@ def test_a_narrow_terminal_folds_no_numbers(logs: Path) -> None:
     assert max(len(line) for line in out.splitlines()) <= 40
     for row in tables["throughput"]:
         assert f" {row['rate_epoch_img_s']:.1f}" in out
-    assert "Not shown for want of width" in " ".join(out.split())
+    assert "Too wide to show" in " ".join(out.split())
 
 
 def test_json_is_strict_and_complete(logs: Path) -> None:
@@ -197,7 +197,7 @@ def test_one_remark_and_one_file_are_one(tmp_path: Path) -> None:
     write_text(tmp_path / "notes.txt", "hello")
     out = dl2(tmp_path).stdout
     assert "There is 1 remark more: --table warnings." in out
-    assert "1 other file is no run log." in out
+    assert "1 other file is not a run log." in out
 
 
 def test_a_folder_without_logs(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_given_classes_set_the_labels(tmp_path: Path) -> None:
     val = discover(splits["val"], classes)
     assert val.classes == classes
     assert [(f.path, f.label) for f in val.files] == [("c/4.jpg", 2), ("d/5.jpg", 3)]
-    with pytest.raises(DataError, match="class folder 'd', which is none of the 3 classes"):
+    with pytest.raises(DataError, match="class folder 'd', which is not among the 3 classes"):
         discover(splits["val"], class_names(splits["train"]))
 
 

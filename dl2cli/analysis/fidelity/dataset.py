@@ -1,4 +1,4 @@
-"""The mean likeness of a PCR dataset's images at each fidelity (`dl2 convert --mssim-samples`)."""
+"""Measure how much of a PCR dataset each fidelity keeps (`dl2 convert --mssim-samples`)."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def measure_dataset(
 ) -> tuple[ScanFidelity, ...]:
     """Return mean MS-SSIM and PSNR at each fidelity over about `samples` images.
 
-    The images are spread evenly over up to four records, which lie evenly in the dataset. Those
-    smaller than the window of SSIM (11 pixels), CMYK images, and what cannot be decoded are left
-    out; the result is empty if nothing could be measured. The reference is the image with all scan
-    groups, which has the pixels of its source.
+    The images are spread evenly over up to four records, which are spread evenly over the dataset.
+    Images smaller than the window of SSIM (11 pixels), CMYK images, and images that cannot be
+    decoded are left out; the result is empty if nothing could be measured. The reference is the
+    image with all scan groups, which has the pixels of its source.
 
     Args:
         dataset: a finished dataset, or the finished records of one.
         samples: images to measure.
-        progress: called before each image with how many are done, of how many.
+        progress: called before each image with the number of images done, and of all images.
 
     Raises:
         StorageError: a record cannot be read.
@@ -74,7 +74,7 @@ def _choose(dataset: Dataset, samples: int) -> dict[int, list[int]]:
 
 
 def _read(dataset: Dataset, record: int, slots: list[int]) -> list[list[bytes]]:
-    """Return the images of `slots` at each fidelity; nothing of a damaged record."""
+    """Return the images of `slots` at each fidelity; nothing if the record is damaged."""
     prefixes: list[list[bytes]] = [[] for _ in slots]
     try:
         for scans in range(1, dataset.groups + 1):

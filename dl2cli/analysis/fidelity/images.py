@@ -1,4 +1,4 @@
-"""What an image loses at each number of scan groups, and as a lossy JPEG or WebP beside it."""
+"""Measure what an image loses at each number of scan groups, and as a lossy JPEG or WebP."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FORMATS = ("jpeg", "webp")
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A lossy format at a quality, to hold the scan groups against."""
+    """A lossy format at a quality, with which the scan groups are compared."""
 
     format: str
     quality: int
@@ -38,7 +38,7 @@ class Comparison:
 
 
 def parse_comparisons(texts: list[str]) -> tuple[Comparison, ...]:
-    """Read comparisons such as `jpeg:50,75` and `webp:80`; `none` stands for none.
+    """Read comparisons such as `jpeg:50,75` and `webp:80`; `none` asks for no comparison.
 
     Raises:
         UsageError: The format or a quality is not known.

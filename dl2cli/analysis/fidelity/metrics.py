@@ -1,9 +1,9 @@
-"""How alike two images are: PSNR, SSIM and MS-SSIM, on 8-bit arrays.
+"""Measure how similar two images are: PSNR, SSIM and MS-SSIM, on 8-bit arrays.
 
-SSIM is that of Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error
+SSIM is defined by Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error
 visibility to structural similarity" (IEEE TIP 13(4), 2004): an 11 x 11 Gaussian window of sigma
 1.5, K1 = 0.01, K2 = 0.03, population moments, and only windows that lie wholly inside the image.
-MS-SSIM is that of Wang, Simoncelli and Bovik, "Multiscale structural similarity for image quality
+MS-SSIM is by Wang, Simoncelli and Bovik, "Multiscale structural similarity for image quality
 assessment" (Asilomar 2003), with its five weights. Both are computed for each colour channel,
 and averaged over the channels.
 """
@@ -36,7 +36,7 @@ _TAPS = (_TAPS / (2 * _TAPS.sum() - _TAPS[0])).astype(np.float32)  # centre firs
 
 @dataclass(frozen=True, slots=True)
 class Similarity:
-    """How alike two images are. `psnr_db` is infinite for equal images."""
+    """How similar two images are. `psnr_db` is infinite for equal images."""
 
     psnr_db: float
     ssim: float

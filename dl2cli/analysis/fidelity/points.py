@@ -1,4 +1,4 @@
-"""How alike an image at each number of scan groups is to the whole image."""
+"""Measure how similar an image at each number of scan groups is to the whole image."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def decode_prefix(jpeg: Buffer, limits: _core.Limits) -> Pixels:
 
 
 def is_measurable(reference: Pixels) -> bool:
-    """Say whether SSIM is defined for an image: not CMYK, and no smaller than its window."""
+    """Tell whether SSIM is defined for an image: it is not CMYK, nor smaller than the window."""
     height, width, channels = map(int, reference.shape)
     return channels != 4 and min(height, width) >= WINDOW
 
@@ -43,7 +43,7 @@ def measure_scans(
     Args:
         prefixes: The image at 1 to G scan groups.
         reference: The pixels of the last one, `is_measurable`.
-        limits: What the image may promise.
+        limits: The limits that the image must keep to be decoded.
 
     Raises:
         DataError: The image is damaged.

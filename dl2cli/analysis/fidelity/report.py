@@ -1,4 +1,4 @@
-"""What a sample of images adds up to at each number of scan groups, and the k to recommend."""
+"""Sum a sample of images up at each number of scan groups, and recommend a k."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Examines one image: all analyses but fidelity, with as little reading as they need.
+"""Examine one image: all analyses except fidelity, with as little reading as they need.
 
 `decode_source` decides whether a file is damaged, as it does for `dl2 convert`, if an analysis
 needs the pixels; otherwise only the header is looked at. An image that was not decoded, because it
@@ -67,10 +67,10 @@ def examine(
     Args:
         name: The image's name; only its ending matters.
         stream: Its bytes, from the beginning.
-        size_bytes: How many there are.
-        analyses: What to find out; fidelity is left to others.
-        engine: Who estimates the quality.
-        limits: What is read and decoded at most.
+        size_bytes: The number of bytes.
+        analyses: What to find out; fidelity is measured elsewhere.
+        engine: What estimates the quality.
+        limits: The limits that an image must keep to be read and decoded.
         whole_file: It is a source file, of which nothing may be missing, and not the first scan
             groups of an image.
 
@@ -160,7 +160,7 @@ class _Examination:
             self._markers(data, header)
 
     def _header(self, data: bytes) -> _core.JpegHeader:
-        """Read the header from the beginning of a file, or from more of it if it is long."""
+        """Read the header from the beginning of a file, and read on if the header is long."""
         try:
             while (header := _core.peek_jpeg_header(data)) is None:
                 more = self._read(_MORE_HEAD_BYTES)
@@ -172,7 +172,9 @@ class _Examination:
         return header
 
     def _quality(self, data: bytes, header: _core.JpegHeader) -> None:
-        native = self.engine is Engine.NATIVE or is_rare(header)  # ImageMagick reads no rare ones
+        native = self.engine is Engine.NATIVE or is_rare(
+            header
+        )  # ImageMagick cannot read rare JPEGs
         quality = estimate(header.quant_tables) if native else magick_quality(data)
         self.found["quality"] = quality or UNKNOWN_QUALITY
         if quality is None:
@@ -210,7 +212,7 @@ class _Examination:
             value = load().get(ExifTags.Base.Orientation, 1)
         except MemoryError:
             raise
-        except Exception:  # damaged EXIF raises anything
+        except Exception:  # damaged EXIF raises any exception
             self.notes.append(Note.BAD_EXIF)
             return
         self.found["orientation"] = value if isinstance(value, int) and 1 <= value <= 8 else 1

@@ -1,4 +1,4 @@
-"""What a JPEG's header says, in the words of the table. The native core reads the markers."""
+"""Describe a JPEG's header in the words of the table. The native core reads the markers."""
 
 from __future__ import annotations
 

@@ -73,8 +73,8 @@ def magick_quality(data: bytes) -> int | None:
     """Return ImageMagick's own estimate for a JPEG, from a `ping` that decodes no pixels.
 
     Args:
-        data: A JPEG. ImageMagick is given the first 256 KiB, and only if its header is longer,
-            all; other formats never reach it.
+        data: A JPEG. ImageMagick gets the first 256 KiB, or all if the header is longer; other
+            formats never reach it.
 
     Raises:
         DataError: ImageMagick does not take it for an image.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("png", "svg")
 _DPI = 160
-# Of Okabe and Ito ("Color Universal Design", 2008): told apart with any colour vision.
+# The colours of Okabe and Ito ("Color Universal Design", 2008) differ to any colour vision.
 _BLUE, _ORANGE, _GREEN, _RED, _PALE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8FBFDE"
 _LOOKS = {"jpeg": (_ORANGE, "s", "lossy JPEG"), "webp": (_GREEN, "^", "lossy WebP")}
 

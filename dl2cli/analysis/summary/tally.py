@@ -1,4 +1,4 @@
-"""A dataset in numbers: what its rows add up to."""
+"""Sum the rows of a dataset up to numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_EXAMPLES = 3
 
 @dataclass(frozen=True, slots=True)
 class Oddity:
-    """A kind of image that is worth knowing of; `examples` are names."""
+    """A kind of image that is worth knowing about; `examples` are names."""
 
     text: str
     count: int

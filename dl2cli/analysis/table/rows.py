@@ -1,4 +1,4 @@
-"""What is found out about one image, and its form in a table and in JSON."""
+"""The row of one image, and its form in a table and in JSON."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Note(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """An image at one setting: what it costs, and how alike it is to the whole image.
+    """An image at one setting: what it costs, and how similar it is to the whole image.
 
     `setting` is `k1`, `k2`, ... for scan groups, else as `jpeg:75`. `psnr_db` is None for equal
     pixels, whose PSNR is infinite.
@@ -154,7 +154,7 @@ def columns(analyses: Iterable[Analysis], settings: Iterable[str]) -> dict[str, 
 def values_of_line(line: str) -> dict[str, object]:
     """Return the values of a line of `row_to_line` by the name of their column.
 
-    Values that are None have no entry; the time of the file has one, and is not a column.
+    Values that are None have no entry. The file's time has an entry, but is not a column.
     """
     values: dict[str, Any] = json.loads(line)
     for name in ("mean", "std"):

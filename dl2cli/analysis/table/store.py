@@ -26,7 +26,7 @@ Values = dict[str, object]
 
 
 class PartFile:
-    """The rows so far, a line of JSON each, in order; the first line says what they belong to.
+    """The rows so far, each a line of JSON, in order; the first line says what they belong to.
 
     It lies beside the result file, and is locked while it is written.
 
@@ -146,7 +146,7 @@ def write_result(path: Path, rows: Iterator[Values], columns: Mapping[str, type]
         MissingDependency: Parquet without pyarrow.
     """
     with open_output(path) as file:
-        # What is no regular file is not buffered, and might take only a part of a write.
+        # A pipe or device is not buffered, and might take only a part of a write.
         buffered = io.BufferedWriter(file) if isinstance(file, io.RawIOBase) else file
         _WRITERS[path.suffix.lower()](buffered, rows, columns)
         buffered.flush()
@@ -157,7 +157,7 @@ def write_result(path: Path, rows: Iterator[Values], columns: Mapping[str, type]
 
 
 def _write_csv(file: IO[bytes], rows: Iterator[Values], columns: Mapping[str, type]) -> None:
-    # Names are bytes: surrogateescape writes those that are no UTF-8 as they are.
+    # Names are bytes: surrogateescape writes those that are not UTF-8 as they are.
     text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

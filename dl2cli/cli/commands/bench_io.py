@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 _TEXT = """
 DATASET is a PCR dataset or an ImageFolder; of a folder with splits, train is measured. It is only
-read, never changed. The loader and the training step run on data that costs nothing, on cached data
-and on data from storage; the differences are the prep stall and the fetch stall. --throttle slows
+read, never changed. The loader and the training step run on synthetic data, on cached data and on
+data from storage; the differences are the prep stall and the fetch stall. --throttle slows
 reading down for real, so that you can try a slow disk or a network share on a fast one.
 
-Compute is the real training step of --arch, or, with --compute-rate, a pause as long as the step of
-an accelerator that is not here.
+Compute is the real training step of --arch, or with --compute-rate a pause as long as the step of
+an accelerator that this machine does not have.
 
 Other storage, cores, caches, accelerators and fidelities are predicted from the measured rates. The
 predictions are checked against throttled runs, and their error is shown.
@@ -51,14 +51,14 @@ class _Data(Options):
         completes=loader_names,
     )
     scans: tuple[int, ...] = option(
-        "Measure a PCR dataset at these fidelities; the bottleneck is that at the largest.",
+        "Measure a PCR dataset at these fidelities, and find the bottleneck at the largest.",
         metavar="LIST",
         default=(),
         shown="1,2, half and all",
         least=1,
     )
     workers: tuple[int, ...] = option(
-        "Decode with this many threads or processes; the bottleneck is that with the most.",
+        "Decode with this many threads or processes, and find the bottleneck with the most.",
         "--workers",
         "-w",
         metavar="LIST",
@@ -202,7 +202,7 @@ def bench_io(options: BenchOptions) -> None:
     if compare is not None:
         if files.any or options.what_if or options.require_au is not None:
             raise UsageError(
-                "--compare only gives a ratio, on the screen or with --json: leave out --csv, "
+                "--compare gives only a ratio, on the screen or with --json: leave out --csv, "
                 "--plot, --save-log, --what-if and --require-au."
             )
         if dataset is None:

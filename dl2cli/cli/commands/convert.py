@@ -91,7 +91,7 @@ class _Records(Options):
 
 
 class _Images(Options):
-    """What becomes of images that are no ordinary JPEG."""
+    """What becomes of images that are not ordinary JPEGs."""
 
     panel = "Images"
 
@@ -201,7 +201,7 @@ def convert(options: ConvertOptions) -> None:
         _merge(options, output)
         return
     if options.out is None:
-        raise UsageError("OUT is missing: give the folder of the dataset behind SOURCE.")
+        raise UsageError("OUT is missing: give the folder of the dataset after SOURCE.")
     config = ConvertConfig(
         source=options.source,
         out=options.out,

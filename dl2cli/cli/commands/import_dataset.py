@@ -34,7 +34,7 @@ csv reads any table of images and labels.
 
 
 class TableOptions(Options):
-    """Where the labels stand."""
+    """Where the labels are found."""
 
     panel = "Labels"
 
@@ -64,7 +64,7 @@ class ImportOptions(TableOptions):
         "Place the images by hard link, symbolic link or copy.", default="hardlink"
     )
     val_fraction: float = option(
-        "Put this share of the images into val/, where the source has no split. 0 makes no split.",
+        "Put this share of the images into val/ if the source has no split. 0 makes no split.",
         least=0, default=0.1,
     )  # fmt: skip
     seed: int = option("Random seed of the split.", default=0)

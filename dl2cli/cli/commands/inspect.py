@@ -26,7 +26,7 @@ _SHOWN_DAMAGE = 20
 _TEXT = """
 With --verify, everything is read, and structure, checksums, counts and the decoding of every image
 are checked. With --against SOURCE, each image's DCT coefficients and pixels are also compared with
-those of its source. Damage is listed, and the exit code is then 3.
+its source's. Damage is listed, and the exit code is then 3.
 """
 
 
@@ -69,7 +69,7 @@ class InspectOptions(Options):
         metavar="SOURCE",
     )
     max_pixels: int = option(
-        "Verify images of up to this many pixels, whatever the dataset says of its own.",
+        "Verify images of up to this many pixels, whatever the dataset itself allows.",
         least=1,
         default=100_000_000,
     )

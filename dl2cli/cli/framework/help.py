@@ -1,4 +1,4 @@
-"""The help on a screen of any width: panels of options, names on the left, full words on the right.
+"""The help on a screen of any width: panels of options, with names at the left and text beside.
 
 Drawn by rich from the declarations themselves (`options.py`), as the reference is (`reference.py`).
 Typer's own renderer gives types and ranges columns of their own, which leaves words 18 columns of
@@ -21,7 +21,7 @@ from dl2cli.cli.framework.options import Parameter
 from dl2cli.cli.framework.output import Screen
 
 MAX_WIDTH = 100
-_NAME_WIDTH = 28  # a value's name that does not fit stands in the next line
+_NAME_WIDTH = 28  # a value's name that does not fit goes to the next line
 _THEME = Theme({"help.option": "cyan", "help.value": "yellow"})
 
 ABOUT = "Find out what your data path costs, and train with as few bytes as you can."
@@ -83,7 +83,7 @@ def panels(command: Command) -> list[tuple[str, list[tuple[Text, Text]]]]:
 
 
 def name_of(parameter: Parameter) -> Text:
-    """Return what stands on the left: names, and what stands for the value."""
+    """Return the left column: the names, and the placeholder of the value."""
     if parameter.declared.is_argument:
         return Text(parameter.names[0], "yellow")
     long, *short = parameter.names
@@ -95,7 +95,7 @@ def name_of(parameter: Parameter) -> Text:
 
 
 def words_of(parameter: Parameter) -> Text:
-    """Return what stands on the right: the help, the words to choose from, and the default."""
+    """Return the right column: the help, the words to choose from, and the default."""
     text = _Options()(Text(parameter.declared.text))
     if known := parameter.known():
         text.append(f" [{' | '.join(known)}]", "yellow")

@@ -1,8 +1,8 @@
-"""Ctrl-C is heard at once, also where what is running cannot stop at once.
+"""Answer Ctrl-C at once, even if the work cannot stop at once.
 
 Python runs a signal's handler between two instructions of its main thread, which may be minutes
-away: within a decoder, or a training step on a CPU. The system tells a thread of ours at once; if
-the program has not ended a second later, that thread says that it was heard.
+away in a decoder or a training step on a CPU. The system wakes a thread of ours at once; if the
+program has not ended a second later, that thread says that Ctrl-C was heard.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ PATIENCE_S: Final = 1.0
 
 
 def answer_interrupts(say: Callable[[], None]) -> None:
-    """From now on, let `say` tell of a Ctrl-C that has not ended the program after a second.
+    """From now on, call `say` when a Ctrl-C has not ended the program after a second.
 
-    To be called once, in the main thread; `say` is called in another.
+    Call this once, in the main thread; `say` is called in another thread.
     """
     wake, told = os.pipe()
     os.set_blocking(told, False)

@@ -1,12 +1,12 @@
-"""How every command declares its options: each once, as an attribute of a class.
+"""Declare the options of every command: each once, as an attribute of a class.
 
     class ExtractOptions(Options):
         dataset: Path = argument("DATASET", "The folder of the PCR dataset.")
         scans: int | None = option("Write the first K scan groups.", metavar="K", least=1)
         json: bool = JSON
 
-Typer takes the command line apart. Values are converted and checked here, so that every command
-refuses a wrong one in the same words, and the help has its width for words. What the type says:
+Typer parses the command line. Values are converted and checked here, so that every command refuses
+a wrong one in the same words, and the help has all its width for text. The types mean:
 
     bool                        a flag, declared with `flag` (or `no`, for what is on by default)
     int, float, str, Path       one value; with `| None`, None stands for "not given"; a Path may be
@@ -39,7 +39,7 @@ Shape = Literal["one", "commas", "repeated", "pair"]
 
 @dataclass(frozen=True)
 class Declared:
-    """What is said of an option where it is declared; see `option`."""
+    """The declaration of an option; see `option`."""
 
     text: str
     names: tuple[str, ...] = ()
@@ -72,14 +72,14 @@ def option(
 
     Args:
         text: the help: a full sentence, verb first.
-        names: such as "--loader", "-l"; without any, the attribute's name.
-        default: the value where the option is not given.
-        shown: the default in words, where the value does not say it ("all cores"); "" hides it.
-        metavar: what stands for the value in the help; by default, what suits the type.
-        least: the smallest number that is taken.
-        most: the largest.
-        choices: returns the only words that are taken, for checks, help and completion.
-        completes: returns words for completion where others are taken, too.
+        names: such as "--loader", "-l"; by default, the attribute's name.
+        default: the value if the option is not given.
+        shown: the default in words, if the value does not explain it ("all cores"); "" hides it.
+        metavar: the placeholder of the value in the help; by default, one that suits the type.
+        least: the smallest number that is allowed.
+        most: the largest number that is allowed.
+        choices: returns the only words that are allowed, for checks, help and completion.
+        completes: returns words for completion if others are allowed, too.
         aliases: further names, which the help does not list.
         url: whether a path may be the URL of a dataset in a store (`dl2cli.stores.path`).
     """
@@ -116,10 +116,10 @@ class Parameter:
     Attributes:
         attribute: where the options object holds the value.
         panel: its group in the help.
-        declared: what was said of it.
+        declared: its declaration.
         base: the type of one value: bool, int, float, str or Path.
         shape: how many values it takes.
-        words: of a Literal, its words.
+        words: the words of a Literal.
         optional: whether its type has `| None`.
     """
 
@@ -148,7 +148,7 @@ class Parameter:
 
     @property
     def metavar(self) -> str:
-        """What stands for the value in the help; nothing for flags and arguments."""
+        """The placeholder of the value in the help; empty for flags and arguments."""
         if self.base is bool or self.declared.is_argument:
             return ""
         if self.declared.metavar is not None:
@@ -158,7 +158,7 @@ class Parameter:
 
     @property
     def default_text(self) -> str:
-        """The default as the help shows it; nothing where there is none to speak of."""
+        """The default as the help shows it; empty if the help shows none."""
         default = self.declared.default
         if self.declared.shown is not None:
             return self.declared.shown
@@ -192,14 +192,14 @@ class Parameter:
         )
 
     def complete(self, incomplete: str) -> list[str]:
-        """Return the words that begin like this, behind the last comma of a list."""
+        """Return the words that begin like the text after the last comma of a list."""
         before, comma, word = incomplete.rpartition(",") if self.shape == "commas" else ("", "", "")
         word = word if comma else incomplete
         known = self.known() or (self.declared.completes or tuple)()
         return [before + comma + each for each in known if each.startswith(word)]
 
     def known(self) -> tuple[str, ...]:
-        """Return the only words that are taken; none where any value is."""
+        """Return the only words that are allowed; nothing if any value is."""
         return self.words or tuple(self.declared.choices() if self.declared.choices else ())
 
     def value(self, given: Any) -> Any:  # noqa: ANN401
@@ -245,7 +245,7 @@ class Parameter:
 
 
 class Options:
-    """The options of a command as they were given, with their defaults where they were not.
+    """The options of a command, with the values that were given, or else their defaults.
 
     A subclass declares them. One with a `panel` groups its own in the help; a command with several
     panels inherits from several such classes. This is no dataclass because making one of so many
@@ -255,7 +255,7 @@ class Options:
     panel: ClassVar[str] = "Options"
 
     def __init__(self, **given: Any) -> None:  # noqa: ANN401
-        self.given: dict[str, Any] = {}  # what was on the command line, as text
+        self.given: dict[str, Any] = {}  # the values on the command line, as text
         for parameter in self.parameters():
             text = given.pop(parameter.attribute, None)
             if text not in (None, [], ()) and text is not parameter.declared.default:
@@ -293,7 +293,7 @@ def _own_parameters(cls: type[Options]) -> Iterator[Parameter]:
 
 
 def _parse(kind: Any) -> tuple[type, Shape, tuple[str, ...], bool]:  # noqa: ANN401
-    """Return of an attribute's type: one value's type, its shape, its words, and if None fits."""
+    """Take an attribute's type apart: a value's type, shape and words, and whether None fits."""
     optional = False
     if get_origin(kind) in (types.UnionType, Union):
         kind = next(each for each in get_args(kind) if each is not types.NoneType)

@@ -54,7 +54,7 @@ def jsonable(value: Any) -> Any:  # noqa: ANN401 - JSON is untyped
 
 
 def printable(text: str) -> str:
-    """Escape what is no valid UTF-8 (names of files are bytes), so that it can be written."""
+    """Escape bytes that are not valid UTF-8 (in names of files), so that text can be written."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -75,7 +75,7 @@ class Screen(Console):
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """Make safe what comes as a `Text`, or is drawn."""
+        """Make a `Text`, or anything that can be drawn, safe to show."""
         for segment in super().render(renderable, options):
             if segment.control or (segment.text.isascii() and segment.text.isprintable()):
                 yield segment
@@ -83,7 +83,7 @@ class Screen(Console):
                 yield Segment(self.safe(segment.text), segment.style)
 
     def on_broken_pipe(self) -> None:
-        """Leave it to the program what to do when the reader of stdout has left."""
+        """Raise when the reader of stdout has left, so that the program decides what to do."""
         raise BrokenPipeError
 
     def safe(self, text: str) -> str:
@@ -92,7 +92,7 @@ class Screen(Console):
 
 
 class _Stderr:
-    """Standard error, on which a message that cannot be written is lost, and the work goes on."""
+    """Standard error: if a message cannot be written, it is lost and the work goes on."""
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         return getattr(sys.stderr, name)
@@ -108,7 +108,7 @@ class _Stderr:
 
 
 class _Bars(Progress):
-    """Bars that leave room for the ^C that a terminal echoes: else they could not be erased."""
+    """Bars that leave room for the ^C that a terminal echoes, so that they can be erased."""
 
     def get_renderable(self) -> RenderableType:
         return _Narrower(super().get_renderable())
@@ -125,14 +125,14 @@ class _Narrower:
 class Output:
     """Prints a command's result as rich tables, or as one JSON document on stdout.
 
-    Rich honours NO_COLOR by itself. There is no bar when stderr is no terminal. Errors are text on
-    stderr also in JSON mode: what is on stdout is a whole document or nothing.
+    Rich honours NO_COLOR by itself. There is no bar unless stderr is a terminal. Errors are text on
+    stderr even in JSON mode: stdout gets a whole document or nothing.
     """
 
     _latest: ClassVar[Output | None] = None
 
     def __init__(self, *, json_mode: bool = False, heard: str = HEARD) -> None:
-        """Take `heard` as what is said when Ctrl-C has not ended the command after a second."""
+        """Say `heard` when Ctrl-C has not ended the command after a second."""
         self.json_mode = json_mode
         self.heard = heard
         self.out = Screen()
@@ -181,13 +181,13 @@ class Output:
         return self.err.is_terminal and sys.stderr.isatty()
 
     def progress(self, *columns: ProgressColumn) -> Progress:
-        """Return a progress display on stderr, disabled where stderr is no terminal."""
+        """Return a progress display on stderr, which is disabled unless stderr is a terminal."""
         return _Bars(*columns, console=self.err, transient=True, disable=not self.redraws)
 
 
 @contextlib.contextmanager
 def writing_stdout() -> Iterator[None]:
-    """Flush what is printed to stdout within, and word what stands against it.
+    """Flush what the block prints to stdout, and explain what prevents it.
 
     Raises:
         StorageError: stdout is on a full disk, or cannot be written for another reason.
@@ -205,10 +205,10 @@ def writing_stdout() -> Iterator[None]:
 
 
 def prepare_streams() -> None:
-    """Make stdout and stderr fit to be written to, whatever they are.
+    """Make stdout and stderr writable, whatever they are.
 
-    One that the shell closed (`>&-`) is opened again, on nothing: else the next file that is opened
-    would take its place. A character that the encoding of one lacks becomes an escape.
+    A stream that the shell closed (`>&-`) is opened on /dev/null, or the next file that is opened
+    would take its place. A character that a stream's encoding lacks becomes an escape.
     """
     for number in range(3):
         try:
@@ -230,7 +230,7 @@ def _escape_what_is_lacking(stream: IO[str]) -> None:
 
 
 def give_up(stream: IO[str]) -> None:
-    """Let nothing more be written to a stream, so that Python does not fail over it at its end."""
+    """Discard what is still written to a stream, so that Python does not fail when it ends."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     with contextlib.suppress(OSError, ValueError):
         os.dup2(nothing, stream.fileno())

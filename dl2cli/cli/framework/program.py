@@ -1,6 +1,6 @@
-"""How Typer runs the commands: it takes the command line apart, the words are ours.
+"""Run the commands: Typer parses the command line, and help and messages are ours.
 
-Only the command that is called is built, so that `dl2 --help` does not pay for the options of all.
+Only the command that is called is built, so that `dl2 --help` does not load the options of all.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class _TyperCommand(TyperCommand):
 
 
 class Program(TyperGroup):
-    """The group of all commands: lists them, builds the one that is called, words its errors."""
+    """The group of all commands: lists them, builds the one that is called, explains its errors."""
 
     commands_by_name: ClassVar[dict[str, Command]] = {}
 
@@ -96,7 +96,7 @@ class Program(TyperGroup):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
-        """Run the command; Ctrl-C is an error of ours, a closed pipe is none."""
+        """Run the command; turn Ctrl-C into an error of ours, and ignore a closed pipe."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError:  # the reader of our stdout (head, less) has seen enough
@@ -131,7 +131,7 @@ def _our_words(ctx: Any) -> Iterator[None]:  # noqa: ANN401 - of the click insid
         give_up(sys.stdout)
         raise typer.Exit from None
     except Exception as error:
-        if not hasattr(error, "format_message"):  # no error of Typer's own
+        if not hasattr(error, "format_message"):  # not an error of Typer itself
             raise
         text = _sentence(error, [name for each in ctx.command.params for name in each.opts])
         raise UsageError(f"{text} See {ctx.command_path} --help.") from None

@@ -41,7 +41,7 @@ def loader_names() -> tuple[str, ...]:
 
 
 def arch_names() -> tuple[str, ...]:
-    """Return the names of the models, for completion: there are further forms of them."""
+    """Return the names of the models, for completion; other forms of the names exist."""
     from dl2cli.training.models import ARCHITECTURES
 
     return ARCHITECTURES

@@ -46,13 +46,13 @@ def print_report(
             console.print(Text(table.about, style="dim"))
     ignored = report.corpus.files_ignored
     if ignored and findings:
-        files = "1 other file is no run log" if ignored == 1 else ""
-        files = files or f"{ignored} other files are no run logs"
+        files = "1 other file is not a run log" if ignored == 1 else ""
+        files = files or f"{ignored} other files are not run logs"
         console.print(Text(f"{files}.", style="dim"))
 
 
 def print_summary(console: Console, report: Report, page: str) -> None:
-    """Print what a report says at first sight, when all of it is on a page."""
+    """Print the most important findings of a report; the page has all."""
     _print_answer(console, report, SUMMARY_ROWS)
     _print_findings(console, report, SUMMARY_FINDINGS)
     counts = Counter(note.severity.value for note in report.notes)
@@ -134,7 +134,7 @@ def _caption(table: Table, dropped: Sequence[Column]) -> Text | None:
     parts = [table.about] if table.about else []
     if dropped:
         names = ", ".join(column.title for column in dropped)
-        parts.append(f"Not shown for want of width: {names} (--format csv has all).")
+        parts.append(f"Too wide to show: {names} (--format csv has all).")
     return Text(" ".join(parts), style="dim") if parts else None
 
 

@@ -1,4 +1,4 @@
-"""Known datasets become ImageFolders, by hard link, symlink or copy.
+"""Make ImageFolders of known datasets, by hard link, symlink or copy.
 
     result = import_dataset(ImportConfig("ham10000", Path("HAM10000"), Path("ham10000")))
 

@@ -1,4 +1,4 @@
-"""What an import is asked, what a reader of a layout returns, and what an import gives."""
+"""The data of an import: its options, the files that the reader of a layout returns, its result."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class ImportConfig:
         source: the folder with the published files.
         out: the ImageFolder to make.
         placing: by hard link, symlink or copy.
-        val_fraction: share of the images that become val/, where the source has no split of its
-            own; 0 makes no split.
+        val_fraction: share of the images that become val/ if the source has no splits; 0 makes no
+            split.
         seed: seed of that split.
         table: the CSV of file and label; for `csv`, and to name another than the usual one.
         file_column: the column of the CSV that names the file.
@@ -88,7 +88,7 @@ class MissingFile:
 
 @dataclass(frozen=True)
 class ImportResult:
-    """What an import gave.
+    """The result of an import.
 
     Attributes:
         out: the ImageFolder.

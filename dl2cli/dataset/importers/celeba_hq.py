@@ -24,7 +24,7 @@ def read_celeba_hq(config: ImportConfig) -> list[LabelledFile]:
     table = config.table or next((source / t for t in _TABLES if (source / t).is_file()), None)
     if table is None:
         raise UsageError(
-            f"{source} holds none of {', '.join(_TABLES)}: name the file with --table."
+            f"{source} holds neither {' nor '.join(_TABLES)}: name the file with --table."
         )
     folder = next((source / name for name in _FOLDERS if (source / name).is_dir()), source)
     attributes, rows = _read_attributes(table)

@@ -26,7 +26,7 @@ def read_ham10000(config: ImportConfig) -> list[LabelledFile]:
     )
     if table is None:
         raise UsageError(
-            f"{source} holds none of {', '.join(_TABLES)}: name the table with --table."
+            f"{source} holds neither {' nor '.join(_TABLES)}: name the table with --table."
         )
     folders = _image_folders(source)
     return [

@@ -18,7 +18,7 @@ def class_folder(label: str) -> str:
     """Return a folder name for a class: "Ram C/V Van" becomes "Ram C-V Van".
 
     Raises:
-        UsageError: nothing of the label can be a name.
+        UsageError: the label has no character that a name can have.
     """
     name = _UNSAFE.sub("-", label.strip()).lstrip(".")
     if not name or len(os.fsencode(name)) > 255:

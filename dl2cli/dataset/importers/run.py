@@ -74,7 +74,7 @@ def _check(files: Sequence[LabelledFile], source: Path) -> None:
     without = sum(not file.split for file in files)
     if 0 < without < len(files):
         raise DataError(
-            f"{source}: {without} of {len(files)} images have no split, and the others have one."
+            f"{source}: {without} of {len(files)} images have no split, but the others have one."
         )
     root = Path(os.path.abspath(source))  # noqa: PTH100 - links in the source are the user's
     for file in files:
@@ -127,7 +127,7 @@ def _place(
         on_progress(number, len(files))
     if not images:
         raise DataError(
-            f"None of the {len(files)} images that {config.source} names is there; the first is "
+            f"None of the {len(files)} images that {config.source} names exists; the first is "
             f"{missing[0].path}: {missing[0].reason}."
         )
     return ImportResult(
@@ -142,7 +142,7 @@ def _place(
 
 
 def _fault(path: Path) -> str | None:
-    """Return why a file of the source cannot be placed; None if it can."""
+    """Return the reason why a file of the source cannot be placed; None if it can."""
     try:
         mode = path.stat().st_mode
     except OSError as error:

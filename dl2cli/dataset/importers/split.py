@@ -16,9 +16,9 @@ def split_files(
     """Give each file a split, "train" or "val".
 
     In each class the groups are put into an order that depends on the seed and on their names
-    alone, and those at its beginning become val until they hold `val_fraction` of the class's
-    images. Adding images elsewhere moves nothing. A group whose images have several labels goes
-    with the first of them in sorted order. A class of one group stays in train.
+    alone, and the first ones become val until they hold `val_fraction` of the class's images.
+    Adding images to other classes moves nothing. A group whose images have several labels is
+    counted with the first label in sorted order. A class of one group stays in train.
     """
     groups: dict[str, list[LabelledFile]] = defaultdict(list)
     for file in files:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dl2cli.errors import DataError, UsageError, system_failure
 
-_MAX_BYTES = 1 << 30  # a table of 14 million files has some 600 MB
+_MAX_BYTES = 1 << 30  # a table of 14 million files has about 600 MB
 
 
 def read_lines(path: Path) -> list[str]:
@@ -14,7 +14,7 @@ def read_lines(path: Path) -> list[str]:
 
     Raises:
         UsageError: there is no such file.
-        DataError: it is not such a text, or is empty.
+        DataError: the file is not text in UTF-8, or is empty.
         StorageError: the system cannot read it.
     """
     try:
