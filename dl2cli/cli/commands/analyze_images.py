@@ -50,7 +50,7 @@ class AnalyzeReport:
     plots: tuple[Path, ...]
 
 
-class _What(Options):
+class _Choice(Options):
     """What is analysed."""
 
     panel = "What is analysed"
@@ -97,7 +97,7 @@ class _Fidelity(Options):
     )
 
 
-class _Output(Options):
+class _Results(Options):
     """What is written."""
 
     panel = "Output and run"
@@ -118,7 +118,7 @@ class _Output(Options):
     json: bool = JSON
 
 
-class AnalyzeOptions(_What, _Fidelity, _Output):
+class AnalyzeOptions(_Choice, _Fidelity, _Results):
     """The options of `dl2 analyze-images`."""
 
     dataset: Path = argument(

@@ -139,7 +139,7 @@ class _Prediction(Options):
     )
 
 
-class _Output(Options):
+class _Exports(Options):
     """What is written."""
 
     panel = "Output"
@@ -156,7 +156,7 @@ class _Output(Options):
     json: bool = JSON
 
 
-class BenchOptions(_Data, _Compute, _Method, _Prediction, _Output):
+class BenchOptions(_Data, _Compute, _Method, _Prediction, _Exports):
     """The options of `dl2 bench-io`."""
 
     dataset: Path | None = argument(

@@ -71,7 +71,7 @@ class ConvertReport:
     datasets: tuple[ConvertResult, ...] | tuple[ConvertPlan, ...] | tuple[PartResult, ...]
 
 
-class _Records(Options):
+class _Layout(Options):
     """How images are arranged."""
 
     panel = "Records"
@@ -173,7 +173,7 @@ class _Machines(Options):
     scheduler: str | None = SCHEDULER
 
 
-class ConvertOptions(_Records, _Images, _Variants, _Run, _Machines):
+class ConvertOptions(_Layout, _Images, _Variants, _Run, _Machines):
     """The options of `dl2 convert`."""
 
     source: Path = argument("SOURCE", "The ImageFolder to convert.")

@@ -34,7 +34,7 @@ def _table_names() -> tuple[str, ...]:
     return TABLE_NAMES
 
 
-class _What(Options):
+class _Selection(Options):
     """What is compared."""
 
     panel = "What is compared"
@@ -111,7 +111,7 @@ class _Out(Options):
     )
 
 
-class ReportOptions(_What, _How, _Out):
+class ReportOptions(_Selection, _How, _Out):
     """The options of `dl2 report`."""
 
     logdir: list[Path] = argument("LOGDIR", "Folders (or files) with run logs.")
