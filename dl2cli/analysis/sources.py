@@ -73,7 +73,7 @@ class Source:
     splits: tuple[str, ...]
     classes: tuple[str, ...]
     items: tuple[Item, ...]
-    ignored: int  # files that are left out: hidden ones, and those that are no images
+    ignored: int  # files that are left out: hidden ones, and those that are not images
     groups: int  # scan groups of a PCR dataset, else 0
     reader: Reader
     state: tuple[tuple[int, int], ...] = ()  # size and mtime_ns of each index of a PCR dataset

@@ -120,7 +120,7 @@ def class_names(root: Path) -> tuple[str, ...]:
     """Return the names of the visible folders directly under `root`, sorted.
 
     Raises:
-        UsageError: `root` is not there or is no folder.
+        UsageError: `root` does not exist or is not a folder.
         StorageError: `root` cannot be read.
     """
     folders, _ = read_root(root)
@@ -139,7 +139,7 @@ def discover(root: Path, classes: Sequence[str] | None = None) -> ImageFolder:
             it they are the class folders of `root`.
 
     Raises:
-        UsageError: `root` is not there or is no folder.
+        UsageError: `root` does not exist or is not a folder.
         StorageError: `root` cannot be read.
         DataError: There is no class folder or no image, a class folder is not in `classes`, or
             there are more than `MAX_ENTRIES` names.
@@ -239,7 +239,7 @@ def read_root(root: Path, most_loose: int | None = None) -> tuple[list[str], lis
     With `most_loose` the listing ends once more than so many other entries were found.
 
     Raises:
-        UsageError: `root` is not there or is no folder.
+        UsageError: `root` does not exist or is not a folder.
         StorageError: `root` cannot be read.
     """
     folders: list[str] = []

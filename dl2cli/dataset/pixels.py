@@ -24,7 +24,7 @@ from dl2cli.dataset.png_chunks import PNG_START, without_metadata
 from dl2cli.errors import DataError
 from dl2cli_native import _core
 
-# Only these decoders are tried: the others (PostScript, for one) run programs, or are no photos.
+# Only these decoders are tried: the others (PostScript, for one) run programs, or hold no photos.
 FORMATS: Final = ("PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000")
 # Formats that Pillow reads with a plug-in, or in some builds only: the module to import, and the
 # package that brings it.

@@ -228,7 +228,7 @@ class Pipeline:
             self._report()
 
     def _encoded(self, path: str, *, is_jpeg: bool) -> foreign.Reencoded | None:
-        """Encode an image that is no ordinary JPEG, or one that a lossy step is to change."""
+        """Encode an image that is not an ordinary JPEG, or that a lossy step changes."""
         config = self.config
         if is_jpeg:
             return reencode_jpeg(path, config)

@@ -70,7 +70,7 @@ def ssim(a: Pixels, b: Pixels) -> float:
         b: of the same shape.
 
     Raises:
-        DataError: The shapes differ, the arrays are no images, or a side is shorter than 11.
+        DataError: The shapes differ, the arrays are not images, or a side is shorter than 11.
     """
     _check(a, b, smallest=WINDOW)
     return _mean_over_channels(a, b, scales=1)[0]
@@ -90,7 +90,7 @@ def ms_ssim(a: Pixels, b: Pixels) -> float:
         b: of the same shape.
 
     Raises:
-        DataError: The shapes differ, the arrays are no images, or a side is shorter than 11.
+        DataError: The shapes differ, the arrays are not images, or a side is shorter than 11.
     """
     return compare(a, b).ms_ssim
 

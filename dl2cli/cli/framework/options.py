@@ -248,7 +248,7 @@ class Options:
     """The options of a command, with the values that were given, or else their defaults.
 
     A subclass declares them. One with a `panel` groups its own in the help; a command with several
-    panels inherits from several such classes. This is no dataclass because making one of so many
+    panels inherits from several such classes. This is not a dataclass because making one of so many
     fields costs more time than all of `dl2 --help` may take.
     """
 
