@@ -492,11 +492,24 @@ class TrialImage:
         """Return (3, 64, 12): summed squared errors by role, coefficient and lowest known bit."""
 
     def compare(
-        self, states: NDArray[np.uint8], size: int = 0, resize_short: int = 0
+        self,
+        states: NDArray[np.uint8],
+        size: int = 0,
+        resize_short: int = 0,
+        structure: bool = True,
     ) -> NDArray[np.float64]:
-        """Return (n, 3): mean squared error, SSIM, MS-SSIM. Raises ValueError if too small."""
+        """Return (n, 3): mean squared error, SSIM, MS-SSIM. Raises ValueError if too small.
+
+        Without `structure`, which takes most of the time, the last two are 0.
+        """
 
     def show(
         self, states: NDArray[np.uint8], size: int = 0, resize_short: int = 0
     ) -> NDArray[np.uint8]:
         """Return the pixels (channels, height, width) of one state."""
+
+def compare_pixels(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> tuple[float, float, float]:
+    """Compare pixels (channels, height, width): mean squared error, SSIM, MS-SSIM.
+
+    Raises ValueError.
+    """

@@ -38,12 +38,12 @@ std::vector<dl2::KnownBits> to_states(const States& states) {
 
 // float64 (n, 3): mean squared error, SSIM, MS-SSIM.
 py::array_t<double> compare(const dl2::TrialImage& image, const States& states, std::uint32_t size,
-                            std::uint32_t resize_short) {
+                            std::uint32_t resize_short, bool structure) {
     const std::vector<dl2::KnownBits> known = to_states(states);
     std::vector<dl2::Similarity> found;
     {
         const py::gil_scoped_release release;
-        found = image.compare(known, size, resize_short);
+        found = image.compare(known, size, resize_short, structure);
     }
     py::array_t<double> result({static_cast<py::ssize_t>(found.size()), py::ssize_t{3}});
     double* out = result.mutable_data();
@@ -81,9 +81,29 @@ py::array_t<double> errors(const dl2::TrialImage& image, std::uint32_t resize_sh
     return py::array_t<double>(shape, table[0][0].data());
 }
 
+dl2::PlanarImage to_image(const States& pixels) {
+    if (pixels.ndim() != 3) {
+        throw dl2::Error(dl2::ErrorKind::argument, "pixels must be (channels, height, width)");
+    }
+    const auto side = [&](int axis) { return static_cast<std::uint32_t>(pixels.shape(axis)); };
+    return {side(2), side(1), side(0), {pixels.data(), pixels.data() + pixels.size()}};
+}
+
+py::tuple compare_pixels(const States& a, const States& b) {
+    const dl2::PlanarImage left = to_image(a);
+    const dl2::PlanarImage right = to_image(b);
+    dl2::Similarity found;
+    {
+        const py::gil_scoped_release release;
+        found = dl2::compare(left, right);
+    }
+    return py::make_tuple(found.squared_error, found.ssim, found.ms_ssim);
+}
+
 }  // namespace
 
 void bind_scripts(py::module_& m) {
+    m.def("compare_pixels", &compare_pixels, "a"_a, "b"_a);
     py::class_<dl2::TrialImage>(m, "TrialImage")
         .def(py::init([](const py::buffer& jpeg, const dl2::Limits& limits) {
                  const InputBytes input(jpeg);
@@ -110,7 +130,8 @@ void bind_scripts(py::module_& m) {
             },
             "lines"_a)
         .def("errors", &errors, "resize_short"_a = 0)
-        .def("compare", &compare, "states"_a, "size"_a = 0, "resize_short"_a = 0)
+        .def("compare", &compare, "states"_a, "size"_a = 0, "resize_short"_a = 0,
+             "structure"_a = true)
         .def("show", &show, "states"_a, "size"_a = 0, "resize_short"_a = 0);
 }
 

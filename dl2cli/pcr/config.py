@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dl2cli.pcr.index import RejectedInfo
 from dl2cli.pcr.scan_script import DEFAULT, ScanScript
@@ -28,6 +28,22 @@ class ScanFidelity:
     images: int
 
 
+def stored_fidelity(properties: dict[str, Any]) -> tuple[ScanFidelity, ...]:
+    """Return what an index says of fidelity; nothing where it says it in no form of ours."""
+    try:
+        return tuple(
+            ScanFidelity(
+                int(each["scans"]),
+                float(each["ms_ssim"]),
+                None if each["psnr_db"] is None else float(each["psnr_db"]),
+                int(each["images"]),
+            )
+            for each in properties.get("fidelity") or ()
+        )
+    except (TypeError, ValueError, KeyError, OverflowError):
+        return ()
+
+
 MeasureFidelity = Callable[["Dataset"], tuple[ScanFidelity, ...]]
 
 
@@ -41,6 +57,7 @@ class ConvertConfig:
         classes: the class names by label, where splits share them; otherwise `source` names them.
         images_per_record: the number of images a record file holds (the last holds the rest).
         script: how images are divided into scan groups.
+        script_choice: why this script was chosen, for the index, if it was searched for: JSON.
         seed: decides the order of images in the records.
         shuffle: whether to shuffle at all; otherwise images are sorted by path.
         workers: threads that transcode.
@@ -63,6 +80,7 @@ class ConvertConfig:
     classes: tuple[str, ...] | None = None
     images_per_record: int = 1024
     script: ScanScript = DEFAULT
+    script_choice: dict[str, Any] | None = None
     seed: int = 0
     shuffle: bool = True
     workers: int = 1

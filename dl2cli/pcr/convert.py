@@ -28,6 +28,7 @@ from dl2cli.pcr.config import (
     ConvertConfig,
     ConvertResult,
     ScanFidelity,
+    stored_fidelity,
 )
 from dl2cli.pcr.database import open_database
 from dl2cli.pcr.dataset import Dataset
@@ -82,7 +83,7 @@ def convert(
         if not finished:
             _finish(config, folder, notes)
         dataset = open_dataset(config.out)
-        fidelity = _stored_fidelity(dataset)
+        fidelity = stored_fidelity(dataset.properties)
         if run.converted_images == 0:
             fidelity = fidelity or _measure(config, dataset, notes)  # finished before, unmeasured
             if about := _about_rejected(config, tuple(dataset.rejected())):
@@ -224,11 +225,3 @@ def _about_rejected(config: ConvertConfig, rejected: tuple[RejectedInfo, ...]) -
         f"{config.out} was converted before, and {len(rejected):,} files were rejected then. After "
         "mending them, use --force to convert it anew."
     )
-
-
-def _stored_fidelity(dataset: Dataset) -> tuple[ScanFidelity, ...]:
-    stored = dataset.properties.get("fidelity")
-    try:
-        return tuple(ScanFidelity(**each) for each in stored or ())
-    except TypeError:  # no table of ours
-        return ()

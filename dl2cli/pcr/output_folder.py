@@ -168,7 +168,7 @@ def check_same_options(
         changes = (
             f"{key} {stored.get(key)!r}, now {wanted[key]!r}"
             for key in differing
-            if key not in {"scan_script", "source_fingerprint"}
+            if key not in {"scan_script", "scan_script_choice", "source_fingerprint"}
         )
         what = f"with other options ({'; '.join(changes) or 'another scan script'})"
     raise UsageError(f"{config.out} holds {state} conversion {what}; --force starts anew.")

@@ -20,6 +20,7 @@ from dl2cli.errors import DataError, UsageError, is_file_fault, system_failure
 from dl2cli.pcr import index
 from dl2cli.pcr.config import ConvertConfig, ConvertPlan
 from dl2cli.pcr.lossy import is_lossy
+from dl2cli.pcr.script_choice import PROPERTY
 from dl2cli_native import _core
 
 
@@ -114,7 +115,9 @@ def record_order(config: ConvertConfig, folder: ImageFolder) -> list[ImageFile]:
 def output_properties(config: ConvertConfig, folder: ImageFolder) -> dict[str, Any]:
     """Return everything that decides the bytes of the output; a resumed run must agree with it."""
     limits = config.limits
+    choice = {} if config.script_choice is None else {PROPERTY: config.script_choice}
     return {
+        **choice,
         "format_version": index.FORMAT_VERSION,
         "source_fingerprint": folder.fingerprint(),
         "images_per_record": config.images_per_record,

@@ -92,7 +92,7 @@ def test_analyses_are_chosen_by_commas_and_repetition(sample_set, tmp_path, engi
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-a", "colour"], "must be quality, size, stats, jpeg, fidelity or all, not 'colour'"),
+        (["-a", "colour"], "jpeg, fidelity, all or scripts, not 'colour'"),
         (["--compare", "png:3"], "as in jpeg:50,75, not 'png:3'"),
         (["-o", "result.txt"], "must end with one of .csv, .jsonl, .parquet"),
         (["--scans", "3"], "--scans needs a PCR dataset"),

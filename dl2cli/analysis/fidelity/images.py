@@ -79,7 +79,7 @@ def measure(
         return (), (Note.NO_FIDELITY if reference.shape[2] == 4 else Note.TINY,)
     points = measure_scans(prefixes, reference, limits)
     for comparison in comparisons:
-        lossy = _encode(reference, comparison)
+        lossy = encode(reference, comparison)
         with Image.open(io.BytesIO(lossy)) as image:
             pixels = np.asarray(image.convert("L" if reference.shape[2] == 1 else "RGB"))
         points.append(
@@ -89,7 +89,7 @@ def measure(
     return tuple(points), (Note.SMALL,) if small else ()
 
 
-def _encode(pixels: Pixels, comparison: Comparison) -> bytes:
+def encode(pixels: Pixels, comparison: Comparison) -> bytes:
     """Encode as a careful user would: a progressive JPEG with fitted tables, or WebP."""
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     out = io.BytesIO()

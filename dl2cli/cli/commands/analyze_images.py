@@ -15,18 +15,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from dl2cli.cli.framework.command import Command
 from dl2cli.cli.framework.options import Options, argument, option
 from dl2cli.cli.framework.output import Output, printable
+from dl2cli.cli.framework.searching import search_progress
 from dl2cli.cli.framework.shared import JSON, MOST_PIXELS, PREPARE, RESUME, SCHEDULER, SEED
 from dl2cli.cli.screens.analyze import render
+from dl2cli.cli.screens.scripts import render_scripts
 from dl2cli.cores import usable_cores
 from dl2cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from dl2cli.analysis.run import AnalysisResult, Pool, Progress
+    from dl2cli.analysis.run import AnalysisConfig, AnalysisResult, Pool, Progress
+    from dl2cli.analysis.scripts.result import ScriptReport
     from dl2cli.analysis.table.rows import Analysis, ImageRow
     from dl2cli.analysis.worker import WorkerConfig
 
 _FIDELITY_SAMPLES = 64
 _TARGET_MS_SSIM = 0.95
+_SCRIPT_COMPARISONS = ("jpeg:30,50,75", "webp:30,50,75")
 
 _TEXT = """
 DATASET is an ImageFolder (one folder per class), with or without train/ and val/; a folder of
@@ -35,7 +39,9 @@ and do not stop the run; the exit code is then 3.
 
 The analyses are quality (the same as ImageMagick's %Q), size (bytes and pixels), stats (mean and
 deviation of the colours; decodes each image), jpeg (subsampling, scans, EXIF orientation, ICC
-profile, tables) and fidelity (MS-SSIM, SSIM and PSNR at each number of scan groups, for a sample).
+profile, tables), fidelity (MS-SSIM, SSIM and PSNR at each number of scan groups, for a sample) and
+scripts. The last searches for the scan script that gives the most quality, at the training size,
+for what a reader pays; it takes a minute or two. With --script-file, an interrupted search goes on.
 
 With -o, rows go to FILE.part as they come: to continue an interrupted run, give the same command
 again. FILE is written at the end, in one piece.
@@ -44,10 +50,14 @@ again. FILE is written at the end, in one piece.
 
 @dataclass(frozen=True)
 class AnalyzeReport:
-    """The analysis, and the plots that were drawn."""
+    """The analysis, the plots that were drawn, and what a search for scan scripts found.
 
-    analysis: AnalysisResult
+    `analysis` is None where -a scripts was all that was asked for.
+    """
+
+    analysis: AnalysisResult | None
     plots: tuple[Path, ...]
+    scripts: ScriptReport | None = None
 
 
 class _Choice(Options):
@@ -55,13 +65,15 @@ class _Choice(Options):
 
     panel = "What is analysed"
 
-    analyses: tuple[Literal["quality", "size", "stats", "jpeg", "fidelity", "all"], ...] = option(
-        "Choose the analyses.",
+    analyses: tuple[
+        Literal["quality", "size", "stats", "jpeg", "fidelity", "all", "scripts"], ...
+    ] = option(
+        "Choose the analyses; all is without scripts.",
         "--analyses",
         "-a",
         metavar="LIST",
         default=(),
-        shown="all but fidelity",
+        shown="all but fidelity and scripts",
     )
     sample: int | None = option("Analyse this many images, drawn at random.", least=1, shown="all")
     scans: int | None = option(
@@ -91,9 +103,43 @@ class _Fidelity(Options):
         "Recommend the smallest k that reaches this mean MS-SSIM.", shown=str(_TARGET_MS_SSIM)
     )
     compare: list[str] | None = option(
-        "Measure these lossy formats beside the scan groups, or none. Repeatable.",
+        "Measure these lossy formats beside the scan groups, or none. Repeatable. Also for "
+        "-a scripts.",
         metavar="FORMAT:Q,Q",
         shown="jpeg:50,75,90",
+    )
+
+
+class _Scripts(Options):
+    """What -a scripts looks for."""
+
+    panel = "Scan scripts (with -a scripts)"
+
+    objective: Literal["bytes", "decode", "both"] | None = option(
+        "Hold quality against bytes, decode time, or both at --price.", shown="bytes"
+    )
+    price: float | None = option(
+        "Count a millisecond of decode time as so many kB, for the objective both.",
+        metavar="KB",
+        least=0,
+        shown="as much as the whole images of default have of each",
+    )
+    metric: Literal["msssim", "ssim", "psnr"] | None = option(
+        "Measure quality by this.", shown="msssim"
+    )
+    train_size: int | None = option(
+        "Measure it at this size in pixels, after the crop and resize of an evaluation; 0: whole "
+        "images.",
+        least=0,
+        shown="224",
+    )
+    groups: int | None = option("Use at most this many scan groups.", metavar="G", shown="10")
+    script_target: float | None = option(
+        "Have one k reach this quality, for as little as possible.", metavar="QUALITY"
+    )
+    script_samples: int | None = option("Measure this many images.", least=1, shown="200")
+    script_file: Path | None = option(
+        "Write the script to this file, for --scan-script.", metavar="FILE"
     )
 
 
@@ -118,7 +164,7 @@ class _Results(Options):
     json: bool = JSON
 
 
-class AnalyzeOptions(_Choice, _Fidelity, _Results):
+class AnalyzeOptions(_Choice, _Fidelity, _Scripts, _Results):
     """The options of `dl2 analyze-images`."""
 
     dataset: Path = argument(
@@ -128,15 +174,71 @@ class AnalyzeOptions(_Choice, _Fidelity, _Results):
 
 def analyze_images(options: AnalyzeOptions) -> None:
     """Analyse the images of a dataset, and write and show what was found."""
+    searching = "scripts" in options.analyses
+    others = tuple(name for name in options.analyses if name != "scripts")
+    config = _config(options, others)
+    _check_combinations(options, others, searching=searching)
+    kind = options.plot_format or "png"
+    if options.plots is not None:
+        from dl2cli.analysis.summary.plots import check_plots
+
+        check_plots(options.plots, kind)
+    sink = Output(json_mode=options.json)
+    analysis: AnalysisResult | None = None
+    if others or not searching:
+        analysis = _analyse(options, config, sink)
+    scripts: ScriptReport | None = None
+    drawn: tuple[Path, ...] = ()
+    try:
+        if searching:
+            scripts = _search(options, sink)
+        drawn = _draw(analysis, scripts, options.plots, kind)
+    finally:  # a disk that is full must not cost what took minutes to find out
+        parts = render(analysis, drawn if scripts is None else ()) if analysis else []
+        parts += render_scripts(scripts, drawn) if scripts else []
+        if analysis or scripts:
+            sink.result(AnalyzeReport(analysis, drawn, scripts), *parts)
+    if analysis and analysis.summary.failures:
+        raise typer.Exit(ExitCode.BAD_DATA)
+
+
+def _check_combinations(
+    options: AnalyzeOptions, others: tuple[str, ...], *, searching: bool
+) -> None:
+    """Refuse options that do nothing."""
+    fidelity = "fidelity" in others or "all" in others
+    if not fidelity:
+        _refuse("-a fidelity", {
+            "--fidelity-samples": options.fidelity_samples,
+            "--target-msssim": options.target_msssim,
+            "--compare": None if searching else options.compare,
+        })  # fmt: skip
+    if not searching:
+        _refuse("-a scripts", {
+            "--objective": options.objective,
+            "--price": options.price,
+            "--metric": options.metric,
+            "--train-size": options.train_size,
+            "--groups": options.groups,
+            "--script-target": options.script_target,
+            "--script-samples": options.script_samples,
+            "--script-file": options.script_file,
+        })  # fmt: skip
+    if options.objective != "both":
+        _refuse("--objective both", {"--price": options.price})
+    if options.plots is None:
+        _refuse("--plots DIR", {"--plot-format": options.plot_format})
+
+
+def _config(options: AnalyzeOptions, names: tuple[str, ...]) -> AnalysisConfig:
     from dl2cli.analysis.fidelity.images import DEFAULT_COMPARISONS, parse_comparisons
     from dl2cli.analysis.image.quality import Engine
-    from dl2cli.analysis.run import AnalysisConfig, analyse_dataset
-    from dl2cli.analysis.table.rows import Analysis
+    from dl2cli.analysis.run import AnalysisConfig
 
-    config = AnalysisConfig(
+    return AnalysisConfig(
         # A cluster's workers have another working directory.
         root=options.dataset.absolute() if options.scheduler else options.dataset,
-        analyses=_analyses(options.analyses),
+        analyses=_analyses(names),
         output=options.output,
         engine=Engine(options.engine),
         scans=options.scans,
@@ -151,29 +253,40 @@ def analyze_images(options: AnalyzeOptions) -> None:
         workers=options.workers or usable_cores(),
         fresh=not options.resume,
     )
-    if Analysis.FIDELITY not in config.analyses:
-        _refuse("-a fidelity", {
-            "--fidelity-samples": options.fidelity_samples,
-            "--target-msssim": options.target_msssim,
-            "--compare": options.compare,
-        })  # fmt: skip
-    kind = options.plot_format or "png"
-    if options.plots is None:
-        _refuse("--plots DIR", {"--plot-format": options.plot_format})
-    else:
-        from dl2cli.analysis.summary.plots import check_plots
 
-        check_plots(options.plots, kind)
-    sink = Output(json_mode=options.json)
+
+def _analyse(options: AnalyzeOptions, config: AnalysisConfig, sink: Output) -> AnalysisResult:
+    from dl2cli.analysis.run import analyse_dataset
+
     with _progress(sink, f"Analysing {options.dataset.name}") as progress:
-        result = analyse_dataset(config, progress, _pool_maker(options, sink))
-    drawn: tuple[Path, ...] = ()
-    try:
-        drawn = _draw(result, options.plots, kind)
-    finally:  # a disk that is full must not cost what took minutes to find out
-        sink.result(AnalyzeReport(result, drawn), *render(result, drawn))
-    if result.summary.failures:
-        raise typer.Exit(ExitCode.BAD_DATA)
+        return analyse_dataset(config, progress, _pool_maker(options, sink))
+
+
+def _search(options: AnalyzeOptions, sink: Output) -> ScriptReport:
+    from dl2cli.analysis.fidelity.images import parse_comparisons
+    from dl2cli.analysis.scripts.objective import Goal, Metric, Objective
+    from dl2cli.analysis.scripts.run import ScriptSearchConfig, search_scripts
+
+    defaults = ScriptSearchConfig(options.dataset)
+    config = ScriptSearchConfig(
+        root=options.dataset,
+        objective=Objective(
+            goal=Goal(options.objective or "bytes"),
+            metric=Metric(options.metric or "msssim"),
+            price_kb_per_ms=options.price,
+            target=options.script_target,
+        ),
+        samples=options.script_samples or defaults.samples,
+        size=defaults.size if options.train_size is None else options.train_size,
+        max_groups=defaults.max_groups if options.groups is None else options.groups,
+        seed=options.seed,
+        comparisons=parse_comparisons(options.compare or list(_SCRIPT_COMPARISONS)),
+        script_file=options.script_file,
+        workers=options.workers or defaults.workers,
+        fresh=not options.resume,
+    )
+    with search_progress(sink) as progress:
+        return search_scripts(config, progress)
 
 
 COMMAND = Command(
@@ -183,7 +296,11 @@ COMMAND = Command(
     about="Show what a dataset is made of: JPEG qualities, sizes, colours, oddities, and fidelity "
     "per scan.",
     text=_TEXT,
-    examples=("training_set -o images.csv", "out/train -a fidelity --plots plots/"),
+    examples=(
+        "training_set -o images.csv",
+        "out/train -a fidelity --plots plots/",
+        "training_set -a scripts --script-file photos.scans",
+    ),
     group=PREPARE,
 )
 
@@ -213,12 +330,26 @@ def _analyses(names: tuple[str, ...]) -> frozenset[Analysis]:
     return frozenset(Analysis(name) for name in names) or CHEAP
 
 
-def _draw(result: AnalysisResult, folder: Path | None, kind: str) -> tuple[Path, ...]:
+def _draw(
+    analysis: AnalysisResult | None,
+    scripts: ScriptReport | None,
+    folder: Path | None,
+    kind: str,
+) -> tuple[Path, ...]:
     if folder is None:
         return ()
-    from dl2cli.analysis.summary.plots import write_plots
+    drawn: tuple[Path, ...] = ()
+    if analysis is not None:
+        from dl2cli.analysis.summary.plots import write_plots
 
-    return write_plots(result.summary, printable(result.root.resolve().name), folder, kind)
+        title = printable(analysis.root.resolve().name)
+        drawn = write_plots(analysis.summary, title, folder, kind)
+    if scripts is not None:
+        from dl2cli.analysis.scripts.plot import write_plot
+
+        title = printable(scripts.root.resolve().name)
+        drawn += (write_plot(scripts, title, folder, kind),)
+    return drawn
 
 
 @contextmanager

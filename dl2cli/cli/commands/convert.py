@@ -82,7 +82,8 @@ class _Layout(Options):
     scan_script: str = option(
         "Divide images into scan groups by: default, the ten scans of jpegtran; rate, eleven "
         "groups that show photos of high quality in fewer bytes; fast and spectral, five and six "
-        "groups that decode faster; or a file in the syntax of jpegtran -scans.",
+        "groups that decode faster; a file in the syntax of jpegtran -scans; or auto, which "
+        "searches for the script that suits these images (auto:bytes, auto:decode or auto:both).",
         default="default",
         metavar="SCRIPT",
     )
@@ -193,7 +194,8 @@ def convert(options: ConvertOptions) -> None:
     from dl2cli.pcr.config import ConvertConfig
     from dl2cli.pcr.convert import convert as run
     from dl2cli.pcr.plan import plan, split_configs
-    from dl2cli.pcr.scan_script import load
+    from dl2cli.pcr.scan_script import DEFAULT, load
+    from dl2cli.pcr.script_choice import auto_goal
     from dl2cli_native._core import Limits
 
     output = Output(json_mode=options.json)
@@ -202,11 +204,16 @@ def convert(options: ConvertOptions) -> None:
         return
     if options.out is None:
         raise UsageError("OUT is missing: give the folder of the dataset after SOURCE.")
+    goal = auto_goal(options.scan_script)
+    if goal:
+        from dl2cli.cli.framework.auto_script import check_search
+
+        check_search(dry_run=options.dry_run, part=options.part)
     config = ConvertConfig(
         source=options.source,
         out=options.out,
         images_per_record=options.images_per_record,
-        script=load(options.scan_script),
+        script=DEFAULT if goal else load(options.scan_script),
         seed=options.seed,
         shuffle=options.shuffle,
         workers=options.workers or usable_cores(),
@@ -233,8 +240,16 @@ def convert(options: ConvertOptions) -> None:
         _convert_part(config, options.part, output)
         return
     engine = _engine(options, output)
+    configs = split_configs(config)
+    if goal:
+        from dl2cli.cli.framework.auto_script import choose_script
+
+        choice = choose_script(configs, goal, output)
+        configs = tuple(
+            replace(each, script=choice.script, script_choice=choice.why) for each in configs
+        )
     results = []
-    for each in split_configs(config):
+    for each in configs:
         with _progress(output, f"Converting {each.source.name}") as (tell, tell_measured):
             if options.mssim_samples:
                 measure = _measure(options.mssim_samples, tell_measured)

@@ -131,6 +131,8 @@ def _describe(dataset: Dataset, verification: VerifyResult | None) -> InspectRep
 
 
 def _tables(report: InspectReport) -> list[Table]:
+    from dl2cli.pcr.script_choice import PROPERTY
+
     properties = report.properties
     table = Table(title=str(report.path), show_header=False)
     table.add_row("images", f"{report.images:,}")
@@ -142,6 +144,9 @@ def _tables(report: InspectReport) -> list[Table]:
     for key in ("scan_script_name", "images_per_record", "seed", "shuffle", "quality", "libjpeg"):
         if key in properties:
             table.add_row(key.replace("_", " "), str(properties[key]))
+    choice = properties.get(PROPERTY)
+    if isinstance(choice, dict) and isinstance(choice.get("why"), list):
+        table.add_row("chosen because", "\n".join(map(str, choice["why"])) or "it scored best")
     tables = [table, _fidelity_table(report)]
     if report.verification is not None:
         tables.append(_verification_table(report.verification))
@@ -149,14 +154,46 @@ def _tables(report: InspectReport) -> list[Table]:
 
 
 def _fidelity_table(report: InspectReport) -> Table:
+    """Show bytes at each k, and quality where converting has measured it."""
+    from dl2cli.pcr.script_choice import measured_levels
+
     table = Table(title="What a reader takes at each fidelity")
     for column in ("scans k", "bytes", "bytes an image", "share"):
         table.add_column(column, justify="right")
+    quality = _quality(report)
+    if quality:
+        table.add_column("MS-SSIM", justify="right")
+        table.add_column("PSNR", justify="right")
     for each in report.fidelities:
         table.add_row(
-            str(each.scans), size(each.bytes), size(each.bytes_per_image), f"{each.share:.1%}"
+            str(each.scans),
+            size(each.bytes),
+            size(each.bytes_per_image),
+            f"{each.share:.1%}",
+            *quality.get(each.scans, ()),
         )
+    size_px, levels = measured_levels(report.properties)
+    if levels and "fidelity" not in report.properties:
+        at = f"at {size_px} x {size_px} pixels" if size_px else "of whole images"
+        table.caption = f"MS-SSIM and PSNR {at}, on the sample of the search for the script"
     return table
+
+
+def _quality(report: InspectReport) -> dict[int, tuple[str, str]]:
+    """Return MS-SSIM and PSNR by k: of the dataset's images, else of the search for its script."""
+    from dl2cli.pcr.config import stored_fidelity
+    from dl2cli.pcr.script_choice import measured_levels
+
+    levels: list[tuple[int, float, float | None]] = []
+    for stored in stored_fidelity(report.properties):
+        levels.append((stored.scans, stored.ms_ssim, stored.psnr_db))
+    if not levels:
+        _, searched = measured_levels(report.properties)
+        levels = [(level.scans, level.ms_ssim, level.psnr_db) for level in searched]
+    return {
+        scans: (f"{ms_ssim:.4f}", "identical" if psnr_db is None else f"{psnr_db:.1f} dB")
+        for scans, ms_ssim, psnr_db in levels
+    }
 
 
 def _verification_table(result: VerifyResult) -> Table:

@@ -227,7 +227,7 @@ void compare_channel(Plane x, Plane y, Similarity& total) {
 
 }  // namespace
 
-Similarity compare(const PlanarImage& a, const PlanarImage& b) {
+Similarity compare(const PlanarImage& a, const PlanarImage& b, bool structure) {
     if (a.width != b.width || a.height != b.height || a.channels != b.channels) {
         throw Error(ErrorKind::argument, "images of different shapes cannot be compared");
     }
@@ -241,7 +241,7 @@ Similarity compare(const PlanarImage& a, const PlanarImage& b) {
     }
     if (squares == 0) return {};
     Similarity total{0, 0, 0};
-    for (std::size_t channel = 0; channel < a.channels; ++channel) {
+    for (std::size_t channel = 0; structure && channel < a.channels; ++channel) {
         compare_channel(plane_of(a, channel), plane_of(b, channel), total);
     }
     const double channels = a.channels;

@@ -327,14 +327,15 @@ PlanarImage TrialImage::show(const KnownBits& known, std::uint32_t size,
 }
 
 std::vector<Similarity> TrialImage::compare(const std::vector<KnownBits>& states,
-                                            std::uint32_t size, std::uint32_t resize_short) const {
+                                            std::uint32_t size, std::uint32_t resize_short,
+                                            bool structure) const {
     codec::Memory blocks;
     codec::Memory pixels;
     const PlanarImage whole = state_->show(everything(), size, resize_short, blocks, pixels);
     std::vector<Similarity> result;
     for (const KnownBits& known : states) {
-        result.push_back(
-            dl2::compare(state_->show(known, size, resize_short, blocks, pixels), whole));
+        result.push_back(dl2::compare(state_->show(known, size, resize_short, blocks, pixels),
+                                      whole, structure));
     }
     return result;
 }

@@ -27,7 +27,8 @@ struct PlanarImage {
 
 constexpr std::uint32_t kSimilarityWindow = 11;  // pixels; smaller images have no SSIM
 
-// Two images of one shape. Throws Error(argument) if they differ in it, or are too small.
-Similarity compare(const PlanarImage& a, const PlanarImage& b);
+// Two images of one shape. Throws Error(argument) if they differ in it, or are too small. Without
+// `structure` only the squared error is computed, and the others are 0.
+Similarity compare(const PlanarImage& a, const PlanarImage& b, bool structure = true);
 
 }  // namespace dl2

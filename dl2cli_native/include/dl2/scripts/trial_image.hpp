@@ -59,9 +59,10 @@ class TrialImage {
 
     // How alike the image with `known` bits is to the whole one, each cut and resized as an
     // evaluation does (short side to resize_short, then size x size from the centre); with a
-    // `size` of 0, as it is. Throws Error(argument) if that is smaller than SSIM's window.
+    // `size` of 0, as it is. SSIM and MS-SSIM, which take most of the time, only with `structure`;
+    // else they are 0. Throws Error(argument) if that is smaller than SSIM's window.
     std::vector<Similarity> compare(const std::vector<KnownBits>& states, std::uint32_t size,
-                                    std::uint32_t resize_short) const;
+                                    std::uint32_t resize_short, bool structure = true) const;
 
     // The pixels that `compare` looks at.
     PlanarImage show(const KnownBits& known, std::uint32_t size, std::uint32_t resize_short) const;

@@ -1,0 +1,1 @@
+"""Scan scripts that suit a dataset: measured on a sample of it, and searched for."""
