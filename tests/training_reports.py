@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dl2cli.training.fidelity.curriculum import Fidelity
 from dl2cli.training.log.events import (
     EpochReport,
     Phase,
@@ -47,7 +48,7 @@ def phase_report(
         fetch_stall_s=data / 3 if training else None,
         prep_stall_s=data - data / 3 if training else None, wall_s=n * (data + compute),
         bytes_read=n * 1000 + epoch, lr=0.1 / (epoch + 1) if training else None,
-        scans=5 if training else None,
+        fidelity=Fidelity(5 if training else None, 224),
         stages_s={"fetch_s": 1.5, "decode_s": 4.5} if training else {},
     )  # fmt: skip
     return replace(report, **changes)

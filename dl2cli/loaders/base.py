@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 from dl2cli.errors import MissingDependency, UsageError
 from dl2cli.loaders.order.sample_order import SampleOrder
 from dl2cli.loaders.throttle import Throttle
-from dl2cli.loaders.transform import OutputConfig, TransformConfig
+from dl2cli.loaders.transform import OutputConfig, TransformConfig, check
 from dl2cli.stores.options import StoreOptions
 from dl2cli_native import _core
 
@@ -259,6 +259,7 @@ class Loader(ABC):
     """
 
     name: str
+    scales: ClassVar[bool] = False  # whether `LoaderConfig.scaled_decode` makes a difference
 
     def __init__(
         self,
@@ -315,6 +316,23 @@ class Loader(ABC):
     def image_count(self) -> int:
         """The number of images in the dataset."""
         return self.order.images
+
+    def set_size(self, size_px: int, *, scaled_decode: bool) -> None:
+        """Change the size of the images, and how they are decoded, from the next iterator on.
+
+        Crops stay where they are: they depend on seed, epoch and sample alone.
+
+        Raises:
+            UsageError: there can be no such size, or this loader decodes whole images alone.
+        """
+        if scaled_decode and not self.scales:
+            raise UsageError(
+                f"The loader {self.name} always decodes images at their full size: scaled decoding "
+                "needs the loader pcr or jpeg."
+            )
+        transform = replace(self.config.transform, size=size_px)
+        check(transform)
+        self.config = replace(self.config, transform=transform, scaled_decode=scaled_decode)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iterator.

@@ -19,6 +19,11 @@ def dataset_classes(data: Path) -> tuple[str, ...]:
     return pcr.open(data).classes if is_pcr_dataset(data) else class_names(data)
 
 
+def scan_groups(data: Path) -> int | None:
+    """Return G, the number of scan groups of a PCR dataset; None for an ImageFolder."""
+    return pcr.open(data).groups if is_pcr_dataset(data) else None
+
+
 def data_files(data: Path) -> list[Path]:
     """Return the files that a loader reads in a dataset: records or images."""
     if is_pcr_dataset(data):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import re
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,11 +38,20 @@ class LoaderEntry:
     module: str
     class_name: str
 
+    def load_class(self) -> Callable[[LoaderConfig], Loader]:
+        """Import the loader's class."""
+        kind: Callable[[LoaderConfig], Loader] = getattr(
+            importlib.import_module(self.module), self.class_name
+        )
+        return kind
+
     def create(self, config: LoaderConfig) -> Loader:
         """Make the loader. Raises as `create_loader`."""
-        kind = getattr(importlib.import_module(self.module), self.class_name)
-        loader: Loader = kind(config)
-        return loader
+        return self.load_class()(config)
+
+    def can_scale(self) -> bool:
+        """Tell whether the loader can decode images at a part of their size."""
+        return bool(getattr(self.load_class(), "scales", False))
 
 
 @dataclass(frozen=True)

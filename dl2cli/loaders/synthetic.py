@@ -33,7 +33,7 @@ class SyntheticLoader(Loader):
             DataError: the dataset is damaged or empty.
             MissingDependency: torch is not installed.
         """
-        torch = require_torch()
+        require_torch()
         transform.check(config.transform)
         images, classes = _count(config)
         order = SampleOrder(
@@ -46,6 +46,15 @@ class SyntheticLoader(Loader):
             tail=config.tail,
         )
         super().__init__(config, order, config.classes or classes)
+        self._make_batch()
+
+    def set_size(self, size_px: int, *, scaled_decode: bool) -> None:
+        """Change the size of the images; there is nothing to decode."""
+        super().set_size(size_px, scaled_decode=False)
+        self._make_batch()
+
+    def _make_batch(self) -> None:
+        torch, config = require_torch(), self.config
         random = np.random.default_rng(config.seed)
         size = config.transform.size
         pixels = random.integers(0, 256, (config.batch_size, size, size, 3), dtype=np.uint8)

@@ -9,7 +9,7 @@ from typing import Final, Literal
 from dl2cli.errors import UsageError
 from dl2cli.loaders import LoaderConfig
 from dl2cli.training.fidelity.autotune import AutotuneConfig
-from dl2cli.training.fidelity.scan_schedule import ScanSchedule
+from dl2cli.training.fidelity.curriculum import Curriculum, Fidelity
 from dl2cli.training.models import ModelConfig
 from dl2cli.training.optimization.loss import LossConfig
 from dl2cli.training.optimization.lr_schedule import LrConfig
@@ -88,8 +88,9 @@ class TrainConfig:
         run_epochs: stop after this many epochs in this process; None continues to the end.
         optimizer_batch_size: images per step of the optimiser on all ranks together; gradients
             are accumulated over as many batches as that takes. None is one batch on each rank.
-        fidelity: what chooses the fidelity k of training images: a schedule over the epochs, or
-            the tuner; None is full fidelity throughout.
+        fidelity: what chooses scans, size and decoding of training images: a curriculum over the
+            epochs, or the tuner; None is full fidelity throughout. Validation images always have
+            full size, and `DataConfig.val_scans`.
         channels_last: memory format nhwc.
         compile: use torch.compile.
         seed: random seed; None draws one.
@@ -118,7 +119,7 @@ class TrainConfig:
     epochs: int = 90
     run_epochs: int | None = None
     optimizer_batch_size: int | None = None
-    fidelity: ScanSchedule | AutotuneConfig | None = None
+    fidelity: Curriculum | AutotuneConfig | None = None
     channels_last: bool = False
     compile: bool = False
     seed: int | None = None
@@ -134,6 +135,24 @@ class TrainConfig:
     parameters: dict[str, object] = field(default_factory=dict)
     options: dict[str, str | bool | list[str]] = field(default_factory=dict)
     replaces: tuple[Path, ...] = ()
+
+    @property
+    def fidelities(self) -> tuple[Fidelity, ...]:
+        """The fidelities that this training may load, besides what the tuner finds by itself."""
+        if isinstance(self.fidelity, Curriculum):
+            return self.fidelity.fidelities
+        return (self.fidelity.ladder or ()) if self.fidelity is not None else ()
+
+    @property
+    def val_fidelity(self) -> Fidelity:
+        """The fidelity of validation images, always at full size."""
+        return Fidelity(self.data.val_scans, self.data.train.transform.size)
+
+    @property
+    def sizes_px(self) -> tuple[int, ...]:
+        """The sizes of training images that occur, and the one of validation images."""
+        sizes = {each.size_px for each in self.fidelities if each.size_px is not None}
+        return tuple(sorted(sizes | {self.data.train.transform.size}))
 
     def __post_init__(self) -> None:
         names = {

@@ -208,7 +208,8 @@ def _model(
     checkpoint: dict[str, Any] | None,
     tell: Callable[[str], None],
 ) -> torch.nn.Module:
-    check_image_size(config.model.arch, config.data.train.transform.size)
+    for size_px in config.sizes_px:
+        check_image_size(config.model.arch, size_px)
     if checkpoint is not None and checkpoint["arch"] != canonical_arch(config.model.arch):
         raise UsageError(
             f"The checkpoint holds a {checkpoint['arch']}, but --arch is {config.model.arch}."
@@ -217,7 +218,8 @@ def _model(
     wanted = replace(config.model, num_classes=classes, pretrained_weights=weights)
     model = create_model(wanted, tell)
     if config.model.arch.startswith(TORCHVISION):
-        check_takes_images(model, config.model.arch, config.data.train.transform.size)
+        for size_px in config.sizes_px:
+            check_takes_images(model, config.model.arch, size_px)
     if checkpoint is not None:
         try:
             model.load_state_dict(checkpoint["model"])
@@ -231,7 +233,7 @@ def _check_smallest_batch(config: TrainConfig, model: torch.nn.Module, loader: L
     """Refuse batches of one image for a network whose batch norm needs two. Raises UsageError."""
     if config.skip_training or loader.order.lanes.smallest_batch > 1:
         return
-    image_px = config.data.train.transform.size
+    image_px = min(config.sizes_px)
     if not needs_two_images(model, image_px):
         return
     which = "the last batch of an epoch" if config.data.train.batch_size > 1 else "each batch"

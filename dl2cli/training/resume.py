@@ -24,8 +24,8 @@ _COMPARED: Final = (
     "epochs", "lr", "lr_policy", "end_lr", "warmup", "optimizer", "momentum", "nesterov",
     "weight_decay", "bn_weight_decay", "rmsprop_alpha", "rmsprop_eps", "optimizer_batch_size",
     "label_smoothing", "mixup", "image_size", "augmentation", "data_mean", "data_std", "scans",
-    "data_loader", "data", "val_data", "val_scans", "skip_validation", "on_damage", "smoothing",
-    "exif_orientation", "scaled_decode",
+    "size_schedule", "curriculum", "data_loader", "data", "val_data", "val_scans",
+    "skip_validation", "on_damage", "smoothing", "exif_orientation", "scaled_decode",
     "amp", "amp_dtype", "static_loss_scale", "dynamic_loss_scale", "freeze_inner_layers", "seed",
     "train_images", "val_images",
 )  # fmt: skip

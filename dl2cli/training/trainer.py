@@ -225,7 +225,7 @@ class _Training:
                 self.trouble.training_loss(loss, lr, self.epoch, recorder.iteration)
             self.profiler.step()
             if recorder.iteration % config.print_freq == 0:
-                window = recorder.end_window(lr, self.fidelity.scans)
+                window = recorder.end_window(lr, self.fidelity.current)
                 self._tell("window", window)
                 if window.images:
                     self.trouble.training_loss(window.loss, lr, self.epoch, recorder.iteration)
@@ -240,13 +240,13 @@ class _Training:
                         return None
                     self._save(config.checkpoint.filename)
         self._tell_trouble(parts.loader)
-        return recorder.end(lr, self.fidelity.scans)
+        return recorder.end(lr, self.fidelity.current)
 
     def _validate(self, loader: Loader) -> PhaseReport | None:
         """Measure the model on the validation data; None when stopped."""
         import torch
 
-        parts, scans = self.parts, self.config.data.val_scans
+        parts, fidelity = self.parts, self.config.val_fidelity
         recorder = Recorder(Phase.VALIDATION, self.epoch, loader, self.group, self.clock)
         self.group.share_buffers(parts.model)
         parts.model.eval()
@@ -261,7 +261,7 @@ class _Training:
                 top1, top5 = correct(output, labels[:kept])
                 self._tell("stepped", recorder.add(StepOutcome(loss, top1, top5, kept)))
                 if recorder.iteration % self.config.print_freq == 0:
-                    self._tell("window", recorder.end_window(None, scans))
+                    self._tell("window", recorder.end_window(None, fidelity))
                 asked = self.stop.ask()
                 if asked:
                     with recorder.paused():
@@ -269,7 +269,7 @@ class _Training:
                             return None
                         self._save(self.config.checkpoint.filename)
         self._tell_trouble(loader)
-        return recorder.end(None, scans)
+        return recorder.end(None, fidelity)
 
     def _stops(self, asked: str | None) -> bool:
         """Take note of what the ranks have agreed on, and tell whether it is to stop."""

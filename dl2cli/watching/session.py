@@ -15,6 +15,7 @@ from typing import Any, Final, TextIO
 
 from dl2cli.environment import UNKNOWN
 from dl2cli.errors import StorageError
+from dl2cli.training.fidelity.curriculum import Fidelity
 from dl2cli.training.log.events import (
     EpochReport,
     Notice,
@@ -267,7 +268,7 @@ def phase_report(
         wall_s=math.fsum(both),
         bytes_read=0,
         lr=None,
-        scans=None,
+        fidelity=Fidelity(),
         scored=False,
     )
 

@@ -14,6 +14,7 @@ from train_runs import small_config
 
 from dl2cli.errors import Dl2Error
 from dl2cli.training import distributed
+from dl2cli.training.fidelity.curriculum import Curriculum, parse_scans, parse_sizes
 from dl2cli.training.log.events import Observer
 from dl2cli.training.trainer import train
 
@@ -52,6 +53,9 @@ def main() -> None:
     pause_s = options.pop("pause_s", 0.0)
     if options.get("checkpoint_resume"):
         options["checkpoint_resume"] = Path(options["checkpoint_resume"])
+    if options.get("fidelity"):  # scans and sizes
+        scans, sizes = options["fidelity"]
+        options["fidelity"] = Curriculum.of(parse_scans(scans), parse_sizes(sizes))
     config = small_config(Path(options.pop("data")), Path(options.pop("folder")), **options)
     trouble = _Trouble(stop_after if own else None, die_after if own else None, pause_s)
     try:

@@ -91,6 +91,21 @@ def test_two_ranks_stop_and_three_go_on(straight: Path, sample_pcr: Path, tmp_pa
         assert many[2] == pytest.approx(one[2], rel=1e-4)
 
 
+def test_ranks_follow_a_curriculum_and_others_go_on(sample_pcr: Path, tmp_path: Path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    common = {
+        "data": sample_pcr, "data_lanes": 6, "print_freq": 1, "fidelity": ("2@0,10@1", "16@0,32@1"),
+    }  # fmt: skip
+    torchrun(1, **common, folder=one, data_batch_size=12)
+    torchrun(2, **common, folder=two, data_batch_size=6, rank_only=1, stop_after=1)
+    torchrun(3, **common, folder=two, data_batch_size=4, checkpoint_resume=two)
+    for straight, many in zip(_losses(one), _losses(two), strict=True):
+        assert straight[:2] == many[:2]
+        assert many[2] == pytest.approx(straight[2], rel=1e-4)
+    ends = records(two / "experiment_report.json", "E")
+    assert [(end["e.scans"], end["e.size"]) for end in ends] == [(2, 16), (10, 32)]
+
+
 def test_a_killed_process_goes_on_as_if_nothing_had_happened(
     straight: Path, sample_pcr: Path, tmp_path: Path
 ):

@@ -23,12 +23,14 @@ from dl2cli.pcr.plan import split_configs
 from dl2cli.training import fidelity_control
 from dl2cli.training.checkpoint.read import load_checkpoint
 from dl2cli.training.fidelity.autotune import AutotuneConfig, mean_gradient
-from dl2cli.training.fidelity.scan_schedule import ScanSchedule
+from dl2cli.training.fidelity.curriculum import Curriculum, Fidelity, parse_scans
 from dl2cli.training.log.events import NoticeKind, Observer, Phase, StepReport
 from dl2cli.training.optimization.loss import LossConfig
 from dl2cli.training.optimization.lr_schedule import LrConfig
 from dl2cli.training.optimization.optimizer import OptimizerConfig
 from dl2cli.training.optimization.precision import PrecisionConfig
+
+LADDER = (Fidelity(1), Fidelity(5), Fidelity(10))
 
 
 class Listener(Observer):
@@ -282,16 +284,16 @@ def test_accumulated_gradients_are_those_of_a_larger_batch(sample_pcr: Path, tmp
 
 def test_a_schedule_changes_the_fidelity(sample_pcr: Path, tmp_path: Path):
     listener = Listener()
-    schedule = ScanSchedule.parse("1@0,10@1")
+    schedule = Curriculum.of(parse_scans("1@0,10@1"))
     train(small_config(sample_pcr, tmp_path, fidelity=schedule), [listener])
-    assert [report.train.scans for report in listener.epochs] == [1, 10]
+    assert [report.train.fidelity.scans for report in listener.epochs] == [1, 10]
     assert listener.epochs[1].train.bytes_read > 2 * listener.epochs[0].train.bytes_read
     assert [n.kind for n in listener.notices] == [NoticeKind.FIDELITY]
     assert listener.notices[0].text.startswith("After 1 epoch, the schedule changes to 10 scans")
 
 
 def test_a_schedule_that_is_resumed_in_the_middle_of_an_epoch(sample_pcr: Path, tmp_path: Path):
-    schedule = ScanSchedule.parse("1@0,10@1")
+    schedule = Curriculum.of(parse_scans("1@0,10@1"))
     straight = train(small_config(sample_pcr, tmp_path / "straight", fidelity=schedule))
     config = small_config(sample_pcr, tmp_path / "stopped", fidelity=schedule)
     stopped = train(config, [Listener(stop_after=6)])
@@ -303,12 +305,12 @@ def test_a_schedule_that_is_resumed_in_the_middle_of_an_epoch(sample_pcr: Path, 
 
 def test_the_tuner_chooses_and_says_why(sample_pcr: Path, tmp_path: Path):
     listener = Listener()
-    tuner = AutotuneConfig(every_epochs=1, batches=2, threshold=-1.0, candidates=(1, 5, 10))
+    tuner = AutotuneConfig(every_epochs=1, batches=2, threshold=-1.0, ladder=LADDER)
     train(small_config(sample_pcr, tmp_path, fidelity=tuner), [listener])
     decisions = [n for n in listener.notices if n.kind is NoticeKind.FIDELITY]
     assert [d.values["scans"] for d in decisions] == [1, 1]
     assert set(decisions[0].values["scores"]) == {"1", "5", "10"}
-    assert [report.train.scans for report in listener.epochs] == [1, 1]
+    assert [report.train.fidelity.scans for report in listener.epochs] == [1, 1]
 
 
 def test_the_tuner_does_not_disturb_the_training(sample_pcr: Path, tmp_path: Path):
@@ -320,7 +322,7 @@ def test_the_tuner_does_not_disturb_the_training(sample_pcr: Path, tmp_path: Pat
 
 def test_loaders_of_whole_images_have_no_fidelity(sample_set: Path, tmp_path: Path):
     config = small_config(
-        sample_set, tmp_path, data_loader="pytorch", fidelity=ScanSchedule.parse("5")
+        sample_set, tmp_path, data_loader="pytorch", fidelity=Curriculum.of(parse_scans("5"))
     )
     with pytest.raises(UsageError, match="reads whole images"):
         train(config)
@@ -344,7 +346,7 @@ def test_a_loss_that_is_no_number_is_reported(sample_pcr: Path, tmp_path: Path):
         {"channels_last": True},
         {"optimizer": OptimizerConfig(optimizer="rmsprop"), "lr": LrConfig(lr=1e-4, epochs=2)},
         {"loss": LossConfig(label_smoothing=0.1, mixup=0.2)},
-        {"data_smoothing": True, "fidelity": ScanSchedule.parse("2")},
+        {"data_smoothing": True, "fidelity": Curriculum.of(parse_scans("2"))},
         {"data_tail": "pad", "data_batch_size": 7},
         {"sync_every_step": True},
         {"profile_steps": 2},

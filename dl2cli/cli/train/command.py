@@ -110,7 +110,7 @@ def _prepare(
     choice = next(iter(choices))
     basics, sentence = settings.choose_basics(options, sample=choice.sample)
     basics = replace(basics, arch=canonical_arch(basics.arch))
-    fidelity = settings.fidelity(options, choice.loader)
+    fidelity = settings.fidelity(options, choice, basics)
     folder = train_folder.choose(options, choice, basics, fidelity, launch)
     resume = train_resume.find_checkpoint(options)
     restart = train_resume.resume_after_restart(options, launch, folder)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dl2cli.training.config import TrainConfig
     from dl2cli.training.data_source import DataChoice
     from dl2cli.training.fidelity.autotune import AutotuneConfig
-    from dl2cli.training.fidelity.scan_schedule import ScanSchedule
+    from dl2cli.training.fidelity.curriculum import Curriculum
 
 _TIME: Final = "%Y%m%d-%H%M%S"
 # What a run leaves beside its log: no more than this is ever removed. (TensorBoard would draw the
@@ -36,7 +36,7 @@ def choose(
     options: TrainOptions,
     choice: DataChoice,
     basics: Basics,
-    fidelity: ScanSchedule | AutotuneConfig | None,
+    fidelity: Curriculum | AutotuneConfig | None,
     launch: Launch,
 ) -> Path:
     """Return the run's folder: that of --resume, else the run's name in the workspace.
@@ -64,17 +64,22 @@ def _of_checkpoint(path: Path) -> Path:
 def _new_name(
     choice: DataChoice,
     basics: Basics,
-    fidelity: ScanSchedule | AutotuneConfig | None,
+    fidelity: Curriculum | AutotuneConfig | None,
     launch: Launch,
 ) -> str:
     parts = [
         basics.arch,
         "sample" if choice.sample else choice.root.resolve().name,
         choice.loader,
-        *([f"{fidelity.label()}scans"] if fidelity else []),
+        *([_of_fidelity(fidelity)] if fidelity else []),
         _moment(launch),
     ]
     return re.sub(r"[^\w.@,+-]+", "-", "-".join(parts))
+
+
+def _of_fidelity(fidelity: Curriculum | AutotuneConfig) -> str:
+    label = fidelity.label()
+    return f"{label}scans" if label[0].isdigit() and not label.endswith("px") else label
 
 
 def _moment(launch: Launch) -> str:

@@ -147,9 +147,9 @@ class DataOptions(Options):
 
 
 class FidelityOptions(Options):
-    """How much of each image is loaded."""
+    """How much of each image is loaded; scans are those of a PCR dataset."""
 
-    panel = "Fidelity (PCR datasets)"
+    panel = "Fidelity"
 
     scans: int | None = option(
         "Load the first K scan groups of each image.", metavar="K", least=1, shown="all"
@@ -157,8 +157,19 @@ class FidelityOptions(Options):
     scan_schedule: str | None = option(
         "Change the fidelity from epoch to epoch, as in 2@0,5@45,10@80.", metavar="K@EPOCH,..."
     )
+    size_schedule: str | None = option(
+        "Change the size of training images from epoch to epoch, as in 128@0,176@30,224@60. "
+        "Validation images always have --image-size pixels.",
+        metavar="PIXELS@EPOCH,...",
+    )
+    curriculum: str | None = option(
+        "Change scans, size and decoding together: progressive begins with few scans of small "
+        "images, auto takes the cheapest step whose gradient agrees with full fidelity, and a TOML "
+        "file holds steps of your own.",
+        metavar="FILE|NAME",
+    )
     autotune_scans: bool = flag("Choose the smallest k whose gradient agrees with full fidelity.")
-    autotune_every: int = option("Choose k anew after this many epochs.", default=5, least=1)
+    autotune_every: int = option("Choose anew after this many epochs.", default=5, least=1)
     autotune_batches: int = option(
         "Compare the gradients of this many batches.", default=4, least=1
     )

@@ -28,7 +28,12 @@ _OF_ONE_PROCESS: Final = {
 }  # fmt: skip
 _PATHS: Final = ("data", "val_data", "pretrained_weights")
 # Giving one of a set replaces whichever the run had.
-_EITHER: Final = (("scans", "scan_schedule", "autotune_scans"), ("data", "stage"))
+_EITHER: Final = (
+    ("scans", "scan_schedule", "autotune_scans", "curriculum"),
+    ("size_schedule", "curriculum"),
+    ("size_schedule", "autotune_scans"),
+    ("data", "stage"),
+)
 
 
 def options_to_keep(options: TrainOptions, choice: DataChoice, basics: Basics) -> dict[str, Any]:
@@ -46,6 +51,8 @@ def options_to_keep(options: TrainOptions, choice: DataChoice, basics: Basics) -
         kept["stage"] = [_absolute_stage(text) for text in options.stage]
     elif not choice.sample:
         kept["data"] = str(choice.root)
+    if Path(str(kept.get("curriculum"))).is_file():  # a name needs no path
+        kept["curriculum"] = str(Path(kept["curriculum"]).absolute())
     paths = [name for name in _PATHS if name in kept]
     return kept | {name: str(dataset_path(kept[name]).absolute()) for name in paths}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dl2cli.training.config import DataConfig, TrainConfig
     from dl2cli.training.data_source import DataChoice
     from dl2cli.training.fidelity.autotune import AutotuneConfig
-    from dl2cli.training.fidelity.scan_schedule import ScanSchedule
+    from dl2cli.training.fidelity.curriculum import Curriculum
 
 MINIO_CACHE_BYTES: Final = 1_073_742_000
 _SECONDS: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
@@ -40,7 +40,7 @@ def train_config(
     options: TrainOptions,
     choice: DataChoice,
     basics: Basics,
-    chosen: ScanSchedule | AutotuneConfig | None,
+    chosen: Curriculum | AutotuneConfig | None,
     folder: Path,
     resume: Path | None,
 ) -> TrainConfig:
@@ -233,31 +233,84 @@ def count_classes(options: TrainOptions, choice: DataChoice) -> int:
     return options.num_classes
 
 
-def fidelity(options: TrainOptions, loader: str) -> ScanSchedule | AutotuneConfig | None:
+def fidelity(
+    options: TrainOptions, choice: DataChoice, basics: Basics
+) -> Curriculum | AutotuneConfig | None:
     """Return what chooses the fidelity of training images. Raises UsageError."""
     from dl2cli.loaders.registry import SYNTHETIC
     from dl2cli.training.fidelity.autotune import AutotuneConfig
-    from dl2cli.training.fidelity.scan_schedule import ScanSchedule
+    from dl2cli.training.fidelity.curriculum import Curriculum, parse_scans, parse_sizes
+    from dl2cli.training.fidelity.curriculum_file import AUTO
 
+    _check_one_chooser(options)
+    tuner = AutotuneConfig(  # checked even where it is not used
+        options.autotune_every, options.autotune_batches, options.autotune_threshold
+    )
+    synthetic = choice.loader == SYNTHETIC
+    if options.autotune_scans or options.curriculum == AUTO:
+        if synthetic:  # it has no images whose gradients could agree
+            return None
+        return tuner if options.autotune_scans else _tuner_of_steps(tuner, choice, basics)
+    if options.curriculum is not None:
+        chosen: Curriculum | None = _named_curriculum(options.curriculum, choice, basics)
+    else:
+        scans = str(options.scans) if options.scans is not None else options.scan_schedule
+        sizes = parse_sizes(options.size_schedule) if options.size_schedule is not None else ()
+        chosen = (
+            Curriculum.of(parse_scans(scans) if scans else (), sizes) if scans or sizes else None
+        )
+    # The same command with the synthetic loader shows what the data costs: no scans there.
+    return chosen.without_scans() if synthetic and chosen is not None else chosen
+
+
+def _check_one_chooser(options: TrainOptions) -> None:
     asked = {
         "--scans": options.scans is not None,
         "--scan-schedule": options.scan_schedule is not None,
         "--autotune-scans": options.autotune_scans,
+        "--curriculum": options.curriculum is not None,
     }
     names = [name for name, is_asked in asked.items() if is_asked]
     if len(names) > 1:
         raise UsageError(f"{' and '.join(names)} cannot both choose the fidelity.")
-    tuner = AutotuneConfig(  # checked even where it is not used
-        options.autotune_every, options.autotune_batches, options.autotune_threshold
+    if options.size_schedule is not None and (options.autotune_scans or options.curriculum):
+        raise UsageError(
+            f"--size-schedule and {names[0]} cannot be combined: --curriculum takes a file that "
+            "changes scans and size, or auto, which chooses both."
+        )
+
+
+def _named_curriculum(text: str, choice: DataChoice, basics: Basics) -> Curriculum:
+    from dl2cli.loaders.registry import find_loader
+    from dl2cli.training.fidelity.curriculum_file import load_curriculum
+
+    return load_curriculum(
+        text,
+        epochs=basics.epochs,
+        image_px=basics.image_size,
+        groups=_groups(choice),
+        scales=find_loader(choice.loader).can_scale(),
     )
-    # The same command with the synthetic loader shows what the data costs: no scans there.
-    if loader == SYNTHETIC:
-        return None
-    if options.autotune_scans:
-        return tuner
-    if options.scan_schedule is not None:
-        return ScanSchedule.parse(options.scan_schedule)
-    return None if options.scans is None else ScanSchedule.constant(options.scans)
+
+
+def _tuner_of_steps(tuner: AutotuneConfig, choice: DataChoice, basics: Basics) -> AutotuneConfig:
+    from dl2cli.loaders.registry import find_loader
+    from dl2cli.training.fidelity.curriculum_file import auto_ladder
+
+    ladder = auto_ladder(
+        image_px=basics.image_size,
+        groups=_groups(choice),
+        scales=find_loader(choice.loader).can_scale(),
+    )
+    return replace(tuner, ladder=ladder)
+
+
+def _groups(choice: DataChoice) -> int | None:
+    """Return the scan groups of the training images; None where nothing has any."""
+    from dl2cli.loaders.contents import scan_groups
+    from dl2cli.loaders.registry import SYNTHETIC
+
+    return None if choice.loader == SYNTHETIC else scan_groups(choice.train)
 
 
 def positive(value: int, name: str) -> int | None:

@@ -265,7 +265,7 @@ class TrainView(Observer):
         if now.wall_s > 0:
             words.append(f"{_rate(now.images * info.world_size, now.wall_s)} img/s")
         if window is not None:
-            words += _fidelity(window, now.windows or [window])
+            words += _fidelity(info, window, now.windows or [window])
         if self._best is not None:
             words.append(f"best {self._best[0]:.1f} % @ {self._best[1] + 1}")
         return Text("  ".join(words), no_wrap=True, overflow="ellipsis")
@@ -296,7 +296,7 @@ def _window_line(report: PhaseReport, info: RunInfo) -> Text:
         f"loss {report.loss:.3f}",
         f"top-1 {report.top1_pct:.1f} %",
         f"{_rate(report.images, report.wall_s)} img/s",
-        *_fidelity(report, [report]),
+        *_fidelity(info, report, [report]),
     ]
     return Text("  ".join([*words, Shares.of([report]).text().plain]))
 
@@ -316,9 +316,11 @@ def _epoch_line(report: EpochReport, epochs: int) -> Text:
     return line.append(f"  {_duration(report.total_s)}")
 
 
-def _fidelity(last: PhaseReport, windows: Sequence[PhaseReport]) -> list[str]:
-    """Return k, and bytes a second over some windows: a single one may read nothing."""
-    words = [] if last.scans is None else [f"k={last.scans}"]
+def _fidelity(info: RunInfo, last: PhaseReport, windows: Sequence[PhaseReport]) -> list[str]:
+    """Return k, the size where it changes, and bytes a second: one window may read nothing."""
+    now = last.fidelity
+    words = [] if now.scans is None else [f"k={now.scans}"]
+    words += [f"{now.size_px} px"] if info.parameters.get("size_schedule") else []
     wall_s = sum(window.wall_s for window in windows)
     if wall_s > 0:
         words.append(f"{size(sum(window.bytes_read for window in windows) / wall_s)}/s")

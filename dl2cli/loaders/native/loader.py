@@ -61,6 +61,7 @@ class NativeSetup:
 class NativeLoader(Loader):
     """A loader that runs on the native core's threads."""
 
+    scales = True
     _setup: NativeSetup
     _ready_sum = 0  # batches that were ready, summed over all batches
 

@@ -69,6 +69,13 @@ class PytorchLoader(Loader):
             )
         self._idle: list[_Workers] = []  # kept from one epoch to the next
 
+    def set_size(self, size_px: int, *, scaled_decode: bool) -> None:
+        """Change the size of the images; workers that were kept for it end."""
+        before = self.config
+        super().set_size(size_px, scaled_decode=scaled_decode)
+        while self.config != before and self._idle:
+            self._idle.pop().close()
+
     def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
         order = self.order.epoch(epoch)
         workers = self._idle.pop() if self._idle else self._start(len(self) - first)

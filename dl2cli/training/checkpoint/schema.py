@@ -65,7 +65,11 @@ def checkpoint_schema() -> dict[Any, Any]:
         "epoch": count,
         "iteration": count,
         "loader": {"epoch": count, "batch": count, str: (int, str, None)},
-        "fidelity": {Maybe("scans"): (count, None)},
+        "fidelity": {
+            Maybe("scans"): (count, None),
+            Maybe("size_px"): (count, None),
+            Maybe("scaled_decode"): (bool, None),
+        },
         "recorders": [{"iteration": count, Maybe("total"): meter, Maybe("window"): meter}],
         "seed": seed_fits,
         "world_size": count,

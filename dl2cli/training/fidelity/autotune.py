@@ -1,4 +1,4 @@
-"""The tuner: the cheapest fidelity whose gradient points where that of full fidelity does.
+"""The tuner: choose the cheapest fidelity whose gradient points where that of full fidelity does.
 
 The idea is PCR's (Kuchnik, Amvrosiadis, Smith: "Progressive Compressed Records: Taking a Byte out
 of Deep Learning Data", PVLDB 14(11), 2021): training follows gradients, so a fidelity is good
@@ -11,15 +11,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from dl2cli.errors import UsageError
+from dl2cli.training.fidelity.curriculum import Fidelity
 from dl2cli.training.models.trial import unchanged
 from dl2cli.training.optimization.loss import Criterion
 from dl2cli.training.optimization.precision import Precision
 
 if TYPE_CHECKING:
     import torch
+
+T = TypeVar("T")
 
 # A dynamic loss scale starts far too high and comes down by overflows, which must not decide here.
 _MAX_LOSS_SCALE = 128.0
@@ -34,13 +37,14 @@ class AutotuneConfig:
         every_epochs: epochs between two decisions; the first is before epoch 0.
         batches: batches whose gradients are compared.
         threshold: the smallest cosine similarity to the gradient at full fidelity.
-        candidates: fidelities to try, besides full fidelity; None tries all.
+        ladder: the fidelities to try, cheapest first, besides full fidelity; None tries every
+            number of scans.
     """
 
     every_epochs: int = 5
     batches: int = 4
     threshold: float = 0.9
-    candidates: tuple[int, ...] | None = None
+    ladder: tuple[Fidelity, ...] | None = None
 
     def __post_init__(self) -> None:
         for name, value in (
@@ -53,10 +57,6 @@ class AutotuneConfig:
             raise UsageError(
                 f"The tuner's threshold must be a cosine between -1 and 1, not {self.threshold}."
             )
-        if self.candidates is not None and (not self.candidates or min(self.candidates) < 1):
-            raise UsageError(
-                "The tuner needs one or more candidates, each a number of scans of at least 1."
-            )
 
     def label(self) -> str:
         """Return a short name for folders, logs and reports."""
@@ -64,67 +64,59 @@ class AutotuneConfig:
 
 
 @dataclass(frozen=True)
-class TuneDecision:
+class TuneDecision(Generic[T]):
     """What the tuner chose, and why.
 
     Attributes:
-        scans: the fidelity chosen.
-        scores: cosine similarity to the gradient at full fidelity, by fidelity, ascending; that of
-            full fidelity is 1; 0 where a gradient has no direction.
+        chosen: the fidelity chosen.
+        scores: cosine similarity to the gradient at full fidelity, by fidelity, cheapest first;
+            full fidelity, the last, has 1; a gradient without a direction has 0.
         threshold: the smallest score that was enough.
         note: a sentence on gradients that could not be compared; empty if all could.
     """
 
-    scans: int
-    scores: tuple[tuple[int, float], ...]
+    chosen: T
+    scores: tuple[tuple[T, float], ...]
     threshold: float
     note: str = ""
 
 
 def tune(
-    gradients: Callable[[int], torch.Tensor], fidelities: Sequence[int], config: AutotuneConfig
-) -> TuneDecision:
-    """Choose a fidelity: the smallest with a score of at least the threshold.
+    gradients: Callable[[T], torch.Tensor], ladder: Sequence[T], threshold: float
+) -> TuneDecision[T]:
+    """Choose the cheapest fidelity with a score of at least the threshold.
 
     Args:
         gradients: the flat gradient at a fidelity, of the same samples for each. It is called once
-            for each candidate, and first for full fidelity; two results are in memory at a time.
-        fidelities: all that the dataset has; the largest is full fidelity.
-        config: the threshold, and which fidelities to try.
-
-    Raises:
-        UsageError: a candidate is not among the fidelities.
+            for each fidelity, and first for full fidelity; two results are in memory at a time.
+        ladder: fidelities, cheapest first; the last is full fidelity.
+        threshold: the smallest cosine similarity that is enough.
     """
-    full = max(fidelities)
-    tried = sorted(set(config.candidates or fidelities) - {full})
-    if not set(tried) <= set(fidelities):
-        wrong = ", ".join(str(k) for k in tried if k not in fidelities)
-        raise UsageError(f"The tuner cannot try {wrong} scans: the dataset has {full}.")
+    *tried, full = ladder
     reference = gradients(full)
     if not _has_direction(reference):
         note = "The gradient at full fidelity is zero or not finite, so nothing could be compared."
-        scores = (*((k, 0.0) for k in tried), (full, 1.0))
-        return TuneDecision(full, scores, config.threshold, note)
-    found: list[tuple[int, float]] = []
+        scores = (*((each, 0.0) for each in tried), (full, 1.0))
+        return TuneDecision(full, scores, threshold, note)
+    found: list[tuple[T, float]] = []
     without = []
-    for k in tried:
-        gradient = gradients(k)
+    for each in tried:
+        gradient = gradients(each)
         if _has_direction(gradient):
-            found.append((k, cosine_similarity(gradient, reference)))
+            found.append((each, cosine_similarity(gradient, reference)))
         else:
-            found.append((k, 0.0))
-            without.append(k)
-    chosen = min(
-        (k for k, score in found if score >= config.threshold and k not in without), default=full
-    )
-    return TuneDecision(chosen, (*found, (full, 1.0)), config.threshold, _note(without))
+            found.append((each, 0.0))
+            without.append(each)
+    agreeing = (each for each, score in found if score >= threshold and each not in without)
+    chosen = next(agreeing, full)
+    return TuneDecision(chosen, (*found, (full, 1.0)), threshold, _note(without))
 
 
-def _note(without: Sequence[int]) -> str:
+def _note(without: Sequence[object]) -> str:
     if not without:
         return ""
-    names = ", ".join(map(str, without))
-    return f"The gradient at {names} scans is zero or not finite, so it was not chosen."
+    names = "; ".join(map(str, without))
+    return f"A gradient that is zero or not finite was not chosen: {names}."
 
 
 def _has_direction(gradient: torch.Tensor) -> bool:

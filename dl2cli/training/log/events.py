@@ -11,6 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from dl2cli.training.fidelity.curriculum import Fidelity
+
 
 class Phase(StrEnum):
     """What an epoch consists of."""
@@ -112,7 +114,7 @@ class PhaseReport:
         wall_s: seconds from the first to the last of these iterations.
         bytes_read: bytes read from storage on all ranks.
         lr: the learning rate; None in validation.
-        scans: the fidelity; None when the loader has none.
+        fidelity: the scans (None when the loader has none), size and decoding of the images.
         stages_s: seconds of the loader's stages on this rank, as `LoaderStats` names them; they
             are sums over its threads.
         scored: False of a loop that is only watched: its loss, hits and rate are not known.
@@ -138,7 +140,7 @@ class PhaseReport:
     wall_s: float
     bytes_read: int
     lr: float | None
-    scans: int | None
+    fidelity: Fidelity
     stages_s: dict[str, float] = field(default_factory=dict)
     scored: bool = True
 

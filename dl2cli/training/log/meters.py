@@ -9,6 +9,7 @@ from operator import add
 from typing import TYPE_CHECKING, Any
 
 from dl2cli.loaders.base import LoaderStats
+from dl2cli.training.fidelity.curriculum import Fidelity
 from dl2cli.training.log.events import Phase, PhaseReport
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Meter:
         for stage, spent in other._stages.items():
             self._stages[stage] = self._stages.get(stage, 0.0) + spent
 
-    def report(self, iteration: int, lr: float | None, scans: int | None) -> PhaseReport:
+    def report(self, iteration: int, lr: float | None, fidelity: Fidelity) -> PhaseReport:
         """Return the means, after waiting for the device and for the other ranks.
 
         All ranks must call it at the same iteration, which is the last one (1-based).
@@ -123,7 +124,7 @@ class Meter:
             wall_s=math.fsum(self._data_s) + math.fsum(self._compute_s),
             bytes_read=int(bytes_read),
             lr=lr,
-            scans=scans,
+            fidelity=fidelity,
             stages_s=dict(self._stages),
         )
 

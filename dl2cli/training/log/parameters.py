@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from dl2cli.dataset.location import DatasetKind
 from dl2cli.dataset.naming import parse_data_path
 from dl2cli.loaders.registry import SYNTHETIC, loaders_for
+from dl2cli.training.fidelity.autotune import AutotuneConfig
+from dl2cli.training.fidelity.curriculum import Curriculum
 
 if TYPE_CHECKING:
     from dl2cli.training.config import DataConfig, TrainConfig
@@ -92,10 +94,9 @@ def _published(config: TrainConfig, group: Group, seed: int) -> dict[str, Any]:
 def _ours(config: TrainConfig) -> dict[str, Any]:
     """Return what published logs lack: fidelity, how data is loaded, and names to group by."""
     data, train = config.data, config.data.train
-    label = config.fidelity.label() if config.fidelity is not None else None
-    dataset, variant = _names(data, label)
+    dataset, variant = _names(data, config.fidelity.label() if config.fidelity else None)
     return {
-        "scans": int(label) if label is not None and label.isdecimal() else label,
+        **_fidelity(config.fidelity),
         "dataset": dataset,
         "variant": variant,
         "val_data": _text(data.val),
@@ -113,6 +114,24 @@ def _ours(config: TrainConfig) -> dict[str, Any]:
         "sync_every_step": config.sync_every_step,
         # Storage is only known here where it was made slower on purpose.
         **({} if train.throttle is None else {"storage": str(train.throttle)}),
+    }
+
+
+def _fidelity(chooser: Curriculum | AutotuneConfig | None) -> dict[str, Any]:
+    """Return what chooses the fidelity: numbers where they are constant, else schedules."""
+    if isinstance(chooser, AutotuneConfig):
+        by_steps = chooser.ladder is not None
+        auto = chooser.label()
+        return {
+            "scans": auto,
+            "size_schedule": auto if by_steps else None,
+            "curriculum": auto if by_steps else None,
+        }
+    scans = chooser.scans_label() if chooser is not None else None
+    return {
+        "scans": int(scans) if scans is not None and scans.isdecimal() else scans,
+        "size_schedule": chooser.size_label() if chooser is not None else None,
+        "curriculum": chooser.name if chooser is not None else None,
     }
 
 

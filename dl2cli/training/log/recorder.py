@@ -8,6 +8,7 @@ from typing import Any
 
 from dl2cli.loaders import Batch, Loader, LoaderStats
 from dl2cli.training.distributed import Group
+from dl2cli.training.fidelity.curriculum import Fidelity
 from dl2cli.training.log.events import Phase, PhaseReport, StepReport
 from dl2cli.training.log.meters import Meter, split_states
 from dl2cli.training.optimization.step import StepOutcome
@@ -62,20 +63,20 @@ class Recorder:
         yield
         self._clock.start()
 
-    def end_window(self, lr: float | None, scans: int | None) -> PhaseReport:
+    def end_window(self, lr: float | None, fidelity: Fidelity) -> PhaseReport:
         """Return the account of the iterations since the last window, and begin another."""
         self._settle()
-        report = self._window.report(self.iteration, lr, scans)
+        report = self._window.report(self.iteration, lr, fidelity)
         self._total.merge(self._window)
         self._window = self._meter()
         return report
 
-    def end(self, lr: float | None, scans: int | None) -> PhaseReport:
+    def end(self, lr: float | None, fidelity: Fidelity) -> PhaseReport:
         """Return the account of the whole epoch."""
         self._settle()
         self._total.merge(self._window)
         self._window = self._meter()
-        return self._total.report(self.iteration, lr, scans)
+        return self._total.report(self.iteration, lr, fidelity)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the account so far, which must be settled."""

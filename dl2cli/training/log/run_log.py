@@ -9,9 +9,9 @@ behind the published ones of the same line, where readers that do not know them 
 * T and E, second line: `t.fetch_time` and `t.prep_time` (s; together `t.data_time`), where the
   loader can tell.
 * E, third line: `e.wall` (s), `e.images` and `e.bytes_read` (of training, all ranks),
-  `e.val_images`, `e.val_bytes_read`, `e.scans`, `e.degraded` and `e.skipped` (images so far, this
-  rank), `e.loader_fetch`, `e.loader_decode`, `e.loader_fetch_wait`, `e.loader_wait` (s of this
-  rank's training loader, summed over its threads).
+  `e.val_images`, `e.val_bytes_read`, `e.scans`, `e.size` (of training images, pixels),
+  `e.degraded` and `e.skipped` (images so far, this rank), `e.loader_fetch`, `e.loader_decode`,
+  `e.loader_fetch_wait`, `e.loader_wait` (s of this rank's training loader, over its threads).
 * S, second line: `s.epochs`, `s.wall` (s), `s.images`, `s.bytes_read`, `s.val_images`,
   `s.val_bytes_read`: totals over the epochs of the file, also those before a resume.
 * N, a record of its own: `["N", epoch, iteration]` with `n.kind`, `n.text` and `n.values`: a loss
@@ -247,8 +247,10 @@ def _epoch_totals(report: EpochReport) -> Values:
     if validation is not None:
         totals |= {"val_images": validation.images, "val_bytes_read": validation.bytes_read}
     if train is not None:
-        if train.scans is not None:
-            totals["scans"] = train.scans
+        if train.fidelity.scans is not None:
+            totals["scans"] = train.fidelity.scans
+        if train.fidelity.size_px is not None:
+            totals["size"] = train.fidelity.size_px
         totals |= {f"loader_{k.removesuffix('_s')}": v for k, v in train.stages_s.items()}
     return _named(
         "e", totals | {"degraded": report.degraded, "skipped": report.skipped} | report.more

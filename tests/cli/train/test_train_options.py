@@ -21,7 +21,7 @@ from dl2cli.cores import usable_cores
 from dl2cli.errors import UsageError
 from dl2cli.training.checkpoint.write import FORMAT, VERSION
 from dl2cli.training.fidelity.autotune import AutotuneConfig
-from dl2cli.training.fidelity.scan_schedule import ScanSchedule
+from dl2cli.training.fidelity.curriculum import Curriculum, Fidelity
 from dl2cli.training.launch import Launch, read_launch
 
 pytestmark = pytest.mark.usefixtures("work", "one_thread")
@@ -224,13 +224,13 @@ def test_what_cannot_be_is_one_sentence(pcr_set: Path, arguments: str, sentence:
 
 def test_fidelity_options(pcr_set: Path) -> None:
     config = prepare("-d", pcr_set, "--scans", 5, "--val-scans", 7)
-    assert isinstance(config.fidelity, ScanSchedule)
-    assert (config.fidelity.scans_at(0), config.fidelity.scans_at(80)) == (5, 5)
+    assert isinstance(config.fidelity, Curriculum)
+    assert [config.fidelity.at(epoch).scans for epoch in (0, 80)] == [5, 5]
     assert config.data.val_scans == 7
     assert (logged(config)["scans"], logged(config)["variant"]) == (5, "pcr-5")
     config = prepare("-d", pcr_set, "--scan-schedule", "2@0,5@45,10@80")
-    assert isinstance(config.fidelity, ScanSchedule)
-    assert [config.fidelity.scans_at(epoch) for epoch in (0, 44, 45, 80)] == [2, 2, 5, 10]
+    assert isinstance(config.fidelity, Curriculum)
+    assert [config.fidelity.at(epoch).scans for epoch in (0, 44, 45, 80)] == [2, 2, 5, 10]
     assert logged(config)["scans"] == "2@0,5@45,10@80"
     assert logged(config)["dataset"] == "photos"
     config = prepare(
@@ -241,6 +241,32 @@ def test_fidelity_options(pcr_set: Path) -> None:
     assert (config.fidelity.every_epochs, config.fidelity.batches) == (3, 2)
     assert config.fidelity.threshold == 0.8
     assert logged(config)["scans"] == "auto"
+
+
+def test_size_and_curriculum_options(pcr_set: Path, tmp_path: Path) -> None:
+    config = prepare(
+        "-d", pcr_set, "--scans", 5, "--size-schedule", "32@0,64@2", "--image-size", 64
+    )
+    assert isinstance(config.fidelity, Curriculum)
+    assert config.fidelity.at(1) == Fidelity(5, 32)
+    told = logged(config)
+    assert (told["scans"], told["size_schedule"], told["curriculum"]) == (5, "32@0,64@2", None)
+    assert told["variant"] == "pcr-5-32@0,64@2px"
+    file = tmp_path / "mine.toml"
+    file.write_text('[[step]]\nfrom = 0\nscans = 2\nsize = "50%"\n[[step]]\nfrom = "50%"\n')
+    config = prepare("-d", pcr_set, "--curriculum", file, "--image-size", 64, "-e", 4)
+    assert isinstance(config.fidelity, Curriculum)
+    assert config.fidelity.points == ((0, Fidelity(2, 32)), (2, Fidelity()))
+    told = logged(config)
+    assert (told["scans"], told["curriculum"], told["variant"]) == ("2@0,all@2", "mine", "pcr-mine")
+    config = prepare("-d", pcr_set, "--curriculum", "auto", "--image-size", 64)
+    assert isinstance(config.fidelity, AutotuneConfig)
+    assert config.fidelity.ladder is not None and Fidelity(2, 40, True) in config.fidelity.ladder
+    assert logged(config)["curriculum"] == "auto"
+    with pytest.raises(UsageError, match="cannot be combined"):
+        prepare("-d", pcr_set, "--curriculum", "auto", "--size-schedule", "32")
+    with pytest.raises(UsageError, match="cannot both choose"):
+        prepare("-d", pcr_set, "--curriculum", "auto", "--scans", 3)
 
 
 def test_the_same_command_with_the_synthetic_loader(pcr_set: Path) -> None:

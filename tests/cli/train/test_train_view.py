@@ -88,6 +88,14 @@ def test_it_shows_where_the_training_is_and_what_it_waits_for():
     it.close()
 
 
+def test_it_shows_the_size_where_that_changes():
+    it = view(console(120), parameters={"size_schedule": "128@0,224@2"})
+    it.stepped(step(0, 1))
+    it.window(phase_report(0, 100))
+    assert "k=5  224 px  " in drawn(it)[2]
+    it.close()
+
+
 def test_before_a_window_a_cpus_stall_is_known_but_not_its_cause():
     it = view(console())
     it.stepped(step(0, 1))

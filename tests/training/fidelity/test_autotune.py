@@ -37,12 +37,12 @@ def at_angles(cosines: dict[int, float]):
 def test_the_smallest_at_or_above_the_threshold_is_taken(cosines, threshold):
     full = max(cosines)
     cosines[full] = 1.0
-    decision = tune(at_angles(cosines), tuple(cosines), AutotuneConfig(threshold=threshold))
+    decision = tune(at_angles(cosines), sorted(cosines), threshold)
     assert [k for k, _ in decision.scores] == sorted(cosines)
     for k, score in decision.scores:
         assert score == pytest.approx(cosines[k], abs=1e-6)
     assert decision.scores[-1] == (full, 1.0)
-    assert decision.scans == min(k for k, score in decision.scores if score >= threshold)
+    assert decision.chosen == min(k for k, score in decision.scores if score >= threshold)
     assert decision.threshold == threshold
     assert decision.note == ""
 
@@ -51,24 +51,24 @@ def test_the_smallest_at_or_above_the_threshold_is_taken(cosines, threshold):
 def test_equal_directions_give_the_smallest_even_at_a_threshold_of_1(seed, size, length):
     torch.manual_seed(seed)
     gradient = torch.randn(size) * length
-    decision = tune(lambda k: gradient, ALL, AutotuneConfig(threshold=1.0))
+    decision = tune(lambda k: gradient, ALL, 1.0)
     assert decision == TuneDecision(1, tuple((k, 1.0) for k in ALL), 1.0)
 
 
 def test_opposite_directions_give_full_fidelity():
     gradient = torch.randn(50)
-    decision = tune(lambda k: gradient if k == 10 else -gradient, ALL, AutotuneConfig())
-    assert decision.scans == 10
+    decision = tune(lambda k: gradient if k == 10 else -gradient, ALL, 0.9)
+    assert decision.chosen == 10
     assert decision.scores == (*((k, -1.0) for k in range(1, 10)), (10, 1.0))
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, 0.0])
 def test_a_candidate_without_direction_is_not_chosen_and_said_so(bad):
     good = torch.ones(4)
-    decision = tune(lambda k: good * bad if k == 1 else good, ALL, AutotuneConfig(threshold=-1))
-    assert decision.scans == 2
+    decision = tune(lambda k: good * bad if k == 1 else good, ALL, -1.0)
+    assert decision.chosen == 2
     assert decision.scores[0] == (1, 0.0)
-    assert "at 1 scans" in decision.note
+    assert "not chosen: 1." in decision.note
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, 0.0])
@@ -79,26 +79,24 @@ def test_without_a_direction_at_full_fidelity_it_is_full_fidelity(bad):
         asked.append(k)
         return torch.ones(4) * bad
 
-    decision = tune(gradients, ALL, AutotuneConfig(threshold=-1))
-    assert decision.scans == 10
+    decision = tune(gradients, ALL, -1.0)
+    assert decision.chosen == 10
     assert asked == [10]
     assert [k for k, _ in decision.scores] == list(ALL)
     assert "full fidelity" in decision.note
 
 
-def test_only_the_candidates_are_tried_and_full_fidelity_first():
+def test_full_fidelity_is_measured_first_and_the_order_is_that_of_the_cost():
     asked = []
 
     def gradients(k):
         asked.append(k)
         return torch.ones(3)
 
-    decision = tune(gradients, ALL, AutotuneConfig(candidates=(5, 2)))
-    assert asked == [10, 2, 5]
-    assert decision.scans == 2
-    assert decision.scores == ((2, 1.0), (5, 1.0), (10, 1.0))
-    with pytest.raises(UsageError, match="cannot try 11 scans"):
-        tune(gradients, ALL, AutotuneConfig(candidates=(2, 11)))
+    decision = tune(gradients, (5, 2, 10), 0.9)
+    assert asked == [10, 5, 2]
+    assert decision.chosen == 5
+    assert decision.scores == ((5, 1.0), (2, 1.0), (10, 1.0))
 
 
 def test_cosines_of_long_gradients_are_exact_enough():
@@ -115,8 +113,6 @@ def test_cosines_of_long_gradients_are_exact_enough():
         {"batches": 0},
         {"threshold": 1.1},
         {"threshold": math.nan},
-        {"candidates": ()},
-        {"candidates": (0, 2)},
     ],
 )
 def test_nonsense_is_refused(options):
@@ -232,7 +228,7 @@ def test_no_images_give_zeros_and_full_fidelity():
     def gradients(k):
         return mean_gradient(net(), Criterion(LossConfig()), FLOAT32, batches(0))
 
-    assert tune(gradients, ALL, AutotuneConfig()).scans == 10
+    assert tune(gradients, ALL, 0.9).chosen == 10
 
 
 def test_gradients_of_real_jpegs_come_closer_with_every_scan(sample_pcr: Path):
@@ -258,7 +254,7 @@ def test_gradients_of_real_jpegs_come_closer_with_every_scan(sample_pcr: Path):
         decision = tune(
             lambda k, model=model: mean_gradient(model, Criterion(LossConfig()), FLOAT32, data[k]),
             (1, 2, 5, 10),
-            AutotuneConfig(threshold=0.95),
+            0.95,
         )
         for k, score in decision.scores:
             scores.setdefault(k, []).append(score)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from train_runs import records, small_config, train
 
-from dl2cli.training.fidelity.scan_schedule import ScanSchedule
+from dl2cli.training.fidelity.curriculum import Curriculum, parse_scans
 from dl2cli.training.log.events import Observer
 from dl2cli.training.optimization.optimizer import OptimizerConfig
 
@@ -20,7 +20,7 @@ class _Notices(Observer):
 
 
 def test_a_caller_of_train_gets_the_whole_record(sample_pcr: Path, tmp_path: Path):
-    config = small_config(sample_pcr, tmp_path / "run", fidelity=ScanSchedule.constant(3))
+    config = small_config(sample_pcr, tmp_path / "run", fidelity=Curriculum.constant(3))
     [record] = records(train(config).log, "P")
     expected = {
         "arch": "small_cnn", "batch_size": 6, "data": str(sample_pcr / "train"), "epochs": 2,
@@ -37,7 +37,7 @@ def test_a_caller_of_train_is_told_of_changed_options(sample_pcr: Path, tmp_path
         sample_pcr,
         tmp_path,
         checkpoint_resume=tmp_path,
-        fidelity=ScanSchedule.parse("5@0,3@1"),
+        fidelity=Curriculum.of(parse_scans("5@0,3@1")),
         optimizer=OptimizerConfig(weight_decay=0.5),
     )
     train(other, [told])
