@@ -254,8 +254,7 @@ class Loader(ABC):
 
     Attributes:
         name: its name in the registry.
-        remarks: sentences for the user on data that can be loaded but is probably not what was
-            meant, such as a class without images.
+        remarks: sentences on data that is probably not what was meant, such as an empty class.
     """
 
     name: str
@@ -268,10 +267,8 @@ class Loader(ABC):
         classes: tuple[str, ...],
         remarks: tuple[str, ...] = (),
     ) -> None:
-        self.config = config
-        self.order = order
-        self.classes = classes
-        self.remarks = remarks
+        self.config, self.order = config, order
+        self.classes, self.remarks = classes, remarks
         self._epoch = 0
         self._resume_at: int | None = None  # where the next iterator begins, if a state was loaded
         self._position = 0  # batches that the last iterator has given
@@ -318,17 +315,13 @@ class Loader(ABC):
         return self.order.images
 
     def set_size(self, size_px: int, *, scaled_decode: bool) -> None:
-        """Change the size of the images, and how they are decoded, from the next iterator on.
+        """Change the size of images and how they are decoded, from the next iterator on.
 
-        Crops stay where they are: they depend on seed, epoch and sample alone.
-
-        Raises:
-            UsageError: there can be no such size, or this loader decodes whole images alone.
+        Crops stay where they are. Raises UsageError where the loader cannot do it.
         """
         if scaled_decode and not self.scales:
             raise UsageError(
-                f"The loader {self.name} always decodes images at their full size: scaled decoding "
-                "needs the loader pcr or jpeg."
+                f"The loader {self.name} always decodes images at their full size: use pcr or jpeg."
             )
         transform = replace(self.config.transform, size=size_px)
         check(transform)
