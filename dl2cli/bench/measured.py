@@ -24,7 +24,7 @@ class Machine:
 
     Attributes:
         cores: processors that this process may use.
-        memory_bytes: all memory of the machine.
+        memory_bytes: size of the machine's memory.
         gpu: name of the GPU, or None.
         load: mean number of processes that wanted a core in the minute before the measurement.
     """
@@ -40,8 +40,8 @@ class TrainedVariant:
     """A loader variant measured together with the training step.
 
     Attributes:
-        warm: everything is in the page cache.
-        cold: from storage, or throttled.
+        warm: the result with everything in the page cache.
+        cold: the result from storage, or throttled.
         warm_runs: the single runs behind `warm`.
         cold_runs: the single runs behind `cold`.
     """

@@ -48,12 +48,12 @@ class BenchRun:
         arch: the model, or None where a sleep stands for it.
         images: images in each run.
         rate_img_s: images/s, the median of the runs.
-        rate: images/s of all runs.
+        rate: images/s over all runs.
         bytes_per_image: bytes that were read for an image.
         fetch_stall_s: seconds an image that compute waited for storage; None in synthetic runs.
         prep_stall_s: seconds an image that compute waited for decoding; None in synthetic runs.
         compute_s: seconds of compute an image.
-        au: accelerator utilisation, 0 to 1.
+        au: accelerator utilisation, 0 to 1; unlike MLPerf's, it counts decoding as waiting.
         first_batch_s: seconds that the first batch was waited for.
         cpu_s: CPU seconds an image.
         bound: "storage", "prep" or "compute", by the model.
@@ -107,7 +107,7 @@ class BenchResult:
         what_if: predictions.
         alternatives: other forms of the data, measured on a sample.
         storage: the dataset's files, read as fast as possible.
-        counters: CPU and disk beside all this.
+        counters: CPU and disk of the machine meanwhile.
         notes: what a reader of the figures must know, in sentences.
         wall_s: seconds that everything took.
     """

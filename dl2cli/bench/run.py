@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import psutil
 
@@ -63,7 +64,7 @@ def bench(config: BenchConfig, on_progress: OnProgress | None = None) -> BenchRe
     """Find the bottleneck of loading a dataset, and what to do about it.
 
     Raises:
-        UsageError: there is no dataset, or an option makes no sense.
+        UsageError: the dataset does not exist, or an option makes no sense.
         DataError: the dataset is damaged.
         StorageError: a temporary folder cannot be written.
         MissingDependency: torch, or a part of a loader, is not installed.
@@ -85,17 +86,16 @@ class Measurement:
     """Runs the probes; `measured` returns what they have found so far."""
 
     def __init__(self, config: BenchConfig, on_progress: OnProgress) -> None:
-        """Make what can be made without measuring. Raises as `bench` does."""
+        """Prepare everything that needs no measurement. Raises what `bench` raises."""
         self.config = config
         self.started = time.perf_counter()
         for text in config.scenarios:
             Scenario.parse(text, Scenario("", 1.0))
         self.plan: MeasurementPlan = plan_measurement(config)
         self.files = data_files(config.data)
-        loader = self.plan.target.throttled(config.throttle).create(config, normalized=False)
-        self.loader = loader
-        self.images = loader.image_count
-        self.step: EmulatedStep | ModelStep = make_step(config, len(loader.classes))
+        self.loader = self.plan.target.throttled(config.throttle).create(config, normalized=False)
+        self.images = self.loader.image_count
+        self.step: EmulatedStep | ModelStep = make_step(config, len(self.loader.classes))
         self.compute = ComputeProbe(config, self.step)
         self.loading: dict[str, LoaderProbe] = {}
         self.training: dict[str, LoaderProbe] = {}
@@ -194,10 +194,10 @@ class Measurement:
         """Measure each run once a round."""
         runs: list[tuple[str, Callable[[], object]]] = [("the model's step", self.compute.measure)]
         for name, probe in self.loading.items():
-            runs.append((f"{name}, loading alone", _measuring(probe, "warm")))
+            runs.append((f"{name}, loading alone", partial(probe.measure, "warm")))
         for name, probe in self.training.items():
-            runs.append((f"{name}, cached", _measuring(probe, "warm")))
-            runs.append((f"{name}, {self.cold}", _measuring(probe, self.cold)))
+            runs.append((f"{name}, cached", partial(probe.measure, "warm")))
+            runs.append((f"{name}, {self.cold}", partial(probe.measure, self.cold)))
         before = 1 / (self.config.repeat + 1)
         for turn in range(self.config.repeat):
             for number, (name, measure) in enumerate(runs):
@@ -275,10 +275,6 @@ class Measurement:
             for probe in self.training.values()
             if probe.has("warm") and probe.has(self.cold)
         )
-
-
-def _measuring(probe: LoaderProbe, condition: Condition) -> Callable[[], object]:
-    return lambda: probe.measure(condition)
 
 
 class _ProgressEstimate:

@@ -22,12 +22,12 @@ class Spread:
     """Repeated measurements of one quantity, in its own unit.
 
     Attributes:
-        median: of the runs; the mean of the middle two where their number is even.
+        median: the median of the runs.
         low: the smallest.
         high: the largest.
         runs: each one, in the order in which they were measured.
-        relative: (high - low) / median; 0 where all are equal. Where the median is 0 and the runs
-            differ, it is the largest finite statement there is: 1.
+        relative: (high - low) / median; 0 where all are equal, and 1 where the median is 0 and
+            the runs differ.
         noisy: whether `relative` is above `NOISY`.
     """
 
@@ -43,7 +43,7 @@ class Spread:
         """Sum up measurements.
 
         Raises:
-            ValueError: there are none, or one is not finite or negative (none of ours can be).
+            ValueError: there is no run, or one is negative or not finite.
         """
         values = np.fromiter(runs, np.float64)
         if not len(values) or not np.isfinite(values).all() or (values < 0).any():

@@ -36,9 +36,9 @@ TRAININGS = (Kind.TRAIN, Kind.STAGE, Kind.REGIMEN)
 def baselines(entries: Sequence[Entry], pattern: str) -> dict[str, Entry]:
     """Find the baseline of each run, by run name.
 
-    `pattern` is a variant (`raw`), a storage (`hdd`), or a glob over run names. Of a variant or
+    `pattern` is a variant (`raw`), a storage (`hdd`), or a glob over run names. For a variant or
     storage, the baseline is the first run that agrees with the run in everything else
-    (PEER_FIELDS). Of the runs that a glob names, the baseline is the comparable one that agrees
+    (PEER_FIELDS). Among the runs that a glob names, the baseline is the comparable one that agrees
     with the run most. Where there is no raw run, the default stands for the PCR runs with the most
     scans.
     """
@@ -46,7 +46,7 @@ def baselines(entries: Sequence[Entry], pattern: str) -> dict[str, Entry]:
     if pattern == DEFAULT_BASELINE:
         pattern = _default_variant(usable)
     for field in ("variant", "storage"):
-        # A stage is no baseline: what it learned began elsewhere.
+        # A stage cannot be a baseline: its training began elsewhere.
         candidates = [
             entry
             for entry in usable
@@ -235,10 +235,10 @@ def _borrowed(
 
 
 def unused_options(entries: Sequence[Entry], config: ReportConfig) -> Iterator[LogNote]:
-    """Yield a note on each option that names runs of which there are none."""
+    """Yield a note on each option that names runs that do not exist."""
 
     def note(option: str, name: str, what: str) -> LogNote:
-        text = f"The option {option} names {name}, and there is no such {what}: it changes nothing."
+        text = f"The option {option} names {name}, but there is no such {what}."
         return LogNote(Severity.WARNING, "unused option", text, "")
 
     name = config.baseline

@@ -43,7 +43,7 @@ class EpochImages:
         """Read `TRAIN`, `TRAIN+VAL` or `PATTERN=TRAIN+VAL`.
 
         Raises:
-            UsageError: it is none of these.
+            UsageError: the text matches none of these forms.
         """
         pattern, _, counts = text.rpartition("=")
         train, plus, val = counts.partition("+")
@@ -98,7 +98,7 @@ class Selection:
         """Read `GLOB` (over runs) or `FIELD=GLOB`.
 
         Raises:
-            UsageError: there is no such field.
+            UsageError: the field is unknown.
         """
         field, equals, pattern = text.partition("=")
         if not equals:

@@ -203,7 +203,7 @@ def _entry_notes(entry: Entry, config: ReportConfig) -> Iterable[LogNote]:
     if wrong is not None and wrong > 1.5:
         text = (
             f"The logged t.iteration_speed averages to {timing.rate_speedmean_img_s:.0f} img/s, "
-            f"{wrong:.1f} times the true rate: a mean of rates is no rate."
+            f"{wrong:.1f} times the true rate: a mean of rates is not a rate."
         )
         yield LogNote(Severity.INFO, "speed mean", text, file)
 

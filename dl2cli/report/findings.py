@@ -15,7 +15,7 @@ from dl2cli.report.tables.table import duration, size
 
 MAX_SENTENCES = 6  # of one kind
 NO_READS_BYTES = 2**20  # what any machine reads beside
-CACHED, NOT_CACHED = 0.05, 0.9  # reads of a later epoch over those of the first
+CACHED, NOT_CACHED = 0.05, 0.9  # reads of a later epoch / reads of the first
 SAME_RATE = 1.05  # the fastest over the slowest: below it, runs are about as fast
 COLD = 1.25  # the first epoch's time over the mean of the others
 

@@ -20,7 +20,7 @@ class Verdict:
         rate_img_s: images/s of the target, as measured.
         gains: what throughput would be multiplied by if a stage cost nothing.
         au: accelerator utilisation, 0 to 1.
-        certain: whether the gain is clear of what runs here differ by.
+        certain: whether the gain is larger than the differences between runs.
     """
 
     bound: str
@@ -40,15 +40,15 @@ def find_bottleneck(
     noise: float,
     data_img_s: float,
 ) -> Verdict:
-    """Say what bounds.
+    """Name the stage that bounds the training.
 
     Args:
         name: the target and the condition it was measured in.
         rate_img_s: images/s of the target, as measured.
         stalls: the measured stalls.
         gains: what the model expects if a stage cost nothing.
-        noise: by how much the runs differ, as a share.
-        data_img_s: what the data path gives when compute costs nothing.
+        noise: the relative difference between runs.
+        data_img_s: images/s of the data path when compute costs nothing.
     """
     bound = gains.bound
     if bound == "storage":

@@ -36,9 +36,9 @@ def present_scenario(throttle: str | None, model: EpochModel, target: TrainedVar
 
 
 def gains_of(each: TrainedVariant, model: EpochModel, now: Scenario) -> Gains:
-    """Return what it would bring if a stage cost nothing.
+    """Return the gain in throughput if a stage cost nothing.
 
-    The gain of storage is the measured one where the runs went over a whole epoch.
+    The gain of storage is a measured one where the runs cover a whole epoch.
     """
     predicted = model.gains(each.scans, now)
     if each.cold.whole_epoch and each.warm.whole_epoch:

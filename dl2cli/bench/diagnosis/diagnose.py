@@ -36,7 +36,7 @@ class Diagnosis:
     """What the runs mean, where each of them was made at least once.
 
     Attributes:
-        measured: all of it.
+        measured: everything that was measured.
         model: the calibrated model of an epoch.
         compute: the training step alone.
         target: the variant that the verdict is about.

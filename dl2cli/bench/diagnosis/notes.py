@@ -98,6 +98,7 @@ def _target(measured: Measured, target: TrainedVariant, compute: ComputeResult) 
         if steps == 1:
             what = f"a single step, with the wait for it ({share:.0%} of the run)"
         yield f"AU was measured over {what}; MLPerf Storage asks for {MLPERF_STEPS} steps."
+    yield "AU counts decoding as waiting, unlike MLPerf Storage's, whose loaders decode nothing."
 
 
 def _spreads(measured: Measured) -> Iterator[tuple[str, Spread]]:

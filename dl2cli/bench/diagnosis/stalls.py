@@ -6,11 +6,13 @@ nothing (synthetic), with data that is in memory (cached), and with data from st
 throttled). What cached takes longer than synthetic is the prep stall: the accelerator waits for
 decoding. What cold takes longer than cached is the fetch stall: it waits for storage.
 
-Accelerator utilisation is that of MLPerf Storage (Submission Guidelines v2.0, section 4)::
+Accelerator utilisation (AU) is computed as in MLPerf Storage (Submission Guidelines v2.0, section
+4)::
 
     AU = total compute time / total running time
 
-where the wait for the first step is left out of the running time, though not out of the rate.
+where the running time leaves out the wait for the first step, which the rate includes. MLPerf's
+loaders decode nothing; here the running time includes the waits for decoding.
 """
 
 from __future__ import annotations
@@ -76,10 +78,10 @@ def differential(
 def utilisation(times: RunTimes, compute_s: float) -> float:
     """Return the accelerator utilisation of a run, 0 to 1.
 
-    Of a run of one step the wait for it counts: without it, any would be utilised in full.
+    In a run of one step the wait for that step counts: without it, AU would always be 1.
 
     Args:
-        times: of the run.
+        times: what the run took.
         compute_s: seconds of compute an image, when data costs nothing.
     """
     running_s = times.wall_s - (times.first_batch_s if times.batches > 1 else 0.0)

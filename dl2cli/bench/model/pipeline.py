@@ -26,8 +26,8 @@ class Service:
     """How long each stage needs when it has nothing to wait for; infinity is allowed for rates.
 
     Attributes:
-        bandwidth_bytes_s: of storage.
-        latency_s: of each read, before its first byte.
+        bandwidth_bytes_s: bandwidth of the storage.
+        latency_s: time of each read before its first byte.
         fetch_s_per_byte: what fetching costs besides: copying, checksums.
         decode_s: seconds an image, all workers together.
         compute_s: seconds an image of the accelerator.
@@ -54,7 +54,7 @@ class EpochShape:
         prefetch: batches that may be ready ahead.
         fetchers: reads at a time.
         in_worker: whether a worker fetches for itself and decodes nothing meanwhile, as torch's do.
-        workers: that decode.
+        workers: threads or processes that decode.
     """
 
     batch_size: int

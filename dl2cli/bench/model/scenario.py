@@ -44,7 +44,7 @@ class Scenario:
         """Return the situation `now` with changes ("storage=50MB/s cores=8 cache=2GB").
 
         Raises:
-            UsageError: it is no list of such settings.
+            UsageError: the text is not a list of such settings.
         """
         changes: dict[str, float | int] = {}
         parts = text.replace(",", " ").split()

@@ -33,15 +33,15 @@ class Curve:
 
 @dataclass(frozen=True)
 class Crossover:
-    """From where on a fidelity pays.
+    """The storage speed below which a fidelity pays.
 
     Attributes:
         scans: the fidelity.
-        fetch_bound_below_bytes_s: with slower storage than this, storage takes more than 5 % of
-            its throughput.
+        fetch_bound_below_bytes_s: the storage speed below which storage costs more than 5 % of
+            the throughput.
         pays: whether it is at least 5 % faster than full fidelity: with storage "below" some
             speed, "always" (because it also decodes faster), or "never".
-        pays_below_bytes_s: that speed; None where it is always or never.
+        pays_below_bytes_s: the speed below which it pays; None where `pays` is not "below".
     """
 
     scans: int | None
@@ -64,13 +64,13 @@ class WhatIf:
 
     Attributes:
         scans: the fidelities that are predicted.
-        costs: of each.
+        costs: the cost of each fidelity.
         now: the situation as measured.
-        predictions: of scenarios, `now` first.
-        curves: over bandwidth.
-        crossovers: of each fidelity.
-        checks: of predictions against measured runs.
-        median_error: of the checks; None without any.
+        predictions: the rates in each scenario, `now` first.
+        curves: the rates over storage bandwidth.
+        crossovers: where each fidelity begins to pay.
+        checks: predictions beside measured runs.
+        median_error: the median error of the checks; None without checks.
     """
 
     scans: tuple[int | None, ...]

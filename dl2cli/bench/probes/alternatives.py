@@ -35,12 +35,12 @@ class Alternative:
         script: the scan script.
         scans: fidelity.
         groups: scan groups in all.
-        images: in the sample.
-        bytes_per_image: of the records.
+        images: images in the sample.
+        bytes_per_image: bytes of the records, divided by the images.
         decode_s: seconds an image by the clock, all workers together, from the page cache.
-        relative_decode: `decode_s` over that of the form at hand, on the same images, measured in
-            turn: it says more than either on a busy machine.
-        relative_bytes: likewise of bytes.
+        relative_decode: `decode_s` divided by that of the present form, measured in turn on the
+            same images: on a busy machine it says more than either.
+        relative_bytes: bytes an image divided by those of the present form.
     """
 
     script: str

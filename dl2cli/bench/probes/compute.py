@@ -23,9 +23,9 @@ class ComputeResult:
         device: "cpu" or "cuda", or "emulated".
         emulated: whether a sleep stands for the model.
         shares_cores: whether the model and the decoders compete for the same cores.
-        rate_img_s: of the runs.
+        rate_img_s: images/s of the runs.
         cpu_s_per_image: CPU time of the step, median.
-        images: in a run.
+        images: images in a run.
         batch_size: images a step.
     """
 
@@ -78,7 +78,7 @@ class ModelStep:
         """Make the model on the device, with random weights.
 
         Raises:
-            UsageError: there is no such model or device.
+            UsageError: the model or device does not exist.
             MissingDependency: torch is not installed.
         """
         torch = require_torch()

@@ -45,7 +45,7 @@ class LoadResult:
             tell.
         decode_s: seconds of decoding and resizing, summed over threads; None where the loader
             cannot tell.
-        cpu_s: CPU time of all processes.
+        cpu_s: CPU seconds of all processes.
         first_batch_s: how long the first batch was waited for.
         wait_s: percentiles 50, 95, 99 and 100 of the wait for each further batch, over all runs.
     """

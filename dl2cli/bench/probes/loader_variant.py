@@ -19,7 +19,7 @@ from dl2cli.loaders import (
 from dl2cli.loaders.contents import count_images, data_files
 from dl2cli.loaders.registry import find_loader, is_custom
 
-_SOME_FILES = 1000  # whose mean size stands for that of all
+_SOME_FILES = 1000  # whose mean size is taken for the mean size of all
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ class Limit:
             return True
         if self.run_s is None:
             return False
-        # One batch says nothing of a pipeline; but who waits long for two has seen enough.
+        # One batch says nothing about a pipeline; two are enough where they take long.
         late = batches < 2 or self.batches is not None
         return elapsed_s > self.run_s * (OVERTIME if late else 1)
 
@@ -66,18 +66,18 @@ class RunTimes:
     """What one run took; seconds of stages are sums over threads.
 
     Attributes:
-        images: that went through.
-        batches: likewise.
-        wall_s: from asking for the first batch to the end of the last step.
+        images: images in the run.
+        batches: batches in the run.
+        wall_s: time from asking for the first batch to the end of the last step.
         first_batch_s: how long the first batch was waited for.
         wait_s: how long each batch was waited for, in order, the first included.
-        bytes_read: by the loader, for these batches and for what it prepared ahead.
-        batch_bytes: for these batches alone.
-        fetch_s: reading and checking; None where the loader cannot tell.
-        decode_s: decoding and resizing; None likewise.
+        bytes_read: bytes that the loader read, for these batches and for those prepared ahead.
+        batch_bytes: bytes read for these batches alone.
+        fetch_s: seconds of reading and checking; None where the loader cannot tell.
+        decode_s: seconds of decoding and resizing; None where the loader cannot tell.
         cpu_s: CPU time of this process and its workers.
-        device_bytes: of the bytes that this process tree read, those that came from a block
-            device; None where the kernel does not tell.
+        device_bytes: bytes that this process tree read from a block device; None where the
+            kernel does not tell.
         whole_epoch: whether nothing of the epoch was left.
     """
 

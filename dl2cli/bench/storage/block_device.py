@@ -23,9 +23,9 @@ class BlockDevice:
 
     Attributes:
         file_system: its type, as "ext4" or "overlay"; "unknown" where it cannot be told.
-        name: of the device, as "nvme0n1p2"; None if there is none that can be counted.
-        counter: the file with its statistics, None likewise.
-        missing: why there is no device, None if there is one.
+        name: The device, such as "nvme0n1p2"; None if no device can be counted.
+        counter: The file with its statistics; None if no device can be counted.
+        missing: Why no device can be counted; None if one can.
         in_memory: whether the file system has nothing but memory behind it.
     """
 
@@ -46,7 +46,7 @@ class BlockDevice:
 
 
 def find_device(path: str | Path) -> BlockDevice:
-    """Find the device that holds `path`; it never fails, the answer may be that there is none."""
+    """Find the device that holds `path`; this never fails, but it may find none."""
     try:
         number = Path(path).stat().st_dev
         kind, source = _mount(Path(path).resolve())
@@ -73,7 +73,7 @@ def find_device(path: str | Path) -> BlockDevice:
 def _mount(path: Path) -> tuple[str, str]:
     """Return the type and the source of the file system that is mounted above a real path.
 
-    Not by its device number: that of a btrfs subvolume is in no list.
+    The device number does not serve: a btrfs subvolume has one that no list contains.
     """
     best, kind, source = -1, "unknown", ""
     with Path("/proc/self/mountinfo").open(encoding="utf-8", errors="surrogateescape") as lines:
@@ -81,7 +81,7 @@ def _mount(path: Path) -> tuple[str, str]:
             # proc(5): id, parent, major:minor, root, mount point, options, [tags], -, type, source
             fields, _, rest = line.partition(" - ")
             point = Path(_unescaped(fields.split(" ")[4]))
-            # Of two mounts at one point the later one is seen.
+            # Where two file systems are mounted at one point, the later one is seen.
             if path.is_relative_to(point) and len(point.parts) >= best:
                 best = len(point.parts)
                 kind, source = (_unescaped(field) for field in rest.split(" ")[:2])

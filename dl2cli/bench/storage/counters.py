@@ -25,9 +25,9 @@ class IoCounters:
         process_read_bytes: what this process and its children fetched from block devices, read-
             ahead included (`read_bytes` of /proc/PID/io); None where the kernel does not tell.
         process_rchar_bytes: what their read calls returned, from the cache or not (`rchar`).
-        device_read_bytes: what the path's block device read, for everybody; None if it has none.
+        device_read_bytes: what the path's block device read, for all programs; None without one.
         device: its name, or None.
-        device_missing: why there is no device, or None.
+        device_missing: why no device can be counted, or None.
     """
 
     process_read_bytes: int | None
@@ -126,13 +126,13 @@ class Samples:
 
     Attributes:
         series: at most `MAX_SAMPLES` intervals; on a long run neighbours are merged.
-        wall_s: from start to stop.
-        process_cpu_pct: mean; as in `Sample`, and likewise the next three.
+        wall_s: time from start to stop.
+        process_cpu_pct: mean over the samples; the next three are means, too.
         machine_cpu_pct: mean.
         process_read_bytes_s: mean, or None.
         device_read_bytes_s: mean, or None.
         device: the name of the device, or None.
-        device_missing: why there is none, or None.
+        device_missing: why no device can be counted, or None.
     """
 
     series: tuple[Sample, ...]

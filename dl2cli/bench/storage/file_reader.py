@@ -25,7 +25,7 @@ from dl2cli.bench.storage.page_cache import PAGE
 from dl2cli.bench.storage.read_plan import Extent, Skipped
 
 ALIGNMENT: Final = 4096
-"""Of addresses, offsets and lengths for O_DIRECT: no common device asks for more."""
+"""What O_DIRECT needs of addresses, offsets and lengths; no common device asks for more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +52,12 @@ class ReadRun:
     """What a run read.
 
     Attributes:
-        bytes_read: from all extents, repetitions and those that were cut short included.
+        bytes_read: bytes read from all extents, repeated and cut ones included.
         page_bytes: the same in whole pages: what the device must deliver if no cache helps.
-        images: in these bytes; of an extent that was cut short its share.
-        wall_s: from the first read to the end of the last.
+        images: images in these bytes; an extent that was cut short counts with its share.
+        wall_s: time from the first read to the end of the last.
         latencies_s: (reads,) seconds of open, read and close of each extent that was read whole.
-        done: what was read, without repetitions; of an extent that was cut short its beginning.
+        done: what was read, without repetitions; where an extent was cut short, its beginning.
         failed: what could not be read.
     """
 

@@ -25,7 +25,6 @@ from dl2cli.bench.storage.read_plan import (
     AccessPattern,
     DatasetFiles,
     Extent,
-    Layout,
     ReadPlan,
     SkippedFiles,
     list_dataset,
@@ -42,6 +41,7 @@ from dl2cli.bench.storage.report import (
     cache_verdict,
     run_name,
 )
+from dl2cli.dataset.location import DatasetKind
 
 DEFAULT_KS: Final = (1, 2, 5, 10)
 MIN_WARM_S: Final = 0.1
@@ -128,7 +128,7 @@ class _Measurement:
             else:
                 accesses.append(Access.DIRECT)
         ks: tuple[int | None, ...] = (None,)
-        if self.dataset.layout is Layout.PCR:
+        if self.dataset.kind is DatasetKind.PCR:
             ks = self.config.ks or tuple(k for k in DEFAULT_KS if k <= self.dataset.groups)
             self.dataset.check_scans(k for k in ks if k is not None)
         return [
@@ -144,7 +144,7 @@ class _Measurement:
         limit_s = self.config.seconds / len(rounds)
         cached: list[Extent] = []
         for done, (number, kind) in enumerate(rounds):
-            yield done, run_name(self.dataset.layout, *kind)
+            yield done, run_name(*kind)
             if kind.access is Access.WARM:
                 extents = cached or self._warmed(kind, number, limit_s)
                 cached = []
@@ -204,7 +204,7 @@ class _Measurement:
         )
         return StorageReport(
             path=self.dataset.path,
-            layout=self.dataset.layout,
+            kind=self.dataset.kind,
             files=len(self.dataset.files),
             images=sum(self.dataset.images),
             sampled_files=max(len(each.chosen) for each in self.plans.values()),
@@ -224,7 +224,6 @@ class _Measurement:
         done = runs.runs
         latencies = np.concatenate([run.latencies_s for run in done])
         return StorageResult(
-            layout=self.dataset.layout,
             scans=kind.scans,
             order=kind.order,
             access=kind.access,

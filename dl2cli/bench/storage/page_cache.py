@@ -1,6 +1,6 @@
 """The kernel's page cache of chosen files: empty it, fill it, and look how much it holds.
 
-None of this needs root, and none of it changes a file. What it cannot do: drop pages that another
+None of this needs root or changes a file. It cannot drop pages that another
 process has mapped or that are not yet written to disk, drop inodes and folders, or reach the caches
 below this kernel (of a drive, a hypervisor, a file server). So callers count what came from the
 device instead of trusting that `drop` worked.
@@ -30,7 +30,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def drop(paths: Iterable[str | Path], patience_s: float = 3.0) -> None:
-    """Ask the kernel to forget the cached pages of files; what is no readable file is passed over.
+    """Ask the kernel to forget the cached pages of files; unreadable files are passed over.
 
     Pages that wait to be written, as of a dataset that was just unpacked, are not dropped, they are
     only sent on their way. So this asks again, for `patience_s` at most, while a sample of the

@@ -31,13 +31,6 @@ MAX_EXTENTS: Final = 20_000
 MAX_SKIPPED_LISTED: Final = 100
 
 
-class Layout(StrEnum):
-    """How images lie in files."""
-
-    IMAGEFOLDER = "imagefolder"
-    PCR = "pcr"
-
-
 class AccessPattern(StrEnum):
     """In which order files are read."""
 
@@ -79,7 +72,7 @@ class SkippedFiles:
         return path in self._reasons
 
     def listed(self) -> tuple[Skipped, ...]:
-        """Return the first of them, in the order of their discovery."""
+        """Return the first files, in the order of their discovery."""
         pairs = list(self._reasons.items())[:MAX_SKIPPED_LISTED]
         return tuple(Skipped(path, reason) for path, reason in pairs)
 
@@ -89,15 +82,15 @@ class DatasetFiles:
     """The files of a dataset in listing order.
 
     Attributes:
-        layout: of the images.
-        path: of the dataset; of its training split where it has splits.
+        kind: an ImageFolder or a PCR dataset.
+        path: the folder of the dataset, or of its training split.
         files: names relative to `path`.
         images: how many images each file holds.
-        ends: for PCR, the end of each scan group of each file, (files, G + 1) int64, the metadata
-            in front being column 0; None for images.
+        ends: the end of each scan group of each PCR file, (files, G + 1) int64; column 0 is the
+            end of the metadata. None for images.
     """
 
-    layout: Layout
+    kind: DatasetKind
     path: Path
     files: tuple[str, ...]
     images: tuple[int, ...]
@@ -112,14 +105,14 @@ class DatasetFiles:
         """Raise UsageError where a fidelity is not there."""
         for k in ks:
             if self.ends is not None and not 1 <= k <= self.groups:
-                raise UsageError(f"{self.path} has fidelities 1 to {self.groups}, there is no {k}.")
+                raise UsageError(f"{self.path} has fidelities 1 to {self.groups}, not {k}.")
 
 
 def list_dataset(path: Path) -> DatasetFiles:
     """Find out what lies at `path`, and list its files.
 
     Raises:
-        UsageError: there is nothing there, or nothing to read in it.
+        UsageError: the path does not exist, or holds nothing to read.
         DataError: the index of a PCR dataset is damaged.
         StorageError: the folder cannot be read.
     """
@@ -132,7 +125,7 @@ def list_dataset(path: Path) -> DatasetFiles:
     except DataError as error:  # nothing there: what is asked for cannot be done
         raise UsageError(str(error)) from error
     files = tuple(file.path for file in listing.files)
-    return DatasetFiles(Layout.IMAGEFOLDER, root, files, (1,) * len(files), None)
+    return DatasetFiles(DatasetKind.IMAGE_FOLDER, root, files, (1,) * len(files), None)
 
 
 def _open_pcr(folder: Path) -> DatasetFiles:
@@ -144,7 +137,7 @@ def _open_pcr(folder: Path) -> DatasetFiles:
         row[: len(record.lengths)] = record.lengths
     files = tuple(record.file for record in dataset.records)
     images = tuple(record.images for record in dataset.records)
-    return DatasetFiles(Layout.PCR, folder, files, images, lengths.cumsum(axis=1))
+    return DatasetFiles(DatasetKind.PCR, folder, files, images, lengths.cumsum(axis=1))
 
 
 def choose_files(
@@ -217,7 +210,7 @@ def plan_reads(
 
 
 def _usable_size(path: str, needed: int | None, skipped: SkippedFiles) -> int | None:
-    """Return how many bytes to read, None where it is no file for us."""
+    """Return how many bytes to read, or None where the file cannot be read."""
     try:
         status = os.stat(path)  # noqa: PTH116 - 20,000 of them, from strings
     except (OSError, ValueError) as error:

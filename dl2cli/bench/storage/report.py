@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from dl2cli.bench.statistics import Spread
-from dl2cli.bench.storage.read_plan import AccessPattern, Layout, Skipped
+from dl2cli.bench.storage.read_plan import AccessPattern, Skipped
+from dl2cli.dataset.location import DatasetKind
 from dl2cli.errors import Interrupted, UsageError
 
 LATENCY_PERCENTS: Final = (50, 95, 99, 100)
@@ -24,7 +25,7 @@ class StorageConfig:
     """What to measure.
 
     Attributes:
-        path: an ImageFolder or a PCR dataset; of one in splits, the training split.
+        path: an ImageFolder or a PCR dataset; where it has splits, the training split.
         ks: the fidelities of a PCR dataset; empty for 1, 2, 5 and 10, as far as it has them.
         repeat: runs of each kind.
         seconds: the time for all runs together; each gets an equal share at most.
@@ -33,7 +34,7 @@ class StorageConfig:
         threads: files read at a time.
         direct: read past the page cache (O_DIRECT), too.
         cold: measure with an emptied page cache, too.
-        seed: of the sample and of random orders.
+        seed: seed of the sample and of the random orders.
     """
 
     path: Path
@@ -86,7 +87,7 @@ class CacheVerdict:
         cache: the label.
         cache_share: the share of the bytes that the page cache served, 0 to 1; None if unknown.
         process_read_bytes: what this process fetched from devices; None if not told.
-        device_read_bytes: what the device read meanwhile, for everybody; None if there is none.
+        device_read_bytes: what the device read meanwhile, for all programs; None without a device.
         read_amplification: bytes fetched from the device over bytes asked for: above 1 where the
             kernel read ahead in vain or in whole pages; None if unknown.
     """
@@ -98,10 +99,10 @@ class CacheVerdict:
     read_amplification: float | None
 
 
-def run_name(layout: Layout, scans: int | None, order: AccessPattern, access: Access) -> str:
+def run_name(scans: int | None, order: AccessPattern, access: Access) -> str:
     """Return a short name for a kind of reading ("pcr k=5, random, cold")."""
-    fidelity = "" if scans is None else f" k={scans}"
-    return f"{layout}{fidelity}, {order}, {access}"
+    what = "images" if scans is None else f"pcr k={scans}"
+    return f"{what}, {order}, {access}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,23 +110,21 @@ class StorageResult:
     """One kind of reading, repeated.
 
     Attributes:
-        layout: a file an image, or records.
         scans: the fidelity k; None for images.
-        order: of the files.
+        order: order of the files.
         access: how the runs were meant to read.
         verdict: how they did read.
         rate_bytes_s: bytes over wall time of each run.
         rate_img_s: images over wall time of each run.
         reads: files opened, read whole and closed, in all runs.
-        bytes_read: in all runs.
-        images: in all runs.
-        wall_s: of all runs.
+        bytes_read: bytes read in all runs.
+        images: images read in all runs.
+        wall_s: total wall time of all runs.
         latency_s: percentiles `LATENCY_PERCENTS` of open, read and close of a file; None where no
             file was read whole in the time. (A warm run reads what a cold one has read before it:
             if that was cut short, the beginning of a file.)
     """
 
-    layout: Layout
     scans: int | None
     order: AccessPattern
     access: Access
@@ -140,8 +139,8 @@ class StorageResult:
 
     @property
     def name(self) -> str:
-        """Return a short name, as of `reading_name`."""
-        return run_name(self.layout, self.scans, self.order, self.access)
+        """Return a short name, as `run_name` makes it."""
+        return run_name(self.scans, self.order, self.access)
 
     @property
     def served_from_cache(self) -> bool:
@@ -155,24 +154,24 @@ class StorageReport:
 
     Attributes:
         path: what was read: of a dataset in splits, the training split.
-        layout: of the dataset.
-        files: in the dataset.
-        images: in the dataset.
+        kind: the kind of dataset.
+        files: files in the dataset.
+        images: images in the dataset.
         sampled_files: the most that one run reads.
-        sampled_bytes: of these, at full fidelity.
+        sampled_bytes: bytes of the sampled files, at full fidelity.
         file_system: its type.
         device: the block device, or None.
-        device_missing: why there is none, or None.
+        device_missing: why no device can be counted, or None.
         results: one for each kind of reading.
         skipped: files that could not be read, the first hundred.
-        skipped_count: all of them.
+        skipped_count: the number of files that could not be read.
         notes: what a reader of the figures must know, in sentences.
-        wall_s: of everything, planning and dropping included.
+        wall_s: total wall time, planning and dropping of pages included.
         complete: False if it was interrupted.
     """
 
     path: Path
-    layout: Layout
+    kind: DatasetKind
     files: int
     images: int
     sampled_files: int
@@ -229,7 +228,7 @@ def cache_verdict(
         page_bytes: what was asked for, in whole pages.
         bytes_read: what was asked for.
         process_bytes: what this process fetched from devices meanwhile, or None.
-        device_bytes: what the device read meanwhile, for everybody, or None if there is none.
+        device_bytes: what the device read meanwhile, for all programs; None without a device.
         in_memory: whether the file system has only memory behind it.
     """
     known = [each for each in (process_bytes, device_bytes) if each is not None]

@@ -61,7 +61,7 @@ class _Selection(Options):
     )
 
 
-class _How(Options):
+class _Compared(Options):
     """How it is computed."""
 
     panel = "How it is computed"
@@ -88,7 +88,7 @@ class _How(Options):
     )
 
 
-class _Out(Options):
+class _Written(Options):
     """What is written."""
 
     panel = "What is written"
@@ -111,7 +111,7 @@ class _Out(Options):
     )
 
 
-class ReportOptions(_Selection, _How, _Out):
+class ReportOptions(_Selection, _Compared, _Written):
     """The options of `dl2 report`."""
 
     logdir: list[Path] = argument("LOGDIR", "Folders (or files) with run logs.")

@@ -14,6 +14,7 @@ from rich.text import Text
 from dl2cli.cli.framework.output import printable
 from dl2cli.cli.framework.shared import size
 from dl2cli.cli.screens.bench_chart import Line, chart
+from dl2cli.dataset.location import DatasetKind
 
 if TYPE_CHECKING:
     from dl2cli.bench.compare import LoaderComparison
@@ -124,7 +125,7 @@ def _storage(report: StorageReport) -> Table:
     title = f"The files alone, read as fast as possible; images/s and latency are {first}"
     rates = (f"{access} MB/s" for access in accesses)
     columns = (*rates, "images/s", "ms", "p99 ms", "cached")
-    table = _table(title, "k" if report.layout == "pcr" else "", "order", *columns, left=2)
+    table = _table(title, "k" if report.kind is DatasetKind.PCR else "", "order", *columns, left=2)
     rows = {(result.scans, result.order): result for result in report.results[::-1]}
     for scans, order in reversed(rows):
         found = {r.access: r for r in report.results if (r.scans, r.order) == (scans, order)}

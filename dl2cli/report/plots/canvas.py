@@ -157,7 +157,7 @@ def brief(text: str, limit: int = MAX_LABEL) -> str:
 def chunks(items: Sequence[T], size: int) -> Iterator[tuple[str, Sequence[T]]]:
     """Yield (suffix for a title, part) so that no plot gets too full to read.
 
-    Of very many items the first MAX_PARTS parts are drawn; the title says so, the tables have all.
+    At most MAX_PARTS parts are drawn, and the title says so; the tables have all items.
     """
     count = -(-len(items) // size)
     for index in range(min(count, MAX_PARTS)):

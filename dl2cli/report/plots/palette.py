@@ -20,10 +20,10 @@ from dataclasses import dataclass, replace
 
 RAW_COLOUR = "#0072B2"
 GREY = "#808080"
-RED = "#D55E00"  # marks and limits, which are no variant
+RED = "#D55E00"  # for marks and limits, which do not show a variant
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES: tuple[object, ...] = ("-", (0, (6, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)))
-# Waiting and computing are no variants: shades of grey.
+# Waiting and computing do not belong to a variant: they are shades of grey.
 FETCH, PREP, WAIT, COMPUTE = "#3a3a3a", "#7c7c7c", "#5c5c5c", "#d0d0d0"
 
 _HUES = {"jpeg": (-10.0, 100.0), "webp": (120.0, 195.0), "pcr": (280.0, 350.0)}  # degrees
@@ -41,7 +41,7 @@ class Look:
 
 
 def look_of(variant: str | None) -> Look:
-    """Return the look of a variant; a regimen has that of its first stage."""
+    """Return the look of a variant; a regimen has the look of its first stage."""
     name = (variant or "?").partition("+")[0]
     if name == "raw":
         return Look(RAW_COLOUR, "o")

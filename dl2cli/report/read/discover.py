@@ -59,7 +59,7 @@ class FileResult:
 class Finder:
     """Reads folders; a file that did not change since the last call is not read again.
 
-    `skip` names files and folders that are no input, such as the report's own page.
+    `skip` names files and folders that are not input, such as the report's own page.
     """
 
     roots: Sequence[Path]
@@ -248,7 +248,7 @@ def _read_json(path: Path, source: RunSource) -> FileResult:
         salvaged = disk_statistics.salvage_iostat(text, source.file)
         if salvaged is not None:
             return FileResult((salvaged,), salvaged.notes)
-        words = f"It is no valid JSON: {clean_text(str(error))}."
+        words = f"It is not valid JSON: {clean_text(str(error))}."
         note = LogNote(Severity.ERROR, "damaged", words, source.file)
         likely = path.suffix.lower() in _LOG_SUFFIXES
         return FileResult((), (note,) if likely else (), known=likely)

@@ -16,7 +16,7 @@ from dl2cli.text import clean_text
 
 _MEMINFO_LINE = re.compile(r"([A-Za-z0-9_()]{1,40}):\s+(\d{1,18})(?: (kB))?")
 _STATISTICS = '"statistics"'
-# Documents that released versions of sysstat write, and that are no JSON.
+# Documents that released versions of sysstat write, and that are not JSON.
 _DECIMAL_COMMA = re.compile(r"(:\s*-?\d+),(\d+)(?=\s*[,}\]])")
 _LONE_COMMA = re.compile(r"(\[)\s*,|,(?=\s*[\]}])")
 MAX_DEVICES = 1000
@@ -42,7 +42,7 @@ def _entries(document: Mapping[str, Any]) -> list[Any]:
 
 
 def salvage_iostat(text: str, file: str) -> DiskTrace | None:
-    """Read an iostat document that is no valid JSON, or return None when it is something else.
+    """Read an iostat document that is not valid JSON, or return None when it is something else.
 
     Some versions of sysstat write decimal commas, or a comma that follows nothing. iostat writes
     the closing brackets when it is stopped gently; a hard kill leaves none.
@@ -56,14 +56,14 @@ def salvage_iostat(text: str, file: str) -> DiskTrace | None:
         document = None
     if isinstance(document, dict) and is_iostat(document):
         trace = _Trace(file, _entries(document))
-        trace.note(Severity.INFO, "mended", "Its commas are no valid JSON; it was read in full.")
+        trace.note(Severity.INFO, "mended", "Its commas are not valid JSON; it was read in full.")
         return trace.result()
     entries, at_end = _whole_entries(mended)
     trace = _Trace(file, entries)
     if at_end:
         trace.note(Severity.ERROR, "cut", f"It is cut off after {len(entries)} intervals.")
     else:
-        text = f"It is no valid JSON after {len(entries)} intervals, and was read up to there."
+        text = f"It is not valid JSON after {len(entries)} intervals, and was read up to there."
         trace.note(Severity.ERROR, "damaged", text)
     return trace.result()
 
@@ -96,7 +96,7 @@ class _Trace:
         self.entries = [entry for entry in entries if isinstance(entry, dict)]
         self.notes: list[LogNote] = []
         if bad := len(entries) - len(self.entries):
-            self.note(Severity.ERROR, "damaged", f"Intervals that are no records: {bad}.")
+            self.note(Severity.ERROR, "damaged", f"Intervals that are not records: {bad}.")
 
     def note(self, severity: Severity, code: str, text: str) -> None:
         self.notes.append(LogNote(severity, code, text, self.file))
@@ -114,7 +114,7 @@ class _Trace:
             for index in range(len(self.entries))
         )
         if not samples:
-            self.note(Severity.WARNING, "empty", "There is no interval in it.")
+            self.note(Severity.WARNING, "empty", "It holds no interval.")
         elif not devices or all(sample.read_bytes is None for sample in samples):
             self._complain_of_units()
         return DiskTrace(

@@ -1,7 +1,7 @@
 """Readers of the published formats that are one JSON document: standalone, codec, regimen log.
 
 Each takes the parsed document and tells by its content, never by a file name, whether it is of
-the kind; numbers that are no numbers are left out and counted.
+the kind; values that are not numbers are left out and counted.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ STANDALONE_BATCH = 256  # the published loader runs used it; their logs do not s
 
 
 def _numbers(values: object) -> tuple[tuple[float, ...], int]:
-    """Return the measurements in a JSON list and the count of what is none."""
+    """Return the measurements in a JSON list and the count of values that are not measurements."""
     if not isinstance(values, list):
         return (), 0
     found = [n for value in values if (n := finite(number(value))) is not None]
@@ -43,7 +43,7 @@ def _numbers(values: object) -> tuple[tuple[float, ...], int]:
 def _bad_values(count: int, file: str) -> tuple[LogNote, ...]:
     if not count:
         return ()
-    text = f"Values that are no finite numbers: {count}."
+    text = f"Values that are not finite numbers: {count}."
     return (LogNote(Severity.ERROR, "damaged", text, file),)
 
 
@@ -119,7 +119,7 @@ def codec_run(document: Mapping[str, Any], source: RunSource) -> CodecRun:
         notes.append(LogNote(Severity.ERROR, "damaged", text, source.file))
     encodes = name.encodes if name else time_key != "dec_times"
     if not encodes and name and name.method == "multiprocessing":
-        text = "Decode times of this experiment only open the image; they are no decode times."
+        text = "This experiment only opens the images: its times do not measure decoding."
         notes.append(LogNote(Severity.INFO, "opens only", text, source.file))
     data_path = text_of(document, "dataset")
     path = parse_data_path(data_path or "")

@@ -22,7 +22,7 @@ def quality_list(path: Path, file: str) -> QualityList:
     """Count the qualities; only the histogram is kept, whatever the number of images.
 
     Raises:
-        DataError: the file cannot be read, or is no CSV.
+        DataError: the file cannot be read, or is not a CSV file.
     """
     rows = csv.reader(line.decode(errors="replace") for line in _whole(path))
     counts: Counter[int] = Counter()
@@ -36,10 +36,10 @@ def quality_list(path: Path, file: str) -> QualityList:
             elif row and quality:
                 bad += 1
     except csv.Error as error:
-        raise DataError(f"{path} is no valid CSV: {error}.") from None
+        raise DataError(f"{path} is not valid CSV: {error}.") from None
     notes: tuple[LogNote, ...] = ()
     if bad:
-        text = f"Qualities that are no numbers from 0 to 100: {bad}."
+        text = f"Qualities that are not numbers from 0 to 100: {bad}."
         notes = (LogNote(Severity.ERROR, "damaged", text, file),)
     return QualityList(file, dict(sorted(counts.items())), notes)
 

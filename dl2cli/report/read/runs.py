@@ -140,7 +140,7 @@ def regimen_run(
 ) -> RegimenRun:
     """Merge the stages of one training, which go on where the one before ended.
 
-    The total is that of regimen_log.json; without it, the sum of the stages' elapsed times.
+    The total comes from regimen_log.json, or else is the sum of the stages' elapsed times.
     """
     stages = sorted(stages, key=lambda run: (_first_epoch(run), natural_key(run.source.file)))
     file = f"{directory}/"

@@ -1,4 +1,4 @@
-"""One session of a training log, as the reader gathers it, and what can be said of it."""
+"""One session of a training log, as the reader gathers it, and the notes on it."""
 
 from __future__ import annotations
 

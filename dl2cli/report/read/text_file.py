@@ -56,7 +56,7 @@ def open_bytes(path: Path) -> IO[bytes]:
     """Open a regular file, through gzip when its content is so.
 
     Raises:
-        DataError: it is no regular file, or cannot be read.
+        DataError: it is not a regular file, or cannot be read.
     """
     file = _open_regular(path)
     try:
@@ -78,7 +78,7 @@ def _open_regular(path: Path) -> io.BufferedReader:
         os.close(handle)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
-    raise DataError(f"{path} is no regular file.")
+    raise DataError(f"{path} is not a regular file.")
 
 
 def sha256_of(path: Path) -> str:

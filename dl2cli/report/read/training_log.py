@@ -101,7 +101,7 @@ def _take_line(sessions: list[Session], line: bytes) -> None:
 
 
 def _take_other(session: Session, line: bytes) -> None:
-    """Count a line that is no record: another program's words, or the remains of a record."""
+    """Count a line that is not a record: another program's words, or the remains of a record."""
     whole = line.endswith(b"\n")
     torn = PREFIX in line or line.startswith(b"DLLL") or (not whole and b"DLLL".startswith(line))
     session.cut = torn and not whole

@@ -11,9 +11,9 @@ from typing import Any
 
 from dl2cli.text import clean_text
 
-# A count above this is no count of epochs, workers or images: it only serves to exhaust memory.
+# A larger value cannot be a count of epochs, workers or images: it only serves to exhaust memory.
 MAX_COUNT = 10**15
-# A time, rate or accuracy beyond this is no measurement, and its square or sum would overflow.
+# A larger time, rate or accuracy cannot be a measurement; its square or sum would overflow.
 MAX_MEASURE = 1e30
 _DECODER = json.JSONDecoder()  # a log has a million lines: spare json.loads' look at its options
 
@@ -25,7 +25,7 @@ def text_of(data: Mapping[str, Any], key: str) -> str | None:
 
 
 def int_of(data: Mapping[str, Any], key: str) -> int | None:
-    """Return a whole number, or None; true and false are no numbers."""
+    """Return a whole number, or None; true and false do not count as numbers."""
     value = data.get(key)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -69,7 +69,7 @@ def parse_json(text: str | bytes) -> Any:  # noqa: ANN401 - JSON is untyped
     """Parse JSON with the NaN and Infinity tokens that the published logs hold.
 
     Raises:
-        ValueError: the text is no JSON, is nested too deeply, or holds an absurd number.
+        ValueError: the text is not JSON, is nested too deeply, or holds an absurd number.
     """
     try:
         return json.loads(text) if isinstance(text, bytes) else _DECODER.decode(text)

@@ -24,7 +24,7 @@ _ALONE = {Kind.STANDALONE: "loader alone", Kind.BENCH: "bench-io"}
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _Answer:
     family: tuple[str, str, str]  # model, what it ran on, data set
     variant: str
     storage: str | None
@@ -56,15 +56,15 @@ def answer(
 ) -> Table:
     """What each variant gains in speed, what it costs in accuracy, and what bounds it."""
 
-    def gain(row: _Row) -> float | None:
+    def gain(row: _Answer) -> float | None:
         return speedup(row.fastest, base.get(row.fastest.name)) if row.fastest else None
 
-    def baseline(row: _Row) -> str | None:
+    def baseline(row: _Answer) -> str | None:
         found = base.get(row.fastest.name if row.fastest else row.best.name if row.best else "")
         return found.name if found else None
 
     rows = _rows(entries, config)
-    fields: list[Field[_Row]] = [
+    fields: list[Field[_Answer]] = [
         text("model", "Model", lambda r: r.family[0], 0),
         text("ranks", "On", lambda r: r.family[1], 1, "what computes"),
         text("dataset", "Data set", lambda r: r.family[2], 0),
@@ -132,7 +132,7 @@ def _about_target(config: ReportConfig) -> str:
     return "The target is the top-1 that all variants of a model and data set reach"
 
 
-def _rows(entries: Sequence[Entry], config: ReportConfig) -> list[_Row]:
+def _rows(entries: Sequence[Entry], config: ReportConfig) -> list[_Answer]:
     groups: dict[tuple[tuple[str, str, str], str, str | None], list[Entry]] = defaultdict(list)
     for entry in compared(entries):
         if isinstance(entry.run, CodecRun):
@@ -161,15 +161,15 @@ def _variant_key(variant: str) -> tuple[object, ...]:
 
 def _row(
     family: tuple[str, str, str], variant: str, storage: str | None, runs: Sequence[Entry]
-) -> _Row:
+) -> _Answer:
     rated = [(rate, e) for e in runs if (rate := rate_of(e)) is not None]
-    # What is learned from synthetic data is no accuracy.
+    # Accuracy on synthetic data means nothing.
     learned = [
         (top1, e)
         for e in runs
         if (top1 := e.accuracy.best_top1_pct) is not None and e.setup.dataset != "synthetic"
     ]
-    return _Row(
+    return _Answer(
         family,
         variant,
         storage,
@@ -180,7 +180,7 @@ def _row(
 
 
 def _target(
-    family: tuple[str, str, str], rows: Sequence[_Row], config: ReportConfig
+    family: tuple[str, str, str], rows: Sequence[_Answer], config: ReportConfig
 ) -> float | None:
     """Return the first --target, or the whole percent that every row of a family reaches."""
     best = [row.best.accuracy.best_top1_pct for row in rows if row.family == family and row.best]

@@ -26,7 +26,7 @@ def _percent(key: str, title: str, rank: int, about: str = "") -> Field[Entry]:
 
 
 def delta_top1(entry: Entry, base: Mapping[str, Entry]) -> float | None:
-    """Return the best top-1 minus that of the baseline, in points."""
+    """Return the best top-1 minus the best top-1 of the baseline, in points."""
     other = base.get(entry.name)
     if other is None or "synthetic" in (entry.setup.dataset, other.setup.dataset):
         return None

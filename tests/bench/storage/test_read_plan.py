@@ -8,11 +8,11 @@ from dl2cli.bench.storage.read_plan import (
     MAX_SKIPPED_LISTED,
     AccessPattern,
     DatasetFiles,
-    Layout,
     SkippedFiles,
     choose_files,
     plan_reads,
 )
+from dl2cli.dataset.location import DatasetKind
 
 counts = st.integers(1, 3000)
 limits = st.integers(1, 3000)
@@ -46,7 +46,7 @@ def records(folder, lengths):
     names = tuple(f"PCR_{i}.db" for i in range(len(lengths)))
     for name, size in zip(names, ends[:, -1], strict=True):
         (folder / name).write_bytes(bytes(int(size)))
-    return DatasetFiles(Layout.PCR, folder, names, (3,) * len(names), ends)
+    return DatasetFiles(DatasetKind.PCR, folder, names, (3,) * len(names), ends)
 
 
 def test_every_fidelity_reads_the_same_records(tmp_path):

@@ -13,7 +13,7 @@ from dl2cli.bench.storage import measurement as storage
 from dl2cli.bench.storage.block_device import find_device
 from dl2cli.bench.storage.measurement import measure_storage
 from dl2cli.bench.storage.page_cache import PAGE
-from dl2cli.bench.storage.read_plan import AccessPattern, Layout
+from dl2cli.bench.storage.read_plan import AccessPattern
 from dl2cli.bench.storage.report import (
     COLD_SHARE,
     Access,
@@ -24,6 +24,7 @@ from dl2cli.bench.storage.report import (
     cache_verdict,
 )
 from dl2cli.cli.framework.output import jsonable
+from dl2cli.dataset.location import DatasetKind
 from dl2cli.errors import DataError, UsageError
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert
@@ -63,7 +64,7 @@ def test_an_image_folder(photos):
     before = contents(photos)
     report = measure_storage(config(photos, threads=2))
     size = sum(len(content) for content in before.values())
-    assert (report.layout, report.files, report.images) == (Layout.IMAGEFOLDER, 10, 10)
+    assert (report.kind, report.files, report.images) == (DatasetKind.IMAGE_FOLDER, 10, 10)
     assert (report.sampled_files, report.sampled_bytes) == (10, size)
     assert report.complete
     assert not report.skipped_count
@@ -117,7 +118,7 @@ def test_a_memory_file_system_is_never_cold(photos):
 def test_prefixes_of_a_pcr_dataset(dataset):
     report = measure_storage(config(dataset, ks=(1, 5, 10)))
     opened = pcr.open(dataset)
-    assert (report.layout, report.files, report.images) == (Layout.PCR, 4, 10)
+    assert (report.kind, report.files, report.images) == (DatasetKind.PCR, 4, 10)
     assert report.sampled_bytes == opened.prefix_bytes(10)
     assert [result.scans for result in report.results] == [1] * 4 + [5] * 4 + [10] * 4
     for k in (1, 5, 10):
