@@ -145,8 +145,8 @@ class _Exports(Options):
     panel = "Output"
 
     require_au: float | None = option(
-        "Exit with code 5 if accelerator utilisation is lower. It counts decoding as waiting, unlike "
-        "MLPerf Storage's.",
+        "Exit with code 5 if accelerator utilisation is lower. It counts decoding as waiting, "
+        "unlike MLPerf Storage's.",
         metavar="PERCENT",
         least=0,
         most=100,
@@ -307,8 +307,8 @@ def _require(result: BenchResult, percent: float) -> None:
     au = result.verdict.au if result.verdict is not None else 0.0
     if 100 * au < percent:
         raise ThresholdMissed(
-            f"Accelerator utilisation is {100 * au:.1f} %, less than the {percent:g} % that --require-au "
-            "asks for. It counts decoding as waiting, unlike MLPerf Storage's."
+            f"Accelerator utilisation is {100 * au:.1f} %, less than the {percent:g} % that "
+            "--require-au asks for. It counts decoding as waiting, unlike MLPerf Storage's."
         )
 
 
