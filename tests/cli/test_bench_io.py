@@ -106,7 +106,7 @@ def test_dl2_report_shows_the_log(document: dict[str, Any]) -> None:
 def test_the_screen_names_the_bottleneck_and_commands(dataset: Path) -> None:
     result = invoke(dataset, *QUICK, "--throttle", "100kB/s", "--require-au", "90")
     assert isinstance(result.exception, ThresholdMissed)  # exit code 5
-    assert "90 % were asked for" in str(result.exception)
+    assert "less than the 90 % that --require-au asks for" in str(result.exception)
     text = " ".join(result.stdout.split())
     assert "Bottleneck: storage. pcr k=10, 1 worker, throttled to 100kB/s" in text
     assert re.search(r"\$ dl2 train --data \S+ --loader pcr --scans 1 --workers 1", text)
