@@ -105,7 +105,7 @@ class Measurement:
         self.alternatives: tuple[Alternative, ...] = ()
         self.model: EpochModel | None = None
         self.checks: list[Check] = []
-        self.remarks: list[str] = list(loader.remarks)
+        self.remarks: list[str] = list(self.loader.remarks)
         self.sampler: Sampler | None = None
         self.machine = _machine()
         self._progress = _ProgressEstimate(on_progress)
