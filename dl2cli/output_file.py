@@ -1,7 +1,8 @@
 """Write the files that a user names, with options such as `-o`, `--html` and `--save-log`.
 
 A regular file appears whole or not at all: it is written under a temporary name beside it and then
-renamed. Anything else that a user may name is written through or refused, and never replaced:
+renamed. What a killed process leaves under such a name is deleted by the next that writes into the
+folder. Anything else that a user may name is written through or refused, and never replaced:
 
 * A symbolic link stays a link; the file it points to is written.
 * A character device (`/dev/null`, `/dev/full`, a terminal), a FIFO and an open file of this process
@@ -12,6 +13,7 @@ renamed. Anything else that a user may name is written through or refused, and n
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import stat
@@ -24,6 +26,8 @@ from typing import IO
 from dl2cli.errors import StorageError, UsageError
 
 MAX_LINKS = 40  # as in Linux, a longer chain of links is taken for a circle
+_TEMPORARY_PREFIX = ".dl2-tmp-"
+_TEMPORARY = re.compile(re.escape(_TEMPORARY_PREFIX) + "[a-z0-9_]{8}")
 _OWN_FILE = re.compile(r"/(?:dev|proc/(?:self|\d+))/fd/(\d+)")
 _REFUSED = ((stat.S_ISDIR, "folder"), (stat.S_ISBLK, "block device"), (stat.S_ISSOCK, "socket"))
 
@@ -124,9 +128,9 @@ def _own_file(path: Path) -> int | None:
 @contextmanager
 def _replaced(path: Path) -> Iterator[IO[bytes]]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A prefix of its own: the name of the file plus anything may be too long for a name.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".dl2-")
-    temporary = Path(name)
+    _sweep(path.parent)
+    handle, temporary = _temporary_file(path.parent)
+    lock = os.dup(handle)  # keeps the lock when the file is closed, until it has its name
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -136,6 +140,39 @@ def _replaced(path: Path) -> Iterator[IO[bytes]]:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+    finally:
+        os.close(lock)
+
+
+def _temporary_file(folder: Path) -> tuple[int, Path]:
+    """Make a file that is locked while this process lives, so that `_sweep` leaves it alone."""
+    while True:
+        # A prefix of its own: the name of the target plus anything may be too long for a name.
+        handle, name = tempfile.mkstemp(dir=folder, prefix=_TEMPORARY_PREFIX)
+        with contextlib.suppress(OSError):  # a network file system may know no locks
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(handle).st_nlink:
+            return handle, Path(name)
+        os.close(handle)  # it was swept before it was locked
+
+
+def _sweep(folder: Path) -> None:
+    """Delete the temporary files in a folder whose writers were killed."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                with contextlib.suppress(OSError):
+                    _delete_unlocked(Path(entry.path))
+
+
+def _delete_unlocked(path: Path) -> None:
+    """Delete a file that no process holds locked. Raises OSError where one does."""
+    handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
+    finally:
+        os.close(handle)
 
 
 def _mode_for(path: Path) -> int:

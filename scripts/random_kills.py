@@ -3,12 +3,14 @@
 
     scripts/random_kills.py out/ --signal TERM --stops 20    # the whole process group, as a cluster
     scripts/random_kills.py photos/ --loader pytorch --signal KILL
+    scripts/random_kills.py logs/ --report --signal KILL --stops 100     # `dl2 report` instead
 
 Stops go round the phases of a training: the tuner at work, training, validation, saving, and any
 moment, the start included. Within its phase a moment is drawn at random. Each run is stopped until
 it comes to its end by itself, continuing with `--resume auto` each time. Its log (what was learnt
 at which step, what the tuner measured) and its last weights must be those of the undisturbed run,
-to the bit. Exits with 1 at the first difference.
+to the bit. A stopped report must leave whole files or none, and the next one must write what an
+undisturbed one does. Exits with 1 at the first difference.
 """
 
 from __future__ import annotations
@@ -181,10 +183,48 @@ def outcome(folder: Path) -> Outcome:
     return Outcome(curve, digest.hexdigest())
 
 
+def files(folder: Path) -> dict[str, bytes]:
+    """Return the content of each file under a folder, by its path."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+
+def disturb_reports(args: argparse.Namespace, folder: Path, draw: random.Random) -> None:
+    """Stop reports at random moments; each must leave whole files, and the last one all of them."""
+    os.environ["SOURCE_DATE_EPOCH"] = "1700000000"  # so that pages are the same
+    outputs = ["--html", str(folder / "page.html"), "--plots", str(folder / "plots")]
+    words = [sys.executable, "-m", "dl2cli", "report", str(args.data), *outputs]
+    began = time.monotonic()
+    process = start(words)
+    _, err = process.communicate()
+    life_s = time.monotonic() - began
+    wanted = files(folder)
+    if "page.html" not in wanted:
+        sys.exit(err)
+    stopped = runs = 0
+    while stopped < args.stops and runs < 2 * args.stops:
+        runs += 1
+        process = start(words)
+        try:
+            process.communicate(timeout=life_s * draw.uniform(0.1, 1.0))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, getattr(signal, f"SIG{args.signal}"))
+            process.communicate()
+            stopped += 1
+        torn = [n for n, data in files(folder).items() if n in wanted and data != wanted[n]]
+        if torn:
+            sys.exit(f"report {runs} left {torn[0]} torn")
+    start(words).communicate()
+    if files(folder) != wanted:
+        sys.exit(f"files differ in the end: {sorted(files(folder).keys() ^ wanted.keys())}")
+    print(f"{runs} reports, stopped {stopped} times by SIG{args.signal}: whole files only")
+
+
 def main() -> None:
-    """Run the undisturbed training, then the others."""
+    """Run the undisturbed training (or report), then the others."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("data", type=Path, help="a dataset with train/ and val/")
+    parser.add_argument("data", type=Path, help="a dataset with train/ and val/, or run logs")
+    parser.add_argument("--report", action="store_true", help="stop `dl2 report`, not `dl2 train`")
     parser.add_argument("--loader", default="pcr")
     parser.add_argument("--signal", choices=("TERM", "KILL", "INT", "HUP", "USR1"), default="TERM")
     parser.add_argument("--stops", type=int, default=20)
@@ -197,6 +237,9 @@ def main() -> None:
         phases = (args.phase,)
     with tempfile.TemporaryDirectory() as name:
         workspace = Path(name)
+        if args.report:
+            disturb_reports(args, workspace, random.Random(args.seed))
+            return
         began = time.monotonic()
         process = start(command(args, workspace, "undisturbed"))
         _, err = process.communicate()

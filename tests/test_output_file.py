@@ -125,3 +125,46 @@ def test_standard_output_goes_where_the_shell_sent_it(tmp_path: Path, name: str)
     assert path.read_bytes() == b"before written after"
     piped = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert piped.stdout == b"before written after"
+
+
+def _write_and_stop(path: Path, moment: str) -> subprocess.Popen[bytes]:
+    """Start a process that writes a file, and stops in the middle or dies there."""
+    code = (
+        "import os, signal, sys; from pathlib import Path; from dl2cli.output_file import *\n"
+        "with open_output(Path(sys.argv[1])) as file:\n"
+        "    file.write(b'torn'); file.flush(); print('writing', flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL) if sys.argv[2] == 'dies' else sys.stdin.read()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(path), moment],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"writing\n"
+    return process
+
+
+def test_what_a_killed_writer_leaves_goes_with_the_next_file(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_bytes(b"old")
+    keep = {".dl2-plots", ".dl2-tmp-", ".dl2-tmp-mine.txt"}
+    for name in keep:
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / ".dl2-tmp-abcdefgh").symlink_to(path)
+    _write_and_stop(path, "dies").communicate()
+    assert path.read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == 6, "the torn file lies there"
+    write_output(path, b"new")
+    assert path.read_bytes() == b"new"
+    left = {entry.name for entry in tmp_path.iterdir()}
+    assert left == keep | {"page.html", ".dl2-tmp-abcdefgh"}
+
+
+def test_a_file_that_is_being_written_is_left_alone(tmp_path: Path) -> None:
+    other = _write_and_stop(tmp_path / "other.html", "waits")
+    write_output(tmp_path / "page.html", b"page")
+    other.communicate()
+    assert other.returncode == 0
+    assert (tmp_path / "other.html").read_bytes() == b"torn"
+    assert {p.name for p in tmp_path.iterdir()} == {"page.html", "other.html"}

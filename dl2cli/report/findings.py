@@ -91,8 +91,9 @@ def _fastest(entries: Sequence[Entry]) -> Iterator[str]:
             times = ratio(rate_of(best), rate_of(worst)) or 1.0
             if times < SAME_RATE:
                 low, high = rate_of(worst), rate_of(best)
+                count = "both" if len(real) == 2 else f"all {len(real)}"
                 yield (
-                    f"{arch} on {gpus}: all {len(real)} runs are about as fast, "
+                    f"{arch} on {gpus}: {count} runs are about as fast, "
                     f"with {low:.0f} to {high:.0f} img/s."
                 )
                 continue

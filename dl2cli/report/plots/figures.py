@@ -61,14 +61,20 @@ def write_plots(report: Report, directory: Path, suffix: str) -> list[Path]:
         UsageError, StorageError: the folder cannot be written (`dl2cli.output_file`).
     """
     listed = directory / LIST_NAME
-    before = _names_in(listed)
-    written = [write_plot(plot, directory, suffix) for plot in all_plots(report)]
-    names = {path.name for path in written}
+    before, plots = _names_in(listed), all_plots(report)
+    names = {f"{plot.name}.{suffix}" for plot in plots}
+    # Before they are written: what a killed report leaves must be known to the next one.
+    _list_names(listed, before | names)
+    written = [write_plot(plot, directory, suffix) for plot in plots]
     for name in before - names:
         with contextlib.suppress(OSError):
             (directory / name).unlink()
-    write_output(listed, "".join(f"{name}\n" for name in sorted(names)).encode())
+    _list_names(listed, names)
     return written
+
+
+def _list_names(listed: Path, names: set[str]) -> None:
+    write_output(listed, "".join(f"{name}\n" for name in sorted(names)).encode())
 
 
 def _names_in(listed: Path) -> set[str]:
