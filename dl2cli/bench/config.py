@@ -62,6 +62,8 @@ class BenchConfig:
         scenarios: what-if questions beside the usual ones, as `Scenario.parse` takes them.
         seed: seed of the order and the crops.
         codec: who decodes in the pcr and jpeg loaders, as in `LoaderConfig`.
+        price_requests: what a store asks for 1,000 GET requests; None where nobody says.
+        price_gb: what it asks for 10^9 bytes that leave it.
     """
 
     data: Path
@@ -80,6 +82,8 @@ class BenchConfig:
     scenarios: tuple[str, ...] = ()
     seed: int = 0
     codec: Literal["native", "libjpeg"] = "native"
+    price_requests: float | None = None
+    price_gb: float | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.repeat <= 1000:
@@ -88,6 +92,9 @@ class BenchConfig:
             raise UsageError(f"The seconds of a run must be 0.05 to 86400, not {self.run_s:g}.")
         if not 0 <= self.batch_size <= 1 << 20:
             raise UsageError(f"The batch size must be 1 to 1048576, not {self.batch_size}.")
+        for price in (self.price_requests, self.price_gb):
+            if price is not None and not 0 <= price < 1e6:
+                raise UsageError(f"A price must be 0 to a million, not {price:g}.")
         for workers in self.workers:
             if not 1 <= workers <= 1024:
                 raise UsageError(f"workers must be 1 to 1024, not {workers}.")

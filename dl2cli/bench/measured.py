@@ -16,6 +16,7 @@ from dl2cli.bench.probes.timed_run import RunTimes
 from dl2cli.bench.statistics import Spread
 from dl2cli.bench.storage.counters import Samples
 from dl2cli.bench.storage.report import StorageReport
+from dl2cli.bench.storage.requests import StoreReading
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ class Measured:
         checks: predictions of the model beside throttled runs.
         alternatives: other forms of the data, measured on a sample.
         storage: the dataset's files, read as fast as possible.
+        store: the records of a dataset in a store, likewise, and what an epoch costs there.
         counters: CPU and disk of the machine meanwhile.
         remarks: sentences on data that is probably not what was meant, and on what was left out.
         wall_s: seconds that everything took.
@@ -103,6 +105,7 @@ class Measured:
     checks: tuple[Check, ...]
     alternatives: tuple[Alternative, ...]
     storage: StorageReport | None
+    store: tuple[StoreReading, ...]
     counters: Samples | None
     remarks: tuple[str, ...]
     wall_s: float

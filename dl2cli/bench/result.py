@@ -24,6 +24,7 @@ from dl2cli.bench.probes.loader_variant import dataset_name
 from dl2cli.bench.statistics import Spread
 from dl2cli.bench.storage.counters import Samples
 from dl2cli.bench.storage.report import StorageReport
+from dl2cli.bench.storage.requests import StoreReading
 from dl2cli.errors import Interrupted
 
 KIND = "dl2-bench-io"
@@ -107,6 +108,7 @@ class BenchResult:
         what_if: predictions.
         alternatives: other forms of the data, measured on a sample.
         storage: the dataset's files, read as fast as possible.
+        store: the records of a dataset in a store, read in the same way, and what an epoch costs.
         counters: CPU and disk of the machine meanwhile.
         notes: what a reader of the figures must know, in sentences.
         wall_s: seconds that everything took.
@@ -131,6 +133,7 @@ class BenchResult:
     what_if: WhatIf | None
     alternatives: tuple[Alternative, ...]
     storage: StorageReport | None
+    store: tuple[StoreReading, ...]
     counters: Samples | None
     notes: tuple[str, ...]
     wall_s: float
@@ -169,6 +172,7 @@ def make_result(measured: Measured, *, complete: bool) -> BenchResult:
         what_if=diagnosis.what_if() if diagnosis else None,
         alternatives=measured.alternatives,
         storage=measured.storage,
+        store=measured.store,
         counters=measured.counters,
         notes=make_notes(measured, verdict),
         wall_s=measured.wall_s,

@@ -38,10 +38,12 @@ from dl2cli.bench.storage.report import (
     StorageProgress,
     StorageReport,
 )
+from dl2cli.bench.storage.requests import Prices, StoreReading, measure_store
 from dl2cli.cores import usable_cores
 from dl2cli.errors import Dl2Error
 from dl2cli.loaders.base import require_torch
 from dl2cli.loaders.contents import data_files
+from dl2cli.stores.path import is_remote
 
 _STORAGE_S = 8.0
 _ALTERNATIVES_S = 15.0
@@ -102,6 +104,7 @@ class Measurement:
         self.trained: list[LoaderVariant] = []
         self.untrained: list[LoaderVariant] = []
         self.storage: StorageReport | None = None
+        self.store: tuple[StoreReading, ...] = ()
         self.alternatives: tuple[Alternative, ...] = ()
         self.model: EpochModel | None = None
         self.checks: list[Check] = []
@@ -123,7 +126,9 @@ class Measurement:
         self._progress.plan(runs=config.run_s * runs * (config.repeat + 1))
         self._progress.plan(alternatives=_ALTERNATIVES_S * bool(config.sample_images))
         self._progress.plan(checks=2 * config.run_s * config.checks)
-        if config.storage:
+        if config.storage and is_remote(config.data):
+            self._measure_store()
+        elif config.storage:
             self._measure_storage()
         self._make_probes()
         self._rounds()
@@ -148,6 +153,22 @@ class Measurement:
         except StorageInterrupted as interrupted:
             self.storage = interrupted.report
             raise KeyboardInterrupt from None
+
+    def _measure_store(self) -> None:
+        config = self.config
+        prices = None
+        if config.price_requests is not None or config.price_gb is not None:
+            prices = Prices(config.price_requests or 0.0, config.price_gb or 0.0)
+        self.store = measure_store(
+            config.data,
+            tuple(sorted({r.scans for r in self.plan.variants if r.scans is not None})),
+            seconds=_STORAGE_S,
+            prices=prices,
+            seed=config.seed,
+            on_fidelity=lambda done, of: self._progress.report(
+                "storage", done / of, "the store's records"
+            ),
+        )
 
     def _make_probes(self) -> None:
         """Make the probes, and run each once, uncounted."""
@@ -259,6 +280,7 @@ class Measurement:
             checks=tuple(self.checks),
             alternatives=self.alternatives,
             storage=self.storage,
+            store=self.store,
             counters=self.sampler.result if self.sampler is not None else None,
             remarks=tuple(self.remarks),
             wall_s=time.perf_counter() - self.started,

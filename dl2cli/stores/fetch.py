@@ -17,7 +17,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from dl2cli.errors import UsageError
@@ -134,7 +134,7 @@ class Fetcher:
     async def _fetch(self, path: StorePath, begin: int, end: int) -> Fetched:
         if begin == end:  # no request has an empty range
             return Fetched((), 0, None)
-        parts = _parts(begin, end, self.options.part_bytes)
+        parts = parts_of(begin, end, self.options.part_bytes)
         retries = self.options.retries
         tasks = [
             asyncio.create_task(self._persistently(path, _Range(*part), retries)) for part in parts
@@ -228,7 +228,7 @@ async def _first_good(running: set[asyncio.Task[Answer]]) -> Answer:
                 return task.result()
 
 
-def _parts(begin: int, end: int, part_bytes: int) -> list[tuple[int, int]]:
+def parts_of(begin: int, end: int, part_bytes: int) -> list[tuple[int, int]]:
     """Cut a range into equal parts, each at least `part_bytes` unless the range is shorter."""
     count = max(1, (end - begin) // part_bytes)
     edges = [begin + (end - begin) * i // count for i in range(count + 1)]
@@ -292,6 +292,8 @@ def _run(work: Coroutine[Any, Any, _T]) -> concurrent.futures.Future[_T]:
 def fetcher_of(path: StorePath, options: StoreOptions) -> Fetcher:
     """Return the fetcher of a place's bucket or server; all that read from it share it."""
     root, _ = split_root(path)
+    # What is kept on this machine makes no difference to the requests.
+    options = replace(options, memory_bytes=0, cache_dir=None, cache_bytes=0)
     with _lock:
         if (root, options) not in _fetchers:
             _fetchers[root, options] = Fetcher(root, options)

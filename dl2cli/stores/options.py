@@ -42,6 +42,8 @@ class StoreOptions:
         part_bytes: a longer range is fetched in parts of about this size, side by side: one
             connection gives some 100 MB/s.
         parts_in_flight: how many parts of all ranges are on their way at a time.
+        memory_bytes: keep up to so many bytes of ranges in memory and give them again, to measure
+            what a loader does without a store.
         cache_dir: a folder on this machine for the first groups of every record; None keeps none.
         cache_bytes: how much of the disk that may take, for each dataset.
     """
@@ -57,6 +59,7 @@ class StoreOptions:
     extra_burst: int = 100
     part_bytes: int = 8 * MIB
     parts_in_flight: int = 32
+    memory_bytes: int = 0
     cache_dir: Path | None = None
     cache_bytes: int = 0
 

@@ -52,6 +52,8 @@ class StoreReader:
         self._under_way: set[concurrent.futures.Future[Any]] = set()
         self._lock = threading.Lock()
         self._sizes: dict[str, int] = {}
+        self._kept: dict[tuple[str, int, int], Sequence[Buffer]] = {}
+        self._kept_bytes = 0
         self.cache: RecordCache | None = None
         if self.options.cache_dir is not None and records:
             folder, size = self.options.cache_dir, self.options.cache_bytes
@@ -65,6 +67,8 @@ class StoreReader:
                 ECANCELED after `cancel`; names the URL, the attempt and the reason.
             ValueError: the object is too short, or was replaced while it was read.
         """
+        if self.options.memory_bytes:
+            return self._from_memory(name, offset, length)
         extent = self.cache.extent(name, offset, length) if self.cache is not None else None
         if extent is None or self.cache is None:
             return self._fetch(name, offset, length)
@@ -77,6 +81,18 @@ class StoreReader:
         pieces = self._fetch(name, begin, length - begin)
         self.cache.add(record, here, groups, pieces)
         return [*found, *pieces]
+
+    def _from_memory(self, name: str, offset: int, length: int) -> Sequence[Buffer]:
+        key = (name, offset, length)
+        with self._lock:
+            kept = self._kept.get(key)
+        if kept is None:
+            kept = self._fetch(name, offset, length)
+            with self._lock:
+                if self._kept_bytes + length <= self.options.memory_bytes:
+                    self._kept_bytes += length
+                    self._kept[key] = kept
+        return kept
 
     def _fetch(self, name: str, offset: int, length: int) -> Sequence[Buffer]:
         try:

@@ -14,6 +14,7 @@ from dl2cli.bench.measured import Measured, TrainedVariant
 from dl2cli.bench.probes.compute import ComputeResult
 from dl2cli.bench.probes.loader_variant import bytes_per_image
 from dl2cli.bench.statistics import Spread
+from dl2cli.stores.path import is_remote
 
 BUSY: Final = 0.3  # share of the cores that others used before the measurement began
 
@@ -58,6 +59,12 @@ def _cache(measured: Measured) -> Iterator[str]:
             "they say nothing of storage."
         )
     target = measured.plan.target
+    if is_remote(target.data):
+        yield (
+            "Cached runs had the store's answers in memory; no epoch of a training has that. "
+            "`dl2 train --cache-dir` keeps the first scan groups of every record on a local disk."
+        )
+        return
     size = bytes_per_image(target)[target.scans] * measured.images
     if size < psutil.virtual_memory().available / 2:
         yield (

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
+import psutil
 
 from dl2cli.bench.config import BenchConfig
 from dl2cli.bench.probes.loader_variant import LoaderVariant, bytes_per_image
@@ -21,9 +22,12 @@ from dl2cli.bench.probes.timed_run import BatchStep, Limit, NoStep, RunTimes, Se
 from dl2cli.bench.statistics import Spread, percentiles
 from dl2cli.bench.storage.block_device import find_device
 from dl2cli.loaders import Loader
+from dl2cli.stores.options import StoreOptions
+from dl2cli.stores.path import is_remote
 
 Condition = Literal["warm", "cold", "throttled"]
 EPOCH: Final = 0
+_MEMORY_SHARE: Final = 4  # of what is free, for the records of a store in warm runs
 MAX_DROPPED: Final = 20_000  # files; of more, only those that a run can reach are dropped
 
 
@@ -96,31 +100,33 @@ class LoaderProbe:
         self._files = files
         self._step: BatchStep = step or NoStep()
         self._normalized = normalized
-        self._loaders: dict[str | None, Loader] = {}
+        self._loaders: dict[tuple[str | None, bool], Loader] = {}
+        self._remote = is_remote(variant.data)
         self._limit = Limit(run_s=config.run_s)
         self._in_memory = find_device(variant.data).in_memory
         self._runs: dict[str, list[RunTimes]] = defaultdict(list)
-        self._loader(None)
+        self._loader(None, warm=True)
 
     def warm_up(self) -> RunTimes:
         """Run once, uncounted, and settle how many batches a run has."""
-        times = self._run(None)
+        times = self._run(None, warm=True)
         self._limit = Limit(batches=times.batches, run_s=self._config.run_s)
         return times
 
     def measure(self, condition: Condition) -> RunTimes:
         """Run once more in a condition."""
-        if condition != "warm":
+        if condition != "warm" and not self._remote:
             make_cold(self._reached())
         throttle = self.variant.throttle if condition == "throttled" else None
-        times = self._run(throttle)
+        times = self._run(throttle, warm=condition != "cold")
         self._runs[condition].append(times)
         return times
 
     def measure_throttled(self, throttle: str, name: str) -> RunTimes:
         """Run once with other limits than the variant's; `name` is for `result`."""
-        make_cold(self._reached())
-        times = self._run(throttle)
+        if not self._remote:
+            make_cold(self._reached())
+        times = self._run(throttle, warm=True)
         self._runs[name].append(times)
         return times
 
@@ -141,6 +147,8 @@ class LoaderProbe:
         runs = self._runs[condition]
         waits = [wait for times in runs for wait in times.wait_s[1:]] or [runs[0].first_batch_s]
         served = [times.served(in_memory=self._in_memory) for times in runs]
+        if self._remote:
+            served = ["storage" if condition == "cold" else "memory"]
         return LoadResult(
             variant=self.variant,
             condition=condition,
@@ -163,21 +171,26 @@ class LoaderProbe:
             return _median(runs, lambda t: t.batch_bytes / t.images)
         return bytes_per_image(self.variant)[self.variant.scans]
 
-    def _loader(self, throttle: str | None) -> Loader:
-        if throttle not in self._loaders:
+    def _loader(self, throttle: str | None, *, warm: bool) -> Loader:
+        """Return a loader; `warm` says that bytes of a store are kept in memory."""
+        warm = warm and self._remote  # of files, the page cache does that
+        if (throttle, warm) not in self._loaders:
             variant = self.variant.throttled(throttle)
-            self._loaders[throttle] = variant.create(self._config, normalized=self._normalized)
-        return self._loaders[throttle]
+            room = psutil.virtual_memory().available // _MEMORY_SHARE if warm else 0
+            self._loaders[throttle, warm] = variant.create(
+                self._config, normalized=self._normalized, store=StoreOptions(memory_bytes=room)
+            )
+        return self._loaders[throttle, warm]
 
-    def _run(self, throttle: str | None) -> RunTimes:
-        loader = self._loader(throttle)
+    def _run(self, throttle: str | None, *, warm: bool) -> RunTimes:
+        loader = self._loader(throttle, warm=warm)
         return run(loader, self._step, self._limit, EPOCH, self.variant.data)
 
     def _reached(self) -> list[Path]:
         """Return the files that a run can read."""
         if len(self._files) <= MAX_DROPPED:
             return self._files
-        records = self._loader(None).order.epoch(EPOCH).record
+        records = self._loader(None, warm=True).order.epoch(EPOCH).record
         ahead = 4 * ((self._limit.batches or 0) + 16) * self._config.batch_size
         return [self._files[record] for record in np.unique(records[:ahead])]
 

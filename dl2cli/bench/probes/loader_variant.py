@@ -18,6 +18,7 @@ from dl2cli.loaders import (
 )
 from dl2cli.loaders.contents import count_images, data_files
 from dl2cli.loaders.registry import find_loader, is_custom
+from dl2cli.stores.options import StoreOptions
 
 _SOME_FILES = 1000  # whose mean size is taken for the mean size of all
 
@@ -62,12 +63,15 @@ class LoaderVariant:
         """Return the same with other limits."""
         return replace(self, throttle=limits)
 
-    def create(self, config: BenchConfig, *, normalized: bool) -> Loader:
+    def create(
+        self, config: BenchConfig, *, normalized: bool, store: StoreOptions | None = None
+    ) -> Loader:
         """Make the loader.
 
         Args:
             config: batch and image size, the codec, and the seed.
             normalized: float32 batches, as a step on the CPU takes them; else bytes.
+            store: how a store is asked, for data that is in one.
 
         Raises:
             UsageError: the loader cannot read this data, or do what is asked.
@@ -90,6 +94,7 @@ class LoaderVariant:
                 # Runs here are short: the start of processes would be most of what they cost.
                 persistent_workers=True,
                 throttle=Throttle.parse(self.throttle) if self.throttle else None,
+                store=store,
             ),
         )
 

@@ -139,6 +139,20 @@ class _Prediction(Options):
     )
 
 
+class _Prices(Options):
+    """What a store asks."""
+
+    panel = "Prices of a store"
+
+    price_requests: float | None = option(
+        "Say what an epoch costs at this price of 1,000 GET requests.", least=0, metavar="PRICE"
+    )
+    price_gb: float | None = option(
+        "Say what an epoch costs at this price of a gigabyte that leaves the store.",
+        least=0, metavar="PRICE",
+    )  # fmt: skip
+
+
 class _Exports(Options):
     """What is written."""
 
@@ -157,11 +171,13 @@ class _Exports(Options):
     json: bool = JSON
 
 
-class BenchOptions(_Data, _Compute, _Method, _Prediction, _Exports):
+class BenchOptions(_Data, _Compute, _Method, _Prediction, _Prices, _Exports):
     """The options of `dl2 bench-io`."""
 
     dataset: Path | None = argument(
-        "DATASET", "The images to load; --compare of two datasets needs none."
+        "DATASET",
+        "The images to load, also by URL; --compare of two datasets needs none.",
+        url=True,
     )
 
 
@@ -197,6 +213,8 @@ def bench_io(options: BenchOptions) -> None:
         scenarios=tuple(options.what_if or ()),
         seed=options.seed,
         codec=options.codec,
+        price_requests=options.price_requests,
+        price_gb=options.price_gb,
     )
     output = Output(json_mode=options.json)
     files = _Files(options.csv, options.plot, options.save_log)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dl2cli.bench.result import BenchResult
     from dl2cli.bench.statistics import Spread
     from dl2cli.bench.storage.report import StorageReport
+    from dl2cli.bench.storage.requests import StoreReading
 
 _STYLE: dict[str, Any] = {"title_justify": "left", "box": box.SIMPLE_HEAD, "pad_edge": False}
 _BOUNDS = {"storage": "storage", "prep": "decoding", "compute": "compute"}
@@ -34,6 +35,8 @@ def render(result: BenchResult, width: int) -> list[RenderableType]:
     parts: list[RenderableType] = [_overview(result)]
     if result.storage is not None and result.storage.results:
         parts.append(_storage(result.storage))
+    if result.store:
+        parts.append(_store(result.store))
     if result.loading:
         parts.append(_loading(result.loading))
     if result.runs:
@@ -115,7 +118,30 @@ def _overview(result: BenchResult) -> Table:
 def _where(result: BenchResult) -> str:
     storage = result.storage
     place = f"{storage.file_system} on {storage.device}" if storage and storage.device else "local"
+    if result.store:
+        place = "an object store or web server"
     return f"{place}, throttled to {result.throttle}" if result.throttle else place
+
+
+def _store(readings: tuple[StoreReading, ...]) -> Table:
+    """Show a line for each fidelity: what an epoch asks for, and how it comes."""
+    columns = ["GETs", "bytes", "an image", "MB/s", "images/s", "p50 ms", "p99 ms"]
+    prices = any(each.price is not None for each in readings)
+    table = _table("An epoch from the store", "k", *columns, *(["price"] if prices else []))
+    for each in readings:
+        price = [] if each.price is None else [f"{each.price:,.4g}"]
+        table.add_row(
+            str(each.scans),
+            f"{each.requests:,}",
+            _bytes(each.bytes_received),
+            _bytes(each.bytes_per_image),
+            f"{each.rate_bytes_s / 1e6:.1f}",
+            f"{each.rate_img_s:.0f}",
+            _ms(each.latency_p50_s),
+            _ms(each.latency_p99_s),
+            *price,
+        )
+    return table
 
 
 def _storage(report: StorageReport) -> Table:
