@@ -26,6 +26,7 @@ from dl2cli.watching.verdict import sentences
 
 _LIVE_S: Final = 5.0  # between two lines of the live view
 _OWN: Final = frozenset({"_loader", "_session", "_view", "_options", "_epoch", "_last", "_end"})
+_NEVER: Final = object()
 _local = threading.local()  # .running: the epochs that run in this thread, outermost first
 
 
@@ -276,13 +277,19 @@ class _Epoch:
         self._view.first_batch_came()
         self._batches = iter(())  # what the loader's iterator holds ends now
         self._kept.clear()
-        if not sys.is_finalizing():
+        if self._given == 0:
+            # Nothing was taken: frameworks make iterators only to look at them.
+            if self._keep is not None:
+                self._keep.__dict__["_epoch"] = self.number
+        elif not sys.is_finalizing():
             with no_harm("sum up an epoch"):
                 self._finish()
         self._keep = None
 
     def _finish(self) -> None:
-        summary = self._account.summary(self.number, self._session.ranks.rank, whole=self._whole)
+        # Some loops know the length, and do not ask for a batch more.
+        whole = self._whole or self._given == self._length
+        summary = self._account.summary(self.number, self._session.ranks.rank, whole=whole)
         share, workers = CpuUse.now().shares_since(self._use)
         work = self._view.epoch_ended(workers)
         device_wait_s = None
@@ -362,10 +369,15 @@ def _running() -> list[weakref.ref[_Epoch]]:
 
 
 def _length(loader: object) -> int | None:
+    # Once asked for its length, a DataLoader of an IterableDataset warns if it was wrong.
+    asked = getattr(loader, "__dict__", {}).get("_IterableDataset_len_called", _NEVER)
     try:
         return len(loader)  # type: ignore[arg-type]
     except (TypeError, NotImplementedError):
         return None
+    finally:
+        if asked is not _NEVER:
+            loader.__dict__["_IterableDataset_len_called"] = asked
 
 
 def _device_clock() -> Any:  # noqa: ANN401

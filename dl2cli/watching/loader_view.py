@@ -74,7 +74,8 @@ class LoaderView:
     @property
     def dataset(self) -> Any:  # noqa: ANN401
         """Return the loader's dataset, or None."""
-        return getattr(self._torch or self._loader, "dataset", None)
+        source = self._loader if self._torch is None else self._torch  # a loader may have no truth
+        return getattr(source, "dataset", None)
 
     @property
     def workers(self) -> int | None:

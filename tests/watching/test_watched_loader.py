@@ -79,6 +79,16 @@ def test_a_loop_left_early_counts_the_steps_that_ended(tmp_path: Path) -> None:
     assert (first.steps, first.whole, second.steps, second.whole) == (2, False, 5, True)
 
 
+def test_an_iterator_that_nobody_uses_is_no_epoch(tmp_path: Path) -> None:
+    with dl2cli.watch(loader(), log=tmp_path / "run") as watched:
+        iter(watched)
+        batches = iter(watched)
+        for _ in range(5):  # a loop that knows the length, and does not ask for a batch more
+            next(batches)
+    (epoch,) = watched.watched.epochs
+    assert (epoch.epoch, epoch.steps, epoch.whole) == (0, 4, True)
+
+
 def test_an_error_in_the_loop_goes_through(tmp_path: Path) -> None:
     with (
         pytest.raises(ZeroDivisionError),
