@@ -47,7 +47,7 @@ def go_on(config: TrainConfig, folder: Path, **changes: Any) -> tuple[dict[str, 
     train_data = replace(config.data.train, **{k: v for k, v in data.items() if k != "val"})
     data = replace(config.data, train=train_data, val=data.get("val", config.data.val))
     train(replace(config, folder=folder, data=data, **changes), [told])
-    unlike = [text for text in told.texts if text.startswith("Unlike")]
+    unlike = [text for text in told.texts if text.startswith("Changed since")]
     return load_checkpoint(folder), " ".join(unlike)
 
 

@@ -147,7 +147,8 @@ def _names(data: DataConfig, label: str | None) -> tuple[str | None, str]:
         return dataset, SYNTHETIC
     if data.loader in loaders_for(DatasetKind.PCR):
         return dataset, f"pcr-{label}" if label else "pcr"
-    return dataset, path.variant.name if path.variant else "raw"
+    name = path.variant.name if path.variant else "raw"
+    return dataset, f"{name}-{label}" if label else name  # without scans, a label is of sizes
 
 
 def _in_bytes(channels: tuple[float, float, float]) -> list[float]:

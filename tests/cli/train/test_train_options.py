@@ -243,7 +243,9 @@ def test_fidelity_options(pcr_set: Path) -> None:
     assert logged(config)["scans"] == "auto"
 
 
-def test_size_and_curriculum_options(pcr_set: Path, tmp_path: Path) -> None:
+def test_size_and_curriculum_options(pcr_set: Path, sample_set: Path, tmp_path: Path) -> None:
+    sized = prepare("-d", sample_set, "--size-schedule", "32@0,64@2", "--image-size", 64)
+    assert logged(sized)["variant"] == "raw-32@0,64@2px"
     config = prepare(
         "-d", pcr_set, "--scans", 5, "--size-schedule", "32@0,64@2", "--image-size", 64
     )

@@ -76,7 +76,7 @@ def test_other_options_than_those_of_the_run_are_told(pcr_set: Path) -> None:
     same = ("--lr", 0.5, "-e", 4)
     dl2(*run, *same, "--run-epochs", 1)
     as_before = dl2(*run, *same, "--run-epochs", 1, "--resume", "logs/run")
-    assert "Unlike" not in as_before.stderr
+    assert "Changed since" not in as_before.stderr
     other = dl2(*run, "-e", 3, "--lr", 0.1, "--resume", "logs/run")
     told = " ".join(other.stderr.split())
     assert "Changed since the run was interrupted: epochs 3 (was 4), lr 0.1 (was 0.5)." in told
@@ -134,7 +134,7 @@ def test_a_plain_resume_takes_the_options_of_the_run(
     for option in ("--lr 0.5", "--nesterov", "--scans 3", f"--data {pcr_set}", "--epochs 3"):
         assert option in told
     assert "--time-budget" not in told
-    assert "Unlike" not in told
+    assert "Changed since" not in told
     assert "2 of 3" in resumed.stdout
     other = dl2("--resume", "logs/run", "--scan-schedule", "2@0,4@2", "--wd", 0.1)
     told = " ".join(other.stderr.split())
@@ -144,6 +144,40 @@ def test_a_plain_resume_takes_the_options_of_the_run(
         "weight_decay 0.1 (was 0.0001), scans 2@0,4@2 (was 3)." in told
     )
     assert epochs(workspace / "run" / "experiment_report.json") == [0, 1, 2]
+
+
+def sizes_px(log: Path) -> list[int]:
+    lines = (json.loads(line.removeprefix("DLLL ")) for line in log.read_text().splitlines())
+    found = (line["data"].get("e.size") for line in lines if line["type"] == "LOG")
+    return [size_px for size_px in found if size_px is not None]
+
+
+def test_a_curriculum_goes_on_and_is_replaced_by_another_choice(
+    pcr_set: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = work / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "mine.toml").write_text(
+        "[[step]]\nfrom = 0\nscans = 2\nsize = 16\n[[step]]\nfrom = 1\nsize = 24\n"
+    )
+    monkeypatch.chdir(elsewhere)
+    run = ("-d", pcr_set, *QUICK, "--image-size", 32, "-e", 4, "--curriculum", "mine.toml")
+    dl2(*run, "--run-epochs", 1, "-n", "run", "--workspace", work / "logs")
+    monkeypatch.chdir(work)
+    told = " ".join(dl2("--resume", "logs/run", "--run-epochs", 1).stderr.split())
+    assert f"--curriculum {elsewhere / 'mine.toml'}" in told
+    assert "the schedule changes to 10 scans, 24 pixels" in told
+    told = " ".join(dl2("--resume", "logs/run", "--size-schedule", "16@0,32@2").stderr.split())
+    assert "--curriculum" not in told
+    assert "curriculum None (was mine)" in told
+    assert sizes_px(Path("logs/run/experiment_report.json")) == [16, 24, 32, 32]
+
+
+def test_a_regimen_follows_a_size_schedule(pcr_set: Path) -> None:
+    stages = ("--stage", f"{pcr_set}@0", "--stage", f"{pcr_set}@2", "--skip-validation")
+    dl2(*stages, *QUICK, "--image-size", 32, "-e", 3, "-n", "r", "--size-schedule", "16@0,32@1")
+    logs = [Path(f"logs/r/experiment_report_stage_{n}.json") for n in (0, 1)]
+    assert [sizes_px(log) for log in logs] == [[16, 32], [32]]
 
 
 def test_a_regimen_needs_no_options_to_go_on(pcr_set: Path) -> None:
