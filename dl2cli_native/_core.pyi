@@ -322,6 +322,11 @@ class RecordReader:
     ) -> NDArray[np.int32]:
         """Raises DataError, OSError."""
 
+    def read_orientations(
+        self, name: str, lengths: Sequence[int], metadata_crc32c: int | None
+    ) -> NDArray[np.uint8]:
+        """Raises DataError, OSError."""
+
     def release_throttle(self) -> None:
         """Wait for no throttle any more."""
 

@@ -108,6 +108,19 @@ void bind_reader(py::module_& m) {
                 }
                 return to_array(labels);
             },
+            "name"_a, "lengths"_a, "metadata_crc32c"_a)
+        .def(
+            "read_orientations",
+            [](RecordReader& reader, const std::string& name, std::vector<std::uint64_t> lengths,
+               std::optional<std::uint32_t> metadata_crc32c) {
+                std::vector<std::uint8_t> orientations;
+                {
+                    const py::gil_scoped_release release;
+                    orientations =
+                        reader.read_orientations({name, std::move(lengths), metadata_crc32c});
+                }
+                return to_array(orientations);
+            },
             "name"_a, "lengths"_a, "metadata_crc32c"_a);
 }
 

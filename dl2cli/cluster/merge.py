@@ -11,7 +11,7 @@ from dl2cli.dataset.splits import SPLIT_NAMES
 from dl2cli.errors import DataError, UsageError
 from dl2cli.pcr import index
 from dl2cli.pcr.config import ConvertResult
-from dl2cli.pcr.convert import RunCounts, describe
+from dl2cli.pcr.convert import RunCounts, about_rotated, describe
 from dl2cli.pcr.database import open_database
 from dl2cli.pcr.dataset import open as open_dataset
 from dl2cli.pcr.output_folder import (
@@ -70,8 +70,14 @@ def _merge_one(out: Path) -> ConvertResult:
         remove_files(out, sorted(names, key=lambda name: name.startswith(parts[0].stem)))
     dataset = open_dataset(out)
     run = RunCounts(resumed_records=len(dataset.records))
+    about = about_rotated(dataset)
     return describe(
-        dataset, run, source=source, ignored=ignored, seconds=time.perf_counter() - start
+        dataset,
+        run,
+        source=source,
+        ignored=ignored,
+        seconds=time.perf_counter() - start,
+        notes=() if about is None else (about,),
     )
 
 

@@ -83,6 +83,8 @@ def convert(
         if not finished:
             _finish(config, folder, notes)
         dataset = open_dataset(config.out)
+        if not finished and (about := about_rotated(dataset)):
+            notes.add(about)
         fidelity = stored_fidelity(dataset.properties)
         if run.converted_images == 0:
             fidelity = fidelity or _measure(config, dataset, notes)  # finished before, unmeasured
@@ -202,6 +204,24 @@ def describe(
         converted_images=run.converted_images,
         fidelity=fidelity,
         notes=notes,
+    )
+
+
+def about_rotated(dataset: Dataset) -> str | None:
+    """Say how many images are to be shown turned or mirrored, and how; None if there are none.
+
+    The records are asked, rather than those who converted them, so that images count that an
+    earlier run, another part of a job array or another machine converted.
+    """
+    rotated = sum(
+        int((dataset.read_orientations(number) > 1).sum()) for number in range(len(dataset.records))
+    )
+    if rotated == 0:
+        return None
+    return (
+        f"{rotated:,} of {dataset.image_count:,} images in {dataset.path} have an EXIF orientation "
+        "other than 1: as stored, they lie on their side, upside down or mirrored. Loaders show "
+        "them as they are stored; use --exif-orientation apply to show them upright."
     )
 
 

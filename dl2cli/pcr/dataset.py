@@ -202,6 +202,15 @@ class Dataset:
         with self._naming(info):
             return self._reader.read_labels(info.file, list(info.lengths), info.crc32c)
 
+    def read_orientations(self, record: int) -> NDArray[np.uint8]:
+        """Read only the EXIF orientation (1 to 8) of each image of a record; raises as `read` does.
+
+        Datasets of the PCR_Release converter give an empty array.
+        """
+        info = self.records[record]
+        with self._naming(info):
+            return self._reader.read_orientations(info.file, list(info.lengths), info.crc32c)
+
     def record_bytes(self, record: int) -> int:
         """Return the size of a record's file now; raises as `read` does.
 

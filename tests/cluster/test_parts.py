@@ -11,7 +11,8 @@ import pytest
 from failing_calls import kill, run_dl2
 from hypothesis import given
 from hypothesis import strategies as st
-from jpegs import contents
+from jpegs import contents, photo
+from PIL import Image
 
 from dl2cli import pcr
 from dl2cli.cluster.merge import merge
@@ -125,6 +126,17 @@ def test_a_record_that_is_lost_is_converted_again(
     convert_part(config, Part(2, 2))
     merge(config.out)
     assert contents(config.out) == whole
+
+
+def test_the_merge_tells_of_images_that_lie_on_their_side(config: ConvertConfig) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name in ("ant/0.jpg", "cat/3.jpg"):
+        photo(50, 40).save(config.source / name, exif=exif)
+    for number in (1, 2):
+        convert_part(config, Part(number, 2))
+    (note,) = merge(config.out)[0].notes
+    assert note.startswith(f"2 of 61 images in {config.out} have an EXIF orientation")
 
 
 def test_a_part_after_the_merge_changes_nothing(

@@ -103,7 +103,7 @@ def test_palette_with_transparency_loses_only_the_transparency(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("keep", ["none", "exif"])
-def test_the_orientation_is_recorded_for_every_format(tmp_path: Path, keep: str) -> None:
+def test_the_orientation_is_recorded_for_every_format_and_told(tmp_path: Path, keep: str) -> None:
     (tmp_path / "in" / "a").mkdir(parents=True)
     exif = Image.Exif()
     exif[0x0112] = 8
@@ -112,9 +112,15 @@ def test_the_orientation_is_recorded_for_every_format(tmp_path: Path, keep: str)
         (tmp_path / "in" / "a" / name).write_bytes(saved(photo(), kind, exif=exif.tobytes()))
     (tmp_path / "in" / "a" / "4.jpg").write_bytes(jpeg_bytes(photo()))
     config = ConvertConfig(tmp_path / "in", tmp_path / "out", shuffle=False, keep_metadata=keep)
-    convert(config)
-    record = pcr.open(tmp_path / "out").read(0)
+    result = convert(config)
+    dataset = pcr.open(tmp_path / "out")
+    record = dataset.read(0)
     assert record.orientations.tolist() == [8, 8, 8, 1]
+    assert dataset.read_orientations(0).tolist() == [8, 8, 8, 1]
+    (note,) = result.notes
+    assert note.startswith(f"3 of 4 images in {config.out} have an EXIF orientation other than 1")
+    assert "--exif-orientation apply" in note
+    assert not any("EXIF" in note for note in convert(config).notes)  # it was finished before
     for slot, image_bytes in enumerate(record.images):
         with Image.open(io.BytesIO(image_bytes)) as image:
             maker = image.getexif().get(0x010F)

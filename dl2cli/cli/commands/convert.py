@@ -309,6 +309,8 @@ def _merge(options: ConvertOptions, output: Output) -> None:
             "dl2 convert OUT --merge."
         )
     results = merge(options.source)
+    for note in (note for each in results for note in each.notes):
+        output.message(note)
     output.result(ConvertReport(results), *(part for r in results for part in _tables(r)))
 
 

@@ -18,6 +18,10 @@ std::vector<std::int32_t> RecordReader::read_labels(const RecordLocation& locati
     return read_metadata(storage(), location).labels;
 }
 
+std::vector<std::uint8_t> RecordReader::read_orientations(const RecordLocation& location) {
+    return read_metadata(storage(), location).orientations;
+}
+
 const Storage& RecordReader::storage() const {
     if (throttled_) return *throttled_;
     return *storage_;

@@ -26,6 +26,10 @@ class RecordReader {
     // Reads a record's metadata alone, and returns the label of each image. Throws as `read`.
     std::vector<std::int32_t> read_labels(const RecordLocation& location);
 
+    // Reads a record's metadata alone, and returns the EXIF orientation of each image; none are
+    // known in datasets of the PCR_Release converter. Throws as `read`.
+    std::vector<std::uint8_t> read_orientations(const RecordLocation& location);
+
     // From now on nobody waits for the throttle, in reads that go on or begin.
     void release_throttle() { throttle_released_ = true; }
 
