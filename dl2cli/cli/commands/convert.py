@@ -25,6 +25,7 @@ from dl2cli.cli.framework.shared import (
     WORKERS,
     size,
 )
+from dl2cli.cli.framework.store_target import sent_to, store_target
 from dl2cli.cores import usable_cores
 from dl2cli.errors import UsageError
 from dl2cli.text import without_controls
@@ -179,12 +180,15 @@ class ConvertOptions(_Layout, _Images, _Variants, _Run, _Machines):
 
     source: Path = argument("SOURCE", "The ImageFolder to convert.")
     out: Path | None = argument(
-        "OUT", "The folder of the dataset; it is made if it does not exist."
+        "OUT",
+        "The folder of the dataset, which need not exist yet, or its URL in a store.",
+        url=True,
     )
 
 
 def convert(options: ConvertOptions) -> None:
     """Convert an ImageFolder, or each of its splits, to a PCR dataset or to variants."""
+    target = store_target(options)
     if options.to != "pcr":
         from dl2cli.cli.commands.convert_variants import convert_variants
 
@@ -211,7 +215,7 @@ def convert(options: ConvertOptions) -> None:
         check_search(dry_run=options.dry_run, part=options.part)
     config = ConvertConfig(
         source=options.source,
-        out=options.out,
+        out=options.out if target is None else target.folder,
         images_per_record=options.images_per_record,
         script=DEFAULT if goal else load(options.scan_script),
         seed=options.seed,
@@ -255,6 +259,7 @@ def convert(options: ConvertOptions) -> None:
                 measure = _measure(options.mssim_samples, tell_measured)
                 each = replace(each, measure_fidelity=measure)  # noqa: PLW2901
             results.append(run(each, tell, output.message, engine))
+    results = sent_to(target, results, output)
     output.result(ConvertReport(tuple(results)), *(part for r in results for part in _tables(r)))
 
 

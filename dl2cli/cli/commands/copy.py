@@ -36,7 +36,7 @@ class CopyOptions(Options):
 def copy(options: CopyOptions) -> None:
     """Copy a PCR dataset between folders and stores."""
     from dl2cli import pcr
-    from dl2cli.pcr.copy import copy as run
+    from dl2cli.pcr.transfer.copy import copy as run
 
     output = Output(json_mode=options.json)
     with image_progress(output, f"Copying {options.source.name}") as tell:

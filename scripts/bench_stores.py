@@ -1,0 +1,258 @@
+#!/usr/bin/env python3
+"""Loading from a server with limited bandwidth and latency: PCR at each k, and WebDataset, in turn.
+
+    scripts/bench_stores.py IMAGEFOLDER [--mb-s 4] [--latency-ms 20] [--rounds 3]
+
+nginx serves a PCR dataset and tar shards of the same JPEGs on loopback, and a proxy in front of it
+gives all connections together the bandwidth, and every request the latency. Each variant loads one
+epoch a round, shuffled, random resized crops of 224 pixels, batches of 32; rounds take turns.
+
+Shown are medians over the rounds: images/s; bytes that the proxy sent, over the sum of the prefixes
+that the index names (for WebDataset, over the size of the shards); requests, and as predicted.
+WebDataset (`pip install webdataset`) is left out where it is not installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import shutil
+import socket
+import statistics
+import subprocess
+import tarfile
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dl2cli import pcr
+from dl2cli.dataset.discovery import discover
+from dl2cli.loaders import LoaderConfig, TransformConfig, create_loader
+from dl2cli.pcr.config import ConvertConfig
+from dl2cli.pcr.convert import convert
+from dl2cli.stores.path import dataset_path
+
+BATCH, SIZE, WORKERS, SHARD_IMAGES = 32, 224, 2, 128
+_CHUNK = 16 << 10
+_RATIOS = (
+    ("pcr k=5", "pcr k=10"),
+    ("pcr k=10", "webdataset"),
+    ("pcr k=5", "webdataset"),
+)
+_NGINX = """
+daemon off; master_process off; {user} pid {work}/pid; error_log {work}/error.log;
+events {{ worker_connections 256; }}
+http {{ access_log off; client_body_temp_path {work}/1; proxy_temp_path {work}/2;
+  fastcgi_temp_path {work}/3; uwsgi_temp_path {work}/4; scgi_temp_path {work}/5;
+  keepalive_requests 1000000;
+  server {{ listen 127.0.0.1:{port}; root {root}; }} }}
+"""
+
+
+class Link:
+    """A proxy that is as slow as a link: one bandwidth for all, a latency for each request."""
+
+    def __init__(self, upstream: int, bytes_per_s: float, latency_s: float) -> None:
+        self.upstream, self.rate, self.latency_s = upstream, bytes_per_s, latency_s
+        self.sent = self.requests = 0
+        self._lock = threading.Lock()
+        self._free = 0.0
+        self._server = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.port = int(self._server.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._server.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self.upstream))
+            for each in (client, server):
+                each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for work in (self._up, self._down):
+                threading.Thread(target=work, args=(client, server), daemon=True).start()
+
+    def _up(self, client: socket.socket, server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := client.recv(65536):
+                self.requests += data.count(b"GET ")
+                time.sleep(self.latency_s)
+                server.sendall(data)
+        with contextlib.suppress(OSError):
+            server.shutdown(socket.SHUT_RDWR)
+
+    def _down(self, client: socket.socket, server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := server.recv(_CHUNK):
+                with self._lock:
+                    self._free = max(self._free, time.monotonic()) + len(data) / self.rate
+                    self.sent += len(data)
+                    wait = self._free - time.monotonic()
+                if wait > 0.002:
+                    time.sleep(wait)
+                client.sendall(data)
+        with contextlib.suppress(OSError):
+            client.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self._server.close()
+
+
+@contextlib.contextmanager
+def serve(root: Path, work: Path) -> Iterator[int]:
+    """Run nginx over a folder; yields its port."""
+    program = shutil.which("nginx") or "/usr/sbin/nginx"
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = int(probe.getsockname()[1])
+    config = work / "nginx.conf"
+    config.write_text(_NGINX.format(user="user root;", work=work, port=port, root=root))
+    process = subprocess.Popen([program, "-c", config, "-p", work], stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(200):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@dataclass
+class Variant:
+    """One way of loading, and what it took."""
+
+    name: str
+    epoch: Callable[[int], int]
+    predicted_bytes: int
+    predicted_requests: int
+    rates: list[float] = field(default_factory=list)
+    sent: list[int] = field(default_factory=list)
+    requests: list[int] = field(default_factory=list)
+
+    def run(self, number: int, link: Link) -> None:
+        """Load one epoch, and note what it took."""
+        sent, requests, start = link.sent, link.requests, time.perf_counter()
+        images = self.epoch(number)
+        self.rates.append(images / (time.perf_counter() - start))
+        self.sent.append(link.sent - sent)
+        self.requests.append(link.requests - requests)
+
+
+def pcr_variant(url: str, scans: int) -> Variant:
+    """Return the pcr loader at fidelity k."""
+    path = dataset_path(url)
+    dataset = pcr.open(path)
+    transform = TransformConfig(size=SIZE)
+    config = LoaderConfig(
+        path, batch_size=BATCH, transform=transform, workers=WORKERS, scans=scans, tail="pad"
+    )
+    loader = create_loader("pcr", config)
+
+    def epoch(number: int) -> int:
+        loader.set_epoch(number)
+        return sum(len(batch) - batch.padding for batch in loader)
+
+    return Variant(f"pcr k={scans}", epoch, dataset.prefix_bytes(scans), len(dataset.records))
+
+
+def make_shards(images: Path, out: Path) -> int:
+    """Write the JPEGs as tar shards; returns how many."""
+    out.mkdir()
+    files = discover(images).files
+    for begin in range(0, len(files), SHARD_IMAGES):
+        with tarfile.open(out / f"{begin // SHARD_IMAGES:04d}.tar", "w") as tar:
+            for number, file in enumerate(files[begin : begin + SHARD_IMAGES], begin):
+                label = str(file.label).encode()
+                parts = {"jpg": (images / file.path).read_bytes(), "cls": label}
+                for suffix, content in parts.items():
+                    info = tarfile.TarInfo(f"{number:06d}.{suffix}")
+                    info.size = len(content)
+                    tar.addfile(info, io.BytesIO(content))
+    return -(-len(files) // SHARD_IMAGES)
+
+
+def webdataset_variant(url: str, shards: Path, count: int) -> Variant | None:
+    """Return WebDataset with a DataLoader of as many workers, if it is installed."""
+    try:
+        import webdataset as wds
+    except ImportError:
+        return None
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    def pixels(image: Image.Image) -> torch.Tensor:
+        image = image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+        return torch.from_numpy(np.array(image).transpose(2, 0, 1))
+
+    def epoch(_: int) -> int:
+        names = f"{url}/{{0000..{count - 1:04d}}}.tar"
+        dataset = (
+            wds.WebDataset(names, shardshuffle=count, nodesplitter=wds.split_by_node)
+            .shuffle(2 * SHARD_IMAGES)
+            .decode("pil")
+            .to_tuple("jpg", "cls")
+            .map_tuple(pixels, int)
+            .batched(BATCH)
+        )
+        loader = torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=WORKERS)
+        return sum(len(labels) for _, labels in loader)
+
+    size = sum(file.stat().st_size for file in shards.iterdir())
+    return Variant("webdataset", epoch, size, count)
+
+
+def report(variants: list[Variant]) -> None:
+    """Print a line for each variant, and the ratios within the rounds."""
+    print("variant     images/s   MB sent  of predicted  GETs  predicted")
+    for v in variants:
+        sent, requests = statistics.median(v.sent), statistics.median(v.requests)
+        print(
+            f"{v.name:<12}{statistics.median(v.rates):>8.0f}{sent / 1e6:>10.2f}"
+            f"{sent / v.predicted_bytes:>13.4f}{requests:>7.0f}{v.predicted_requests:>8}"
+        )
+    by_name = {v.name: v for v in variants}
+    for left, right in _RATIOS:
+        if left in by_name and right in by_name:
+            pairs = zip(by_name[left].rates, by_name[right].rates, strict=True)
+            ratios = sorted(a / b for a, b in pairs)
+            middle = statistics.median(ratios)
+            print(f"{left} / {right}: {middle:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+
+
+def main() -> None:
+    """Prepare the data, run the rounds, and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("images", type=Path)
+    parser.add_argument("--mb-s", type=float, default=4.0)
+    parser.add_argument("--latency-ms", type=float, default=20.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        root, work = Path(name) / "www", Path(name) / "nginx"
+        root.mkdir()
+        work.mkdir()
+        convert(ConvertConfig(options.images, root / "pcr", images_per_record=SHARD_IMAGES))
+        count = make_shards(options.images, root / "tar")
+        with serve(root, work) as port:
+            link = Link(port, options.mb_s * 1e6, options.latency_ms / 1e3)
+            url = f"http://127.0.0.1:{link.port}"
+            peer = webdataset_variant(f"{url}/tar", root / "tar", count)
+            variants = [pcr_variant(f"{url}/pcr", scans) for scans in (1, 2, 5, 10)]
+            variants += [peer] if peer else []
+            for number in range(options.rounds):
+                for variant in variants if number % 2 == 0 else variants[::-1]:
+                    variant.run(number, link)
+            link.close()
+        report(variants)
+
+
+if __name__ == "__main__":
+    main()
