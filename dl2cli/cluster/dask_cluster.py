@@ -7,6 +7,7 @@ import logging
 import queue
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -84,7 +85,7 @@ class DaskCluster:
             raise MissingDependency("dask.distributed", EXTRA) from error
         where = self._where(sorted(backends))
         # What goes wrong is said here, in sentences, and not also by Dask in tracebacks.
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
         try:
             self._client = Client(**where, timeout=CONNECT_S, set_as_default=False)
         except (OSError, ValueError, TimeoutError) as error:
@@ -120,10 +121,18 @@ class DaskCluster:
     def next_finished(self) -> Future:
         """Wait for a task that finished or failed. Raises StorageError if the scheduler is lost."""
         while True:
-            with contextlib.suppress(queue.Empty):
-                return self._finished.get(timeout=POLL_S)
-            self._check_alive()
-            self.room()  # notes that there are no workers
+            try:
+                future = self._finished.get(timeout=POLL_S)
+            except queue.Empty:
+                self._check_alive()
+                self.room()  # notes that there are no workers
+                continue
+            if future.status in {"finished", "error"}:
+                return future
+            if future.status == "cancelled":  # which the client does when it loses its scheduler
+                raise self._is_gone()
+            # The worker that had the result died with it, and another one has the task now.
+            future.add_done_callback(self._finished.put)
 
     def result(self, future: Future, name: str) -> Any:  # noqa: ANN401 - whatever the task returns
         """Return what a finished task returned, or raise what it raised.
@@ -138,19 +147,21 @@ class DaskCluster:
         """
         from distributed import KilledWorker
 
-        if future.status == "finished":
+        try:
             return future.result()
-        if future.status != "error":  # cancelled, as the client does when it loses its scheduler
-            raise self._is_gone()
-        error = future.exception()
-        if isinstance(error, Dl2Error):
-            raise error
-        if isinstance(error, KilledWorker):
+        except Dl2Error:
+            raise
+        except CancelledError as error:
+            raise self._is_gone() from error
+        except KilledWorker as error:
             raise WorkersDied(
                 f"Several workers died over {name}, one after the other; they may lack memory. "
                 f"{_AGAIN}."
-            )
-        raise StorageError(f"The task for {name} failed: {_sentence(error)} {_AGAIN}.")
+            ) from error
+        except Exception as error:  # whatever a task that could not run raises
+            raise StorageError(
+                f"The task for {name} failed: {_sentence(error)} {_AGAIN}."
+            ) from error
 
     def room(self) -> int:
         """Return how many tasks should be under way, at least 1; looked up once a second."""

@@ -18,12 +18,12 @@ the rows of a few records a thread.
 from __future__ import annotations
 
 import socket
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Final
 
-from dl2cli.cluster.dask_cluster import Build, DaskCluster
+from dl2cli.cluster.dask_cluster import Build, DaskCluster, WorkersDied
 from dl2cli.cluster.parts import attempt_name
 from dl2cli.dataset.discovery import ImageFile
 from dl2cli.errors import StorageError
@@ -31,8 +31,11 @@ from dl2cli.pcr.config import ConvertConfig, ConvertProgress
 from dl2cli.pcr.index import RecordRows
 from dl2cli.pcr.pipeline import OnProgress, Pipeline, split_records
 
-if TYPE_CHECKING:
-    from distributed import Future
+# Dask gives a task up after some workers died over it, which on a cluster whose machines are taken
+# away at any time says little; a record that is to blame ends the conversion a little later.
+MOST_DEATHS: Final = 3
+
+_Record = tuple[int, list[ImageFile]]
 
 
 def convert_record(
@@ -79,16 +82,24 @@ class DaskEngine:
         source, out = config.source.absolute(), config.out.absolute()
         config = replace(config, source=source, out=out, workers=1, measure_fidelity=None)
         build = Build.here()
-        under_way: dict[object, tuple[Future, int]] = {}
+        deaths: Counter[int] = Counter()  # how often workers died over a record, one after another
+        under_way: dict[object, _Record] = {}
         with self._cluster.connected() as cluster:
             while todo or under_way:
                 while todo and len(under_way) < cluster.room():
-                    record, files = todo.popleft()
-                    future = cluster.submit(convert_record, config, build, record, files)
-                    under_way[future.key] = future, record
+                    each = todo.popleft()
+                    future = cluster.submit(convert_record, config, build, *each)
+                    under_way[future.key] = each
                 future = cluster.next_finished()
-                _, record = under_way.pop(future.key)
-                rows: RecordRows = cluster.result(future, f"record {record}")
+                each = under_way.pop(future.key)
+                try:
+                    rows: RecordRows = cluster.result(future, f"record {each[0]}")
+                except WorkersDied:
+                    deaths[each[0]] += 1
+                    if deaths[each[0]] == MOST_DEATHS:
+                        raise
+                    todo.appendleft(each)
+                    continue
                 self.check_unread(config, rows)
                 progress.add(rows)
                 yield rows

@@ -11,8 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from dask_processes import Cluster
+from dask_processes import DASK, Cluster
 from jpegs import contents, jpeg_bytes, photo
+from namespaces import Machine, two_machines
 
 from dl2cli import pcr
 from dl2cli.cluster.dask_cluster import Build
@@ -153,3 +154,38 @@ def test_a_scheduler_that_goes_away_leaves_what_is_done(
     assert "the same command resumes" in " ".join(errors.split())
     assert convert(config).images == 61
     assert pcr.open(config.out).image_count == 61
+
+
+@pytest.mark.slow
+def test_a_cluster_of_two_machines_survives_the_loss_of_one(
+    config: ConvertConfig, tmp_path: Path
+) -> None:
+    for i in range(100):
+        image = photo(320, 240, seed=2000 + i)
+        (config.source / "cat" / f"more{i}.jpg").write_bytes(jpeg_bytes(image))
+    file = tmp_path / "scheduler.json"
+    processes = []
+    with two_machines() as (head, other), (tmp_path / "log").open("wb") as log:
+
+        def start(machine: Machine, kind: str, *options: object) -> None:
+            command = machine.command(DASK, kind, *options, "--no-dashboard")
+            processes.append(subprocess.Popen(command, stdout=log, stderr=log))
+
+        start(head, "scheduler", "--host", head.address, "--scheduler-file", file)
+        while not file.exists() or not file.read_text().endswith("}"):
+            assert processes[0].poll() is None, (tmp_path / "log").read_text()
+            time.sleep(0.05)
+        address = json.loads(file.read_text())["address"]
+        for machine in (head, other):
+            options = ("--no-nanny", "--nthreads", "1", "--local-directory", tmp_path)
+            start(machine, "worker", address, *options)
+        driver = subprocess.Popen(head.command(*command(config, address)), stderr=subprocess.PIPE)
+        while len(list(config.out.glob("PCR_[0-9]*.db"))) < 4 and driver.poll() is None:
+            time.sleep(0.02)
+        other.kill_all()
+        _, errors = driver.communicate(timeout=300)
+        head.kill_all()
+        for process in processes:
+            process.wait()
+    assert driver.returncode == 0, errors
+    assert contents(config.out) == whole(config, tmp_path)
