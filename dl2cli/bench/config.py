@@ -62,6 +62,7 @@ class BenchConfig:
         scenarios: what-if questions beside the usual ones, as `Scenario.parse` takes them.
         seed: seed of the order and the crops.
         codec: who decodes in the pcr and jpeg loaders, as in `LoaderConfig`.
+        exif_orientation: whether images are turned as EXIF says, as in `LoaderConfig`.
         price_requests: what a store asks for 1,000 GET requests; None where nobody says.
         price_gb: what it asks for 10^9 bytes that leave it.
     """
@@ -82,6 +83,7 @@ class BenchConfig:
     scenarios: tuple[str, ...] = ()
     seed: int = 0
     codec: Literal["native", "libjpeg"] = "native"
+    exif_orientation: Literal["ignore", "apply"] = "ignore"
     price_requests: float | None = None
     price_gb: float | None = None
 

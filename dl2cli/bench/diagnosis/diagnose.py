@@ -75,6 +75,7 @@ class Diagnosis:
         """Name the changes that are worth it."""
         return recommend(
             Advice(
+                config=self.measured.config,
                 target=self.measured.plan.target,
                 model=self.model,
                 now=self.now,

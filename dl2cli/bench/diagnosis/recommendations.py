@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from dl2cli import pcr
+from dl2cli.bench.config import BenchConfig
 from dl2cli.bench.model.pipeline import long_run_rate, rate
 from dl2cli.bench.model.rates import Cost, EpochModel
 from dl2cli.bench.model.scenario import Scenario
@@ -49,6 +50,7 @@ class Advice:
     """What recommendations are made from.
 
     Attributes:
+        config: what was measured, and how.
         target: the loader variant as it is.
         model: the calibrated model of an epoch.
         now: the situation as measured.
@@ -57,6 +59,7 @@ class Advice:
         rate_img_s: images/s of the target, as measured.
     """
 
+    config: BenchConfig
     target: LoaderVariant
     model: EpochModel
     now: Scenario
@@ -72,12 +75,17 @@ def recommend(advice: Advice) -> tuple[Recommendation, ...]:
     return tuple(sorted(found, key=lambda r: -r.gain))
 
 
-def train_command(variant: LoaderVariant, data: str | None = None) -> str:
-    """Return the `dl2 train` command that reads in a way."""
-    parts = ["dl2 train --data", data or shlex.quote(str(variant.data)), "--loader", variant.loader]
+def train_command(config: BenchConfig, variant: LoaderVariant) -> str:
+    """Return the `dl2 train` command that loads as a variant does, as it was measured."""
+    parts = ["dl2 train --data", shlex.quote(str(variant.data)), "--loader", variant.loader]
     if variant.scans is not None:
         parts += ["--scans", str(variant.scans)]
-    return " ".join([*parts, "--workers", str(variant.workers)])
+    parts += ["--workers", str(variant.workers)]
+    if config.codec != "native":
+        parts += ["--codec", config.codec]
+    if config.exif_orientation != "ignore":
+        parts += ["--exif-orientation", config.exif_orientation]
+    return " ".join(parts)
 
 
 def _make(
@@ -98,7 +106,7 @@ def _fewer_scans(advice: Advice) -> Iterator[Recommendation]:
             continue
         change = f"read {scans} of {target.scans} scan groups, {cost.bytes_per_image / whole:.0%} "
         change += f"of the bytes{fidelity.get(scans, '')}"
-        command = train_command(replace(target, scans=scans))
+        command = train_command(advice.config, replace(target, scans=scans))
         predicted = model.predict(scans, advice.now)
         yield _make(advice, change, predicted, command, "pipeline model from measured rates")
 
@@ -118,7 +126,7 @@ def _more_workers(advice: Advice) -> Iterator[Recommendation]:
         return
     predicted = advice.model.predict(target.scans, replace(advice.now, cores=cores))
     change = f"decode with {cores} workers instead of {target.workers}: this machine has as many"
-    command = train_command(replace(target, workers=cores))
+    command = train_command(advice.config, replace(target, workers=cores))
     yield _make(advice, change + " cores", predicted, command, "pipeline model, if workers scale")
 
 
@@ -149,7 +157,11 @@ def _other_loaders(advice: Advice) -> Iterator[Recommendation]:
                 f"this dataset, and {target.loader} {own.rate_img_s.median:,.0f}"
             )
         yield _make(
-            advice, change, predicted, train_command(other), "its rate from the page cache here"
+            advice,
+            change,
+            predicted,
+            train_command(advice.config, other),
+            "its rate from the page cache here",
         )
 
 
@@ -176,13 +188,13 @@ def _other_forms(advice: Advice) -> Iterator[Recommendation]:
         is_full = other.scans == other.groups
         full = "all scan groups" if is_full else f"{other.scans} of {other.groups} scan groups"
         source = "SOURCE" if is_pcr_dataset(target.data) else shlex.quote(str(target.data))
+        then = replace(target, loader="pcr", data=Path("OUT"), scans=other.scans)
         what = "convert with the scan script" if script else "convert to PCR with the script"
         yield _make(
             advice,
             f"{what} {other.script} and read {full}, {other.relative_bytes:.0%} of the bytes",
             predicted,
-            f"dl2 convert {source} OUT{script} && dl2 train --data OUT --loader pcr "
-            f"--scans {other.scans} --workers {target.workers}",
+            f"dl2 convert {source} OUT{script} && {train_command(advice.config, then)}",
             f"{other.images} images converted and loaded here",
         )
 

@@ -69,7 +69,7 @@ class LoaderVariant:
         """Make the loader.
 
         Args:
-            config: batch and image size, the codec, and the seed.
+            config: batch and image size, the codec, the orientation, and the seed.
             normalized: float32 batches, as a step on the CPU takes them; else bytes.
             store: how a store is asked, for data that is in one.
 
@@ -89,6 +89,7 @@ class LoaderVariant:
                 output=OutputConfig(normalized=normalized),
                 seed=config.seed,
                 codec=config.codec,
+                exif_orientation=config.exif_orientation,
                 workers=self.workers,
                 scans=self.scans,
                 # Runs here are short: the start of processes would be most of what they cost.

@@ -88,7 +88,7 @@ def plan_measurement(config: BenchConfig) -> MeasurementPlan:
     if config.scans and kind is not DatasetKind.PCR:
         raise UsageError(f"{data} is an ImageFolder: it has no scan groups to choose.")
     workers = tuple(sorted(set(config.workers or (1, usable_cores()))))
-    loaders = config.loaders or _usual_loaders(kind)
+    loaders = config.loaders or _usual_loaders(kind, config.exif_orientation)
     if all(map(is_custom, loaders)):  # what it is compared with
         loaders = (*loaders, default_loader(kind))
     variants: list[LoaderVariant] = []
@@ -106,11 +106,14 @@ def plan_measurement(config: BenchConfig) -> MeasurementPlan:
     return MeasurementPlan(best[-1], tuple(variants))
 
 
-def _usual_loaders(kind: DatasetKind) -> tuple[str, ...]:
-    """Return the default loader and, for plain files, the loaders that people use today."""
+def _usual_loaders(kind: DatasetKind, exif_orientation: str) -> tuple[str, ...]:
+    """Return the default loader and, for plain files, the loaders that people use today.
+
+    DALI's are left out where images are to be turned, which they cannot do.
+    """
     if kind is DatasetKind.PCR:
         return (default_loader(kind),)
-    dali = ("dali-cpu",) if has_dali() else ()
+    dali = ("dali-cpu",) if has_dali() and exif_orientation == "ignore" else ()
     return tuple(dict.fromkeys((default_loader(kind), "pytorch", *dali)))
 
 

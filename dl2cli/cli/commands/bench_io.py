@@ -13,7 +13,15 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainin
 from dl2cli.cli.framework.command import Command
 from dl2cli.cli.framework.options import Options, argument, flag, no, option
 from dl2cli.cli.framework.output import SCHEMA_VERSION, Output, jsonable
-from dl2cli.cli.framework.shared import CODEC, JSON, SEED, TRAIN, arch_names, loader_names
+from dl2cli.cli.framework.shared import (
+    CODEC,
+    EXIF_ORIENTATION,
+    JSON,
+    SEED,
+    TRAIN,
+    arch_names,
+    loader_names,
+)
 from dl2cli.errors import Interrupted, ThresholdMissed, UsageError
 
 if TYPE_CHECKING:
@@ -78,6 +86,7 @@ class _Data(Options):
         "Read no faster than this, for real, as in 100MB/s,latency=10ms.", metavar="LIMITS"
     )
     codec: Literal["native", "libjpeg"] = CODEC
+    exif_orientation: Literal["ignore", "apply"] = EXIF_ORIENTATION
     seed: int = SEED
 
 
@@ -213,6 +222,7 @@ def bench_io(options: BenchOptions) -> None:
         scenarios=tuple(options.what_if or ()),
         seed=options.seed,
         codec=options.codec,
+        exif_orientation=options.exif_orientation,
         price_requests=options.price_requests,
         price_gb=options.price_gb,
     )

@@ -23,6 +23,10 @@ CODEC: Final = option(
     "Process JPEGs with dl2's own codec, or with libjpeg-turbo alone. The results are the same.",
     default="native",
 )
+EXIF_ORIENTATION: Final = option(
+    "Show images as they are stored, or turn them as their EXIF orientation says.",
+    default="ignore",
+)
 SCHEDULER: Final = option(
     "Work on a Dask cluster whose workers see all data under the same paths: the address of its "
     "scheduler (tcp://host:8786), or the scheduler's file.",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from dl2cli.cli.framework.options import Options, flag, no, option
-from dl2cli.cli.framework.shared import CODEC, JSON, arch_names, loader_names
+from dl2cli.cli.framework.shared import CODEC, EXIF_ORIENTATION, JSON, arch_names, loader_names
 
 MEAN: Final = "122.655,116.535,104.04"
 STD: Final = "59.415,58.395,58.65"
@@ -125,10 +125,7 @@ class DataOptions(Options):
         "Read training images no faster than this, for real, as in 100MB/s,latency=10ms.",
         metavar="LIMITS",
     )
-    exif_orientation: Literal["ignore", "apply"] = option(
-        "Show images as they are stored, or turn them as their EXIF orientation says.",
-        default="ignore",
-    )
+    exif_orientation: Literal["ignore", "apply"] = EXIF_ORIENTATION
     scaled_decode: bool = flag(
         "Decode photos whose crop is much larger than the image size at a half, a quarter or an "
         "eighth of their size. This is faster, and the pixels differ a little."

@@ -11,6 +11,7 @@ import pytest
 from pytest import MonkeyPatch as Patch
 
 from dl2cli import pcr
+from dl2cli.bench.config import BenchConfig
 from dl2cli.bench.diagnosis.recommendations import Advice, recommend
 from dl2cli.bench.export import draw_curves
 from dl2cli.bench.model.pipeline import EpochShape
@@ -151,7 +152,10 @@ def test_a_plot_of_many_fidelities_under_any_name(tmp_path: Path) -> None:
 
 
 def advice(m: EpochModel, now: Scenario, workers: int = 2) -> Advice:
-    return Advice(LoaderVariant("pcr", Path("/a b"), 10, workers), m, now, (), (), rate_img_s=100.0)
+    config = BenchConfig(Path("/a b"))
+    return Advice(
+        config, LoaderVariant("pcr", Path("/a b"), 10, workers), m, now, (), (), rate_img_s=100.0
+    )
 
 
 def test_nothing_in_the_data_path_helps_where_compute_bounds(monkeypatch: Patch) -> None:
@@ -179,6 +183,15 @@ def test_more_workers_where_there_are_cores(monkeypatch: Patch) -> None:
     (workers,) = (r for r in found if "8 workers" in r.change)
     assert workers.gain == pytest.approx(4.0, rel=0.06)
     assert workers.command == "dl2 train --data '/a b' --loader pcr --scans 10 --workers 8"
+
+
+def test_commands_load_as_it_was_measured(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(pcr, "open", lambda path: Opened())
+    config = BenchConfig(Path("/a b"), codec="libjpeg", exif_orientation="apply")
+    found = recommend(replace(advice(model(EQUAL), NOW), config=config))
+    commands = [r.command for r in found if r.command is not None and "dl2 train" in r.command]
+    assert commands
+    assert all(each.endswith(" --codec libjpeg --exif-orientation apply") for each in commands)
 
 
 def test_smaller_records_where_an_epoch_is_a_few(monkeypatch: Patch) -> None:

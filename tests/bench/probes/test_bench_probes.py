@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from bench_photos import make_dataset, make_folder
+from PIL import Image
 
 from dl2cli import pcr
 from dl2cli.bench.compare import compare
@@ -71,6 +72,37 @@ def test_cold_runs_say_where_the_bytes_came_from(dataset: Path) -> None:
     assert measured.result("cold").served in ("storage", "page cache", "memory", "unknown")
     assert measured.result("warm").served in ("page cache", "memory", "unknown")
     assert measured.result("cold").images == measured.result("warm").images
+
+
+@pytest.mark.parametrize("records", [False, True])
+def test_images_are_turned_on_request(tmp_path: Path, *, records: bool) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    data = make_folder(tmp_path / "photos", 2, 64, 64)
+    for file in data_files(data):
+        Image.open(file).save(file, quality=95, exif=exif)
+    data = make_dataset(data, tmp_path / "pcr", 2) if records else data
+    variant = LoaderVariant("pcr" if records else "jpeg", data, 10 if records else None, 1)
+    stored, shown = (
+        next(
+            iter(
+                variant.create(
+                    config(data, exif_orientation=asked, batch_size=2, image_size=64),
+                    normalized=False,
+                )
+            )
+        ).images
+        for asked in ("ignore", "apply")
+    )
+    assert not (stored == shown).all()
+
+
+def test_loaders_that_cannot_turn_images_are_left_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dl2cli.bench.probes.plan.has_dali", lambda: True)
+    turned = plan_measurement(config(folder, exif_orientation="apply", workers=(1,)))
+    assert [each.loader for each in turned.variants] == ["jpeg", "pytorch"]
 
 
 @pytest.mark.parametrize("scans", [None, 10])
