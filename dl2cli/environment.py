@@ -202,9 +202,12 @@ def _codec() -> str | None:
     except ImportError:
         return None
     try:
-        return _core.codec_instruction_set()
+        instructions = _core.codec_instruction_set()
     except ValueError as error:  # DL2_CODEC_ISA asks for instructions that the processor lacks
         return str(error)
+    if _core.native_codec_decodes():
+        return instructions
+    return f"{instructions} (only transcodes: libjpeg decodes faster on a processor without AVX2)"
 
 
 def _pillow_libjpeg() -> JpegLibrary | None:

@@ -1,4 +1,7 @@
-"""The native core: JPEG transcoding, records, conversion. What the C++ headers say holds here."""
+"""The native core: JPEG transcoding, records, conversion, batch loading.
+
+The C++ headers in include/dl2 document each class and function in full.
+"""
 
 from collections.abc import Sequence
 from enum import Enum
@@ -9,7 +12,7 @@ from numpy.typing import NDArray
 from typing_extensions import Buffer
 
 Scan: TypeAlias = tuple[list[int], int, int, int, int] | tuple[list[int], int, int, int, int, bool]
-"""Components, Ss, Se, Ah, Al, and whether it joins the group of the scan before it."""
+"""Components, Ss, Se, Ah, Al, and optionally whether the scan joins the group before it."""
 
 class DataError(ValueError):
     """The bytes are damaged, or not what they claim to be."""
@@ -21,7 +24,7 @@ class CancelledError(RuntimeError):
     """The caller asked to stop."""
 
 class Limits:
-    """What an input may promise before memory is taken for it."""
+    """How large an input may claim to be before it is refused."""
 
     def __init__(
         self,
@@ -59,7 +62,7 @@ class JpegHeader:
     def sampling(self) -> list[tuple[int, int]]: ...
     @property
     def quant_tables(self) -> dict[int, tuple[int, ...]]:
-        """The tables in front of the first scan by their index: 64 steps each, row by row."""
+        """The tables that precede the first scan, by index: 64 steps each, row by row."""
 
     @property
     def arithmetic(self) -> bool: ...
@@ -69,7 +72,7 @@ class JpegHeader:
     def icc(self) -> bool: ...
     @property
     def exif_span(self) -> tuple[int, int]:
-        """Where the first EXIF payload begins and ends; (0, 0) if there is none."""
+        """The offsets where the first EXIF payload begins and ends; (0, 0) if there is none."""
 
 class JpegScans:
     """What follows a JPEG's header."""
@@ -82,10 +85,10 @@ class JpegScans:
 
     @property
     def trailing_bytes(self) -> int:
-        """Bytes behind the end marker."""
+        """The number of bytes after the end marker."""
 
 class Transcoded:
-    """A progressive JPEG in fragments; image k is fragments[:k] and FF D9."""
+    """A progressive JPEG in fragments: fragments[:k] and FF D9 are the JPEG at fidelity k."""
 
     @property
     def fragments(self) -> list[bytes]: ...
@@ -107,7 +110,7 @@ class Pixels(Buffer):
     """uint8 (H, W, C) through the buffer protocol; C is 1 (gray), 3 (RGB) or 4 (CMYK)."""
 
 def is_file_fault(code: int) -> bool:
-    """Tell whether an errno is true of the file itself; `dl2cli.errors` has the same list."""
+    """Tell whether an errno is the file's own fault; `dl2cli.errors` has the same list."""
 
 def read_file(path: bytes, max_bytes: int) -> bytes:
     """Read a regular file, without blocking on a FIFO. Raises DataError, OSError."""
@@ -115,19 +118,22 @@ def read_file(path: bytes, max_bytes: int) -> bytes:
 def crc32c(data: Buffer, crc: int = 0) -> int: ...
 def libjpeg_version() -> str: ...
 def codec_instruction_set() -> str:
-    """Return what the native codec runs: avx512, avx2 or portable."""
+    """Return the instruction set that the native codec uses: avx512, avx2 or portable."""
+
+def native_codec_decodes() -> bool:
+    """Tell whether the native codec decodes here; libjpeg does where only portable code can run."""
 
 def codec_instruction_sets() -> list[str]:
-    """Return all that this processor can run, the slowest first."""
+    """Return all instruction sets that this processor can run, the slowest first."""
 
 def use_codec_instruction_set(name: str) -> None:
-    """Choose one for all threads, for tests and benchmarks. Raises ValueError."""
+    """Choose an instruction set for all threads, for tests and benchmarks. Raises ValueError."""
 
 def read_jpeg_header(jpeg: Buffer, limits: Limits = ...) -> JpegHeader:
-    """Raises DataError."""
+    """Read the markers up to the first scan. Raises DataError."""
 
 def peek_jpeg_header(beginning: Buffer) -> JpegHeader | None:
-    """As above, from the beginning of a file and without limits; None if more bytes are needed.
+    """Read the markers from the beginning of a file, without limits; None if that is too short.
 
     Raises DataError.
     """
@@ -139,7 +145,7 @@ def survey_scans(jpeg: Buffer) -> JpegScans:
     """Count the scans of a whole file; damage only ends the count early."""
 
 def find_scans(jpeg: Buffer, max_scans: int = ...) -> list[int]:
-    """Return the offset of each scan and of what follows the last. Raises DataError."""
+    """Return where each scan begins, and where the last one ends. Raises DataError."""
 
 class Transcoder:
     """A transcoder that keeps its memory from image to image; for one thread at a time."""
@@ -154,7 +160,7 @@ class Transcoder:
         codec: str = "native",
     ) -> None: ...
     def transcode(self, jpeg: Buffer) -> Transcoded:
-        """Raises DataError, UnsupportedError."""
+        """Turn a JPEG into fragments without loss. Raises DataError, UnsupportedError."""
 
 def transcode(
     jpeg: Buffer,
@@ -165,7 +171,7 @@ def transcode(
     limits: Limits = ...,
     codec: str = "native",
 ) -> Transcoded:
-    """Raises DataError, UnsupportedError."""
+    """Turn a JPEG into fragments without loss. Raises DataError, UnsupportedError."""
 
 def decode(
     fragments: Sequence[Buffer],
@@ -175,13 +181,13 @@ def decode(
     limits: Limits = ...,
     codec: str = "native",
 ) -> Pixels:
-    """Raises DataError."""
+    """Decode the fragments of an image as libjpeg's defaults do. Raises DataError."""
 
 def compare_coefficients(left: Buffer, right: Buffer, limits: Limits = ...) -> str:
-    """Return what differs, or the empty string. Raises DataError."""
+    """Return what differs between two JPEGs, or the empty string. Raises DataError."""
 
 class SourceStatus(Enum):
-    """What became of a source file."""
+    """What happened to a source file."""
 
     pending = ...
     converted = ...
@@ -191,7 +197,7 @@ class SourceStatus(Enum):
     cancelled = ...
 
 class SourceReport:
-    """What became of a source file, and why."""
+    """What happened to a source file, and why."""
 
     @property
     def status(self) -> SourceStatus: ...
@@ -211,7 +217,7 @@ class SourceReport:
     def reencoded(self) -> bool: ...
 
 class RecordEntry:
-    """What the index says of a written record."""
+    """What the index stores about a written record."""
 
     @property
     def lengths(self) -> list[int]: ...
@@ -219,7 +225,7 @@ class RecordEntry:
     def metadata_crc32c(self) -> int: ...
 
 class RecordJob:
-    """The images of one record, on their way."""
+    """The images of one record while they are transcoded."""
 
     def __len__(self) -> int: ...
     @property
@@ -251,7 +257,10 @@ class Converter:
     def cancel(self) -> None: ...
 
 class Record(Buffer):
-    """A record at fidelity k: whole JPEGs side by side, through the buffer protocol."""
+    """A record at fidelity k: whole JPEGs side by side, as one buffer.
+
+    Image i is buffer[offsets[i]:offsets[i + 1]].
+    """
 
     @property
     def bytes_read(self) -> int: ...
@@ -267,19 +276,20 @@ class Record(Buffer):
     def orientations(self) -> NDArray[np.uint8]: ...
 
 class Throttle:
-    """Slows the readers that share it: 0 bytes a second is no limit; latency is of each range.
+    """Slows down the readers that share it.
 
-    Raises ValueError.
+    0 bytes a second means no limit; each range that is opened waits for the latency. Raises
+    ValueError for a negative number.
     """
 
     def __init__(self, bytes_per_s: float, latency_s: float) -> None: ...
     @property
     def bytes(self) -> int:
-        """Asked for so far."""
+        """The bytes that readers asked for so far."""
 
     @property
     def ranges(self) -> int:
-        """Opened so far."""
+        """The ranges that readers opened so far."""
 
 def record_checksums(metadata: Buffer) -> list[int]:
     """Return the CRC32C of each scan group, empty for a record of the PCR_Release converter.
@@ -315,12 +325,12 @@ class RecordReader:
     def read(
         self, name: str, lengths: Sequence[int], metadata_crc32c: int | None, scans: int
     ) -> Record:
-        """Raises DataError, OSError."""
+        """Read the first `scans` groups of a record. Raises DataError, OSError."""
 
     def read_labels(
         self, name: str, lengths: Sequence[int], metadata_crc32c: int | None
     ) -> NDArray[np.int32]:
-        """Raises DataError, OSError."""
+        """Read the labels of a record alone. Raises DataError, OSError."""
 
     def read_orientations(
         self, name: str, lengths: Sequence[int], metadata_crc32c: int | None
@@ -328,10 +338,10 @@ class RecordReader:
         """Raises DataError, OSError."""
 
     def release_throttle(self) -> None:
-        """Wait for no throttle any more."""
+        """Stop waiting for the throttle, also in reads that have begun."""
 
 class SampleStore:
-    """Where a batch loader's images come from."""
+    """Where a batch loader takes its images from."""
 
 class RecordStore(SampleStore):
     """The records of a PCR dataset; labels are 0 to `label_count` - 1."""
@@ -363,7 +373,7 @@ class FileStore(SampleStore):
     ) -> None: ...
 
 class BatchResult:
-    """What is in a batch; `kept` is uint32: places of its images in the plan's batch."""
+    """What a batch contains; `kept` has the places of its images in the plan's batch."""
 
     @property
     def kept(self) -> NDArray[np.uint32]: ...
@@ -395,7 +405,7 @@ class LoaderStatistics:
     def units_in_memory(self) -> int: ...
 
 class BatchLoader:
-    """Threads that fill the arrays that are given, batch by batch."""
+    """Threads that fill the caller's arrays, batch by batch, in the plan's order."""
 
     def __init__(
         self,
@@ -423,19 +433,19 @@ class BatchLoader:
     ) -> None: ...
     def give(self, images: NDArray[Any], labels: NDArray[np.int64]) -> None: ...
     def wait(self, milliseconds: int) -> bool:
-        """Tell whether the next batch is done; False at once where `take_foreign` has images."""
+        """Tell whether the next batch is done; return early if `take_foreign` has images."""
 
     def take(self) -> BatchResult:
-        """Raises DataError, OSError."""
+        """Take the next batch, which must be done. Raises DataError, OSError."""
 
     def take_foreign(self) -> list[tuple[int, str, bytes]]:
         """Return (ticket, name, content) of the files that the caller has to decode."""
 
     def put_foreign(self, ticket: int, rgbx: NDArray[np.uint8], decode_s: float) -> None:
-        """Give the pixels (H, W, 4) of such a file, and the seconds that its decoding took."""
+        """Give the pixels (H, W, 4) of a foreign file, and the seconds that decoding took."""
 
     def reject_foreign(self, ticket: int, reason: str) -> None:
-        """Say why such a file cannot be decoded."""
+        """Say why a foreign file cannot be decoded."""
 
     def statistics(self) -> LoaderStatistics: ...
     def close(self) -> None: ...
@@ -448,7 +458,11 @@ def place_samples(
     widths: NDArray[np.uint32],
     heights: NDArray[np.uint32],
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]:
-    """Return boxes (n, 4), parts (n, 4), flips (n,). Raises ValueError."""
+    """Return where each sample's crop lies, as a BatchLoader places it.
+
+    Boxes (n, 4) are what is decoded, parts (n, 4) what of a box is resized, flips (n,) whether the
+    result is mirrored. Raises ValueError.
+    """
 
 def decode_region(
     fragments: Sequence[Buffer],

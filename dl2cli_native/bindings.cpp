@@ -161,6 +161,7 @@ void bind_jpeg(py::module_& m) {
         "data"_a, "crc"_a = 0);
     m.def("libjpeg_version", &dl2::libjpeg_version);
     m.def("codec_instruction_set", &dl2::codec_instruction_set);
+    m.def("native_codec_decodes", &dl2::native_codec_decodes);
     m.def("codec_instruction_sets", &dl2::codec_instruction_sets);
     m.def("use_codec_instruction_set", &dl2::use_codec_instruction_set, "name"_a);
     m.def(

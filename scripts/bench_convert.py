@@ -12,7 +12,7 @@ FOLDER is an ImageFolder of JPEGs. Two tables, each of them measured in turn wit
    "limit", libjpeg-turbo alone transcoding the same images from memory on as many threads, with no
    files, no splitting and no checksums (scripts/transcode_limit.cpp); and beside the PCR_Release
    converter's method: a jpegtran process an image, four at once a core, then the scans are split
-   and grouped with protobuf and written (on the first images only).
+   and grouped with protobuf and written (on --published-images of them; 0 leaves it out).
 
 Shown are medians over the rounds of images/s, of CPU time an image, and of the ratios within a
 round. On a machine that does other work at the same time, CPU time says more than images/s. At the
@@ -59,9 +59,9 @@ class Way:
     cpu_s: list[float] = field(default_factory=list)
 
     def measure(self) -> None:
-        """Do the work once, and note its wall and CPU seconds, those of child processes included.
+        """Do the work once, and note its wall and CPU seconds, child processes included.
 
-        A program that also prepares its work tells its own seconds.
+        A program that also prepares its work measures and reports its own seconds.
         """
         start, cpu_start = time.perf_counter(), _cpu_s()
         told = self.run()
@@ -86,8 +86,8 @@ def find_jpegs(folder: Path) -> list[Path]:
 
 
 def some_of(files: list[Path], count: int) -> list[Path]:
-    """Return so many files, from all over the folder."""
-    return files[:: max(1, len(files) // count)][:count]
+    """Return `count` of the files, spread over the folder."""
+    return files[:: max(1, len(files) // max(1, count))][:count]
 
 
 def ways_in_memory(jpegs: list[bytes]) -> list[Way]:
@@ -160,10 +160,13 @@ def ways_from_end_to_end(
     def run(config: ConvertConfig) -> Callable[[], None]:
         return lambda: convert(config) and None
 
+    def published() -> None:
+        run_published(some, work / "published")
+
     return [
         Way("dl2, native", images, run(native)),
         Way("dl2, libjpeg", images, run(libjpeg)),
-        Way("PCR_Release", len(some), lambda: run_published(some, work / "published")),
+        *([Way("PCR_Release", len(some), published)] if some else []),
         Way("limit", len(files), lambda: run_limit(program, files, options.threads)),
     ]
 
@@ -201,7 +204,17 @@ def main() -> None:
     parser.add_argument("--memory-images", type=int, default=200)
     parser.add_argument("--published-images", type=int, default=200)
     options = parser.parse_args()
+    for name, least in (
+        ("rounds", 1),
+        ("threads", 1),
+        ("memory_images", 1),
+        ("published_images", 0),
+    ):
+        if getattr(options, name) < least:
+            parser.error(f"--{name.replace('_', '-')} must be at least {least}")
     files = find_jpegs(options.folder)
+    if not files:
+        parser.error(f"there are no JPEGs in {options.folder}")
     jpegs = [path.read_bytes() for path in some_of(files, options.memory_images)]
     memory = ways_in_memory(jpegs)
     before = _core.codec_instruction_set()

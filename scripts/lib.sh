@@ -4,6 +4,9 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=${DL2_VENV:-$root/.venv}
+# A fresh machine gets this one, so that the tests and the first steps run what was tried.
+# shellcheck disable=SC2034  # whoever sources this uses it
+tested_torch=2.13.0
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 
 say() { printf '==> %s\n' "$*" >&2; }

@@ -18,7 +18,7 @@ fi
 install_packages g++ libjpeg-dev imagemagick
 make_venv
 prefer_cpu_torch
-set_up analysis,plots,train
+set_up analysis,plots,train "torch==$tested_torch"
 program=$(dl2 --help)
 
 bad_data=0

@@ -11,8 +11,8 @@ install_packages g++ cmake ninja-build libjpeg-dev imagemagick libjpeg-turbo-pro
 install_optional_package chromium
 install_optional_package nginx # a web server with ranges, for tests/stores
 # clang-format is pinned, and not the distribution's: each version formats a little differently.
-# torch and DALI are what the loaders are tested with; torch is pinned to the newest that dl2 supports.
-set_up test clang-format==14.0.6 torch==2.13.0 nvidia-dali-cuda130==2.4.0 pytorch-msssim
+# The loaders are tested with these versions of torch and DALI; dl2 takes any torch from 2.0.
+set_up test clang-format==14.0.6 "torch==$tested_torch" nvidia-dali-cuda130==2.4.0 pytorch-msssim
 cd "$root"
 
 # Every check runs, whatever the others say; pytest comes last, so that its summary does too.

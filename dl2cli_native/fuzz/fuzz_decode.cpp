@@ -8,28 +8,17 @@
 #include "dl2/error.hpp"
 #include "dl2/io/crc32c.hpp"
 #include "dl2/jpeg/region.hpp"
+#include "region.hpp"
 #include "script.hpp"
 
 namespace {
-
-struct Rows : dl2::RowSink {
-    std::size_t width = 0;
-    std::vector<std::uint8_t> rgb;
-    void rows(const std::uint8_t* pixels, std::size_t stride, std::uint32_t count) override {
-        for (std::uint32_t row = 0; row < count; ++row, pixels += stride) {
-            for (std::size_t x = 0; x < width; ++x) {
-                rgb.insert(rgb.end(), pixels + 4 * x, pixels + 4 * x + 3);
-            }
-        }
-    }
-};
 
 struct Outcome {
     std::string error;
     std::vector<std::uint8_t> rgb;
 };
 
-// Decodes a region that depends on nothing but the input.
+// Decodes the whole image or a region, at a scale: `draw`, a hash of the input, says which.
 Outcome decode(dl2::Bytes jpeg, std::uint32_t draw, dl2::Codec codec, dl2::DecodeMemory& memory) {
     Outcome outcome;
     try {
@@ -45,10 +34,9 @@ Outcome decode(dl2::Bytes jpeg, std::uint32_t draw, dl2::Codec codec, dl2::Decod
             box.x1 = box.x0 + 1 + (draw >> 12) % (width - box.x0);
             box.y1 = box.y0 + 1 + (draw >> 20) % (height - box.y0);
         }
-        Rows sink;
-        sink.width = box.x1 - box.x0;
+        dl2_test::CollectRgb sink(box);
         decoder.decode(box, sink, scale);
-        outcome.rgb = std::move(sink.rgb);
+        outcome.rgb = std::move(sink.pixels);
     } catch (const dl2::Error& error) {
         outcome.error = error.what();
     }

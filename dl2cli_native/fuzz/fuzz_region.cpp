@@ -6,6 +6,7 @@
 #include "dl2/io/crc32c.hpp"
 #include "dl2/jpeg/codec.hpp"
 #include "dl2/jpeg/region.hpp"
+#include "region.hpp"
 #include "script.hpp"
 
 namespace {
@@ -23,18 +24,13 @@ class Draw {
     std::uint32_t state_;
 };
 
-struct Rows : dl2::RowSink {
-    std::size_t width = 0;
-    std::vector<std::uint8_t> rgbx;
-    void rows(const std::uint8_t* pixels, std::size_t stride, std::uint32_t count) override {
-        for (std::uint32_t row = 0; row < count; ++row, pixels += stride) {
-            rgbx.insert(rgbx.end(), pixels, pixels + 4 * width);
-        }
-    }
+struct Part {
+    dl2::Region region;
+    std::vector<std::uint8_t> rgb;
 };
 
-dl2::Region decode_region(const std::vector<dl2::Bytes>& fragments, const dl2::Limits& limits,
-                          Draw& draw, Rows& sink) {
+Part decode_region(const std::vector<dl2::Bytes>& fragments, const dl2::Limits& limits,
+                   Draw& draw) {
     dl2::DecodeMemory memory;
     dl2::RegionDecoder decoder(fragments.data(), fragments.size(), {false, false, limits}, memory);
     dl2::Region region;
@@ -42,20 +38,21 @@ dl2::Region decode_region(const std::vector<dl2::Bytes>& fragments, const dl2::L
     region.y0 = draw.below(decoder.height());
     region.x1 = region.x0 + 1 + draw.below(decoder.width() - region.x0);
     region.y1 = region.y0 + 1 + draw.below(decoder.height() - region.y0);
-    sink.width = region.x1 - region.x0;
+    dl2_test::CollectRgb sink(region);
     decoder.decode(region, sink);
-    return region;
+    return {region, std::move(sink.pixels)};
 }
 
-// CMYK is converted by us, so that there is nothing to compare it with.
-bool same(const dl2::Region& region, const Rows& rows, const dl2::Pixels& whole) {
+// dl2 converts CMYK itself, so for CMYK there is nothing to compare with.
+bool same(const Part& part, const dl2::Pixels& whole) {
+    const dl2::Region& region = part.region;
     if (whole.channels == 4) return true;
-    const std::uint8_t* part = rows.rgbx.data();
+    const std::uint8_t* at = part.rgb.data();
     for (std::size_t y = region.y0; y < region.y1; ++y) {
-        for (std::size_t x = region.x0; x < region.x1; ++x, part += 4) {
+        for (std::size_t x = region.x0; x < region.x1; ++x, at += 3) {
             const std::uint8_t* pixel = &whole.samples[(y * whole.width + x) * whole.channels];
             for (std::size_t channel = 0; channel < 3; ++channel) {
-                if (part[channel] != pixel[std::min<std::size_t>(channel, whole.channels - 1)]) {
+                if (at[channel] != pixel[std::min<std::size_t>(channel, whole.channels - 1)]) {
                     return false;
                 }
             }
@@ -71,8 +68,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     Draw draw(jpeg);
     dl2::Limits limits = small_limits();
     try {
-        Rows rows;
-        decode_region({jpeg}, limits, draw, rows);
+        decode_region({jpeg}, limits, draw);
     } catch (const dl2::Error&) {
     }
     dl2::Transcoded image;
@@ -86,8 +82,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     std::vector<dl2::Bytes> fragments;
     const std::size_t groups = 1 + draw.below(static_cast<std::uint32_t>(kScript.size()));
     for (std::size_t group = 0; group < groups; ++group) fragments.push_back(image.fragment(group));
-    Rows rows;
-    const dl2::Region region = decode_region(fragments, limits, draw, rows);
-    if (!same(region, rows, dl2::decode(fragments, {false, false, limits}))) std::abort();
+    const Part part = decode_region(fragments, limits, draw);
+    if (!same(part, dl2::decode(fragments, {false, false, limits}))) std::abort();
     return 0;
 }

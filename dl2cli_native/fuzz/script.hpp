@@ -2,12 +2,9 @@
 #pragma once
 
 #include "dl2/io/bytes.hpp"
-#include "dl2/jpeg/scan_script.hpp"
+#include "scripts.hpp"
 
-inline const dl2::ScanScript kScript = {
-    {{0, 1, 2}, 0, 0, 0, 1}, {{0}, 1, 5, 0, 2},  {{2}, 1, 63, 0, 1},      {{1}, 1, 63, 0, 1},
-    {{0}, 6, 63, 0, 2},      {{0}, 1, 63, 2, 1}, {{0, 1, 2}, 0, 0, 1, 0}, {{2}, 1, 63, 1, 0},
-    {{1}, 1, 63, 1, 0},      {{0}, 1, 63, 1, 0}};
+inline const dl2::ScanScript kScript = dl2_test::default_script();
 
 inline dl2::Limits small_limits() {
     dl2::Limits limits;

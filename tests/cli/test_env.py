@@ -57,6 +57,18 @@ def test_json_says_what_is_here() -> None:
     assert result["variables"]["DL2_TEST_ENV"] == "seen"
 
 
+def test_the_codec_says_when_libjpeg_decodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    # DL2_CODEC_ISA asks for the portable code, so it decodes as well.
+    run = dl2("env", "--json", DL2_CODEC_ISA="portable")
+    assert json.loads(run.stdout)["codec"] == "portable"
+    # There is no processor without AVX2 at hand: the core's answer there is put in its place.
+    monkeypatch.setattr(_core, "native_codec_decodes", lambda: False)
+    monkeypatch.setattr(_core, "codec_instruction_set", lambda: "portable")
+    assert env.environment().codec == (
+        "portable (only transcodes: libjpeg decodes faster on a processor without AVX2)"
+    )
+
+
 def test_the_table_names_what_is_missing() -> None:
     run = dl2("env", COLUMNS="200")
     assert run.returncode == 0

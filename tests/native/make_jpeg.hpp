@@ -2,12 +2,10 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <random>
 #include <vector>
 
-#include <jpeglib.h>  // needs <cstdio> before it
+#include "write_jpeg.hpp"
 
 namespace dl2_test {
 
@@ -42,46 +40,23 @@ inline std::vector<std::uint8_t> make_pixels(const JpegRecipe& recipe, int chann
 }
 
 inline std::vector<std::uint8_t> make_jpeg(const JpegRecipe& recipe = {}) {
-    jpeg_compress_struct cinfo{};
-    jpeg_error_mgr errors{};
-    cinfo.err = jpeg_std_error(&errors);
-    jpeg_create_compress(&cinfo);
-    unsigned char* memory = nullptr;
-    unsigned long size = 0;
-    jpeg_mem_dest(&cinfo, &memory, &size);
-    const int channels = recipe.input == JCS_GRAYSCALE ? 1 : recipe.input == JCS_CMYK ? 4 : 3;
-    cinfo.image_width = static_cast<JDIMENSION>(recipe.width);
-    cinfo.image_height = static_cast<JDIMENSION>(recipe.height);
-    cinfo.input_components = channels;
-    cinfo.in_color_space = recipe.input;
-    jpeg_set_defaults(&cinfo);
-    jpeg_set_colorspace(&cinfo, recipe.stored);
-    jpeg_set_quality(&cinfo, recipe.quality, TRUE);
-    cinfo.restart_interval = static_cast<unsigned>(recipe.restart_interval);
-    cinfo.arith_code = recipe.arithmetic ? TRUE : FALSE;
-    if (channels > 1) {
-        cinfo.comp_info[0].h_samp_factor = recipe.chroma;
-        cinfo.comp_info[0].v_samp_factor = recipe.chroma > 2 ? 2 : recipe.chroma;
-    }
-    if (recipe.progressive) jpeg_simple_progression(&cinfo);
+    const int channels = component_count(recipe.input);
+    const Picture picture{recipe.width, recipe.height, recipe.input, make_pixels(recipe, channels)};
     jpeg_scan_info scans[4] = {};
-    if (recipe.separate_scans) {
-        for (int i = 0; i < cinfo.num_components; ++i) scans[i] = {1, {i}, 0, 63, 0, 0};
-        cinfo.scan_info = scans;
-        cinfo.num_scans = cinfo.num_components;
-    }
-    jpeg_start_compress(&cinfo, TRUE);
-    std::vector<std::uint8_t> pixels = make_pixels(recipe, channels);
-    while (cinfo.next_scanline < cinfo.image_height) {
-        JSAMPROW row = pixels.data() +
-                       cinfo.next_scanline * cinfo.image_width * static_cast<unsigned>(channels);
-        jpeg_write_scanlines(&cinfo, &row, 1);
-    }
-    jpeg_finish_compress(&cinfo);
-    jpeg_destroy_compress(&cinfo);
-    std::vector<std::uint8_t> jpeg(memory, memory + size);
-    std::free(memory);
-    return jpeg;
+    return write_jpeg(picture, recipe.stored, recipe.quality, [&](jpeg_compress_struct& cinfo) {
+        cinfo.restart_interval = static_cast<unsigned>(recipe.restart_interval);
+        cinfo.arith_code = recipe.arithmetic ? TRUE : FALSE;
+        if (channels > 1) {
+            cinfo.comp_info[0].h_samp_factor = recipe.chroma;
+            cinfo.comp_info[0].v_samp_factor = recipe.chroma > 2 ? 2 : recipe.chroma;
+        }
+        if (recipe.progressive) jpeg_simple_progression(&cinfo);
+        if (recipe.separate_scans) {
+            for (int i = 0; i < cinfo.num_components; ++i) scans[i] = {1, {i}, 0, 63, 0, 0};
+            cinfo.scan_info = scans;
+            cinfo.num_scans = cinfo.num_components;
+        }
+    });
 }
 
 }  // namespace dl2_test

@@ -5,12 +5,10 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <random>
 #include <vector>
 
-#include <jpeglib.h>  // needs <cstdio> before it
+#include "write_jpeg.hpp"
 
 namespace dl2_test {
 
@@ -26,18 +24,6 @@ struct OddRecipe {
     unsigned noise = 40;                // 0: a flat image
     unsigned seed = 1;
 };
-
-inline int component_count(J_COLOR_SPACE space) {
-    switch (space) {
-        case JCS_GRAYSCALE:
-            return 1;
-        case JCS_CMYK:
-        case JCS_YCCK:
-            return 4;
-        default:
-            return 3;
-    }
-}
 
 // Cuts 1..63 into bands, each with its first scan and its refinements; a refinement may be cut,
 // too.
@@ -89,52 +75,36 @@ inline std::vector<jpeg_scan_info> random_script(std::mt19937& random, int compo
     return script;
 }
 
-inline std::vector<std::uint8_t> make_odd_jpeg(const OddRecipe& recipe) {
-    jpeg_compress_struct cinfo{};
-    jpeg_error_mgr errors{};
-    cinfo.err = jpeg_std_error(&errors);
-    jpeg_create_compress(&cinfo);
-    unsigned char* memory = nullptr;
-    unsigned long size = 0;
-    jpeg_mem_dest(&cinfo, &memory, &size);
-    const int channels = component_count(recipe.stored);
-    cinfo.image_width = static_cast<JDIMENSION>(recipe.width);
-    cinfo.image_height = static_cast<JDIMENSION>(recipe.height);
-    cinfo.input_components = channels;
-    cinfo.in_color_space = channels == 1 ? JCS_GRAYSCALE : channels == 4 ? JCS_CMYK : JCS_RGB;
-    jpeg_set_defaults(&cinfo);
-    jpeg_set_colorspace(&cinfo, recipe.stored);
-    jpeg_set_quality(&cinfo, recipe.quality, TRUE);
-    cinfo.restart_interval = static_cast<unsigned>(recipe.restart_interval);
-    cinfo.optimize_coding = recipe.optimize ? TRUE : FALSE;
-    for (int i = 0; i < channels; ++i) {
-        const auto index = static_cast<std::size_t>(i);
-        const bool given = index < recipe.sampling.size();
-        cinfo.comp_info[i].h_samp_factor = given ? recipe.sampling[index][0] : 1;
-        cinfo.comp_info[i].v_samp_factor = given ? recipe.sampling[index][1] : 1;
-    }
-    if (!recipe.scans.empty()) {
-        cinfo.scan_info = recipe.scans.data();
-        cinfo.num_scans = static_cast<int>(recipe.scans.size());
-    }
-    jpeg_start_compress(&cinfo, TRUE);
+inline std::vector<std::uint8_t> make_odd_pixels(const OddRecipe& recipe, int channels) {
     std::mt19937 random(recipe.seed);
-    std::vector<std::uint8_t> row(static_cast<std::size_t>(recipe.width * channels));
-    while (cinfo.next_scanline < cinfo.image_height) {
-        const int y = static_cast<int>(cinfo.next_scanline);
+    std::vector<std::uint8_t> pixels;
+    for (int y = 0; y < recipe.height; ++y) {
         for (int x = 0; x < recipe.width * channels; ++x) {
             const unsigned noise = recipe.noise == 0 ? 0 : random() % recipe.noise;
             const auto smooth = static_cast<unsigned>(recipe.noise == 0 ? 99 : 2 * x + 3 * y);
-            row[static_cast<std::size_t>(x)] = static_cast<std::uint8_t>((smooth + noise) % 256);
+            pixels.push_back(static_cast<std::uint8_t>((smooth + noise) % 256));
         }
-        JSAMPROW line = row.data();
-        jpeg_write_scanlines(&cinfo, &line, 1);
     }
-    jpeg_finish_compress(&cinfo);
-    jpeg_destroy_compress(&cinfo);
-    std::vector<std::uint8_t> jpeg(memory, memory + size);
-    std::free(memory);
-    return jpeg;
+    return pixels;
+}
+
+inline std::vector<std::uint8_t> make_odd_jpeg(const OddRecipe& recipe) {
+    const int channels = component_count(recipe.stored);
+    const J_COLOR_SPACE input = channels == 1 ? JCS_GRAYSCALE : channels == 4 ? JCS_CMYK : JCS_RGB;
+    const Picture picture{recipe.width, recipe.height, input, make_odd_pixels(recipe, channels)};
+    return write_jpeg(picture, recipe.stored, recipe.quality, [&](jpeg_compress_struct& cinfo) {
+        cinfo.restart_interval = static_cast<unsigned>(recipe.restart_interval);
+        cinfo.optimize_coding = recipe.optimize ? TRUE : FALSE;
+        for (std::size_t i = 0; i < static_cast<std::size_t>(channels); ++i) {
+            const bool given = i < recipe.sampling.size();
+            cinfo.comp_info[i].h_samp_factor = given ? recipe.sampling[i][0] : 1;
+            cinfo.comp_info[i].v_samp_factor = given ? recipe.sampling[i][1] : 1;
+        }
+        if (!recipe.scans.empty()) {
+            cinfo.scan_info = recipe.scans.data();
+            cinfo.num_scans = static_cast<int>(recipe.scans.size());
+        }
+    });
 }
 
 }  // namespace dl2_test

@@ -11,23 +11,12 @@
 #include "dl2/jpeg/codec.hpp"
 #include "dl2/jpeg/region.hpp"
 #include "make_odd_jpeg.hpp"
+#include "region.hpp"
 
 using dl2::Bytes;
 using dl2_test::OddRecipe;
 
 namespace {
-
-struct Collect : dl2::RowSink {
-    std::size_t width = 0;
-    std::vector<std::uint8_t> pixels;
-    void rows(const std::uint8_t* rgbx, std::size_t stride, std::uint32_t count) override {
-        for (std::uint32_t row = 0; row < count; ++row, rgbx += stride) {
-            for (std::size_t x = 0; x < width; ++x) {
-                pixels.insert(pixels.end(), rgbx + 4 * x, rgbx + 4 * x + 3);
-            }
-        }
-    }
-};
 
 struct Outcome {
     std::string error;
@@ -50,14 +39,8 @@ Outcome try_region(const std::vector<std::uint8_t>& jpeg, unsigned seed, bool wh
         const std::uint32_t width = dl2::scaled_size(decoder.width(), scale);
         const std::uint32_t height = dl2::scaled_size(decoder.height(), scale);
         dl2::Region box{0, 0, width, height};
-        if (seed % 2 == 0) {
-            box.x0 = random() % width;
-            box.y0 = random() % height;
-            box.x1 = box.x0 + 1 + random() % (width - box.x0);
-            box.y1 = box.y0 + 1 + random() % (height - box.y0);
-        }
-        Collect sink;
-        sink.width = box.x1 - box.x0;
+        if (seed % 2 == 0) box = dl2_test::random_region(random, width, height);
+        dl2_test::CollectRgb sink(box);
         decoder.decode(box, sink, scale);
         outcome.pixels = std::move(sink.pixels);
         outcome.native = decoder.native();

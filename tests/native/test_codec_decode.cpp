@@ -14,11 +14,13 @@
 #include "dl2/jpeg/region.hpp"
 #include "jpeg/reader.hpp"
 #include "make_odd_jpeg.hpp"
+#include "region.hpp"
 
 using dl2::Bytes;
 using dl2::Limits;
 using dl2_test::make_odd_jpeg;
 using dl2_test::OddRecipe;
+using dl2_test::random_region;
 
 namespace {
 
@@ -44,7 +46,7 @@ std::string compare_block(const dl2::codec::Coefficient* zigzag, const JCOEF* na
     return "";
 }
 
-// Empty if the coefficients are those of libjpeg.
+// Returns where the native coefficients differ from libjpeg's; empty if they do not.
 std::string compare_coefficients(const std::vector<Bytes>& fragments) {
     dl2::codec::ParsedJpeg jpeg;
     dl2::codec::ReaderMemory memory;
@@ -81,44 +83,20 @@ std::string compare_coefficients(const std::vector<Bytes>& fragments) {
     return "";
 }
 
-// Four bytes a pixel, the fourth only of CMYK.
-struct Collect : dl2::RowSink {
-    std::size_t width = 0;
-    std::vector<std::uint8_t> pixels;
-    void rows(const std::uint8_t* rgbx, std::size_t stride, std::uint32_t count) override {
-        for (std::uint32_t row = 0; row < count; ++row, rgbx += stride) {
-            for (std::size_t x = 0; x < width; ++x) {
-                pixels.insert(pixels.end(), rgbx + 4 * x, rgbx + 4 * x + 3);
-            }
-        }
-    }
-};
-
 std::vector<std::uint8_t> decode_region(const std::vector<Bytes>& fragments,
                                         const dl2::Region& region, dl2::Codec codec,
                                         bool must_be_native, dl2::DecodeMemory& memory,
                                         std::uint32_t scale = 1) {
     dl2::RegionDecoder decoder(fragments.data(), fragments.size(), {false, false, {}, codec},
                                memory);
-    Collect sink;
-    sink.width = region.x1 - region.x0;
+    dl2_test::CollectRgb sink(region);
     decoder.decode(region, sink, scale);
     if (codec == dl2::Codec::native && must_be_native) CHECK(decoder.native());
     return std::move(sink.pixels);
 }
 
-dl2::Region random_region(std::mt19937& random, std::uint32_t width, std::uint32_t height) {
-    const auto range = [&](std::uint32_t size, std::uint32_t& begin, std::uint32_t& end) {
-        begin = random() % size;
-        end = begin + 1 + random() % (size - begin);
-    };
-    dl2::Region region;
-    range(width, region.x0, region.x1);
-    range(height, region.y0, region.y1);
-    return region;
-}
-
-// Each prefix of the scans of a progressive JPEG, as fragments; a baseline one is its own.
+// Returns each prefix of the scans of a progressive JPEG as fragments; a baseline JPEG has only
+// one.
 std::vector<std::vector<Bytes>> prefixes(const std::vector<std::uint8_t>& jpeg) {
     const std::vector<std::size_t> scans = dl2::find_scans(jpeg, 1000);
     std::vector<Bytes> fragments;
@@ -136,7 +114,7 @@ bool complete(const std::vector<Bytes>& fragments) {
     return declined == nullptr;
 }
 
-// At each scale, whole and a part of it; a part is that part of the whole.
+// Decodes the image and a part of it at each scale: the part has the pixels of the whole image.
 void check_scales(const std::vector<Bytes>& fragments, std::uint32_t width, std::uint32_t height,
                   std::mt19937& random, dl2::DecodeMemory& memory) {
     for (const std::uint32_t scale : {2u, 4u, 8u}) {

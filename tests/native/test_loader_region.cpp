@@ -9,34 +9,21 @@
 #include "dl2/loader/augment.hpp"
 #include "dl2/loader/resize.hpp"
 #include "make_jpeg.hpp"
+#include "region.hpp"
 #include "scripts.hpp"
 
 using dl2::Bytes;
 using dl2_test::JpegRecipe;
 using dl2_test::make_jpeg;
+using dl2_test::random_region;
 
 namespace {
-
-struct Collect : dl2::RowSink {
-    std::size_t width = 0;
-    std::vector<std::uint8_t> pixels;  // RGB
-    void rows(const std::uint8_t* rgbx, std::size_t stride, std::uint32_t count) override {
-        for (std::uint32_t row = 0; row < count; ++row) {
-            for (std::size_t x = 0; x < width; ++x) {
-                for (std::size_t c = 0; c < 3; ++c) {
-                    pixels.push_back(rgbx[stride * row + 4 * x + c]);
-                }
-            }
-        }
-    }
-};
 
 std::vector<std::uint8_t> decode_region(const std::vector<Bytes>& fragments,
                                         const dl2::Region& region, bool smoothing) {
     dl2::DecodeMemory memory;
     dl2::RegionDecoder decoder(fragments.data(), fragments.size(), {false, smoothing, {}}, memory);
-    Collect sink;
-    sink.width = region.x1 - region.x0;
+    dl2_test::CollectRgb sink(region);
     decoder.decode(region, sink);
     return std::move(sink.pixels);
 }
@@ -50,17 +37,6 @@ std::vector<std::uint8_t> cut_out(const dl2::Pixels& whole, const dl2::Region& r
         }
     }
     return pixels;
-}
-
-dl2::Region random_region(std::mt19937& random, std::uint32_t width, std::uint32_t height) {
-    const auto range = [&](std::uint32_t size, std::uint32_t& begin, std::uint32_t& end) {
-        begin = random() % size;
-        end = begin + 1 + random() % (size - begin);
-    };
-    dl2::Region region;
-    range(width, region.x0, region.x1);
-    range(height, region.y0, region.y1);
-    return region;
 }
 
 void check_regions(const JpegRecipe& recipe, bool smoothing) {

@@ -1,4 +1,5 @@
-// The native core's one exception type. It carries the reason; whoever knows the file adds it.
+// The native core's one exception type. It carries the reason; whoever knows the file adds its
+// name.
 #pragma once
 
 #include <cerrno>
@@ -10,13 +11,13 @@ namespace dl2 {
 enum class ErrorKind {
     data,         // the bytes are damaged, or not what they claim to be
     io,           // the operating system refused; `Error::code` is its errno
-    argument,     // the caller asked for something that cannot be
+    argument,     // the caller asked for something impossible
     unsupported,  // a valid JPEG that libjpeg cannot transcode (12-bit, lossless)
     cancelled,    // the caller asked to stop
 };
 
-// Whether an errno is true of the file itself: it is not there, it is no file, or this user may not
-// read it. Every other code tells of a disk, a share or a machine that failed, and says nothing
+// Whether an errno is the file's own fault: it does not exist, it is not a file, or this user may
+// not read it. Every other code means that a disk, a share or a machine failed, and says nothing
 // about the file: the work stops, and nothing is rejected. dl2cli/errors.py has the same list.
 inline bool is_file_fault(int code) {
     switch (code) {
@@ -41,7 +42,7 @@ class Error : public std::runtime_error {
     ErrorKind kind() const { return kind_; }
     int code() const { return code_; }
 
-    // Whether the error is true of what was read, so that a file may be rejected for it.
+    // Whether the fault lies in what was read, so that a file may be rejected for it.
     bool is_file_fault() const {
         if (kind_ == ErrorKind::io) return dl2::is_file_fault(code_);
         return kind_ == ErrorKind::data || kind_ == ErrorKind::unsupported;

@@ -19,10 +19,10 @@ inline constexpr std::uint8_t kNaturalOrder[kBlockSize] = {
     41, 34, 27, 20, 13, 6,  7,  14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23,
     30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63};
 
-// One component. Its blocks lie row by row without gaps; the blocks that only fill up the MCUs of
-// interleaved scans (T.81, A.2.4) are no part of it: they are read and forgotten, and an encoder
-// makes its own. A block is 64 coefficients in ZIGZAG order, aligned to 64 bytes; a scan touches
-// those in the order of its code, and the inverse DCT reorders them while it loads them.
+// One component. Its blocks lie row by row without gaps. The blocks that only fill up the MCUs of
+// interleaved scans (T.81, A.2.4) are not stored here: a decoder forgets them, and an encoder makes
+// its own. A block is 64 coefficients in ZIGZAG order, aligned to 64 bytes: scans code them in this
+// order, and the inverse DCT reorders them while it loads them.
 struct Component {
     std::uint8_t id = 0;
     std::uint8_t h = 1;  // sampling factors

@@ -27,8 +27,8 @@ void use_isa(Isa wanted);
 // microcode, a bit at a time: there, the entropy coders take the portable path.
 bool has_fast_pdep();
 
-// Whether decoding natively is faster than libjpeg: the portable path is not, and serves only who
-// asked for it with DL2_CODEC_ISA or use_isa.
+// Whether the native codec should decode. The portable path is slower than libjpeg, so it decodes
+// only if DL2_CODEC_ISA or use_isa asked for it.
 bool decoding_pays();
 
 const char* name(Isa isa);

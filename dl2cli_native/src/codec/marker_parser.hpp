@@ -1,5 +1,6 @@
-// The parser of a JPEG's markers. markers.cpp has the segments, scan_headers.cpp what they say of
-// scans.
+// The parser of a JPEG's markers: what it remembers from one segment to the next. markers.cpp reads
+// the pieces, the frame and the tables; scan_headers.cpp reads scan headers, and checks each
+// against the frame, the tables and the scans before it.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +13,7 @@ namespace dl2::codec {
 
 constexpr std::int8_t kNeverSeen = -1;  // no scan has held this coefficient
 
-// Reads the segments of one image, piece by piece. Each step returns why it declines, or null.
+// Reads one image, piece by piece, into a ParsedJpeg. Each method returns why it declines, or null.
 class MarkerParser {
   public:
     MarkerParser(const Limits& limits, ParsedJpeg& jpeg) : limits_(limits), jpeg_(jpeg) {

@@ -144,7 +144,7 @@ Declined MarkerParser::frame(std::uint8_t marker, Bytes payload) {
         component.v = at[1] & 15;
         quant_slot_[i] = at[2];
         for (std::uint32_t j = 0; j < i; ++j) {
-            if (frame.components[j].id == component.id) return "two components of the same name";
+            if (frame.components[j].id == component.id) return "two components with the same id";
         }
     }
     return geometry();
@@ -155,7 +155,8 @@ Declined MarkerParser::geometry() {
     Component* const begin = frame.components;
     Component* const end = begin + frame.component_count;
     for (const Component* each = begin; each < end; ++each) {
-        if (each->h < 1 || each->h > 4 || each->v < 1 || each->v > 4) return "a sampling factor";
+        if (each->h < 1 || each->h > 4 || each->v < 1 || each->v > 4)
+            return "a sampling factor that JPEG does not have";
         frame.max_h = std::max<std::uint32_t>(frame.max_h, each->h);
         frame.max_v = std::max<std::uint32_t>(frame.max_v, each->v);
     }
@@ -163,7 +164,7 @@ Declined MarkerParser::geometry() {
     frame.mcus_y = divide_up(frame.height, 8 * frame.max_v);
     for (Component* each = begin; each < end; ++each) {
         if (frame.max_h % each->h != 0 || frame.max_v % each->v != 0) {
-            return "sampling ratios that are no whole numbers";
+            return "sampling ratios that are not whole numbers";
         }
         each->samples_x = divide_up(frame.width * each->h, frame.max_h);
         each->samples_y = divide_up(frame.height * each->v, frame.max_v);
@@ -201,7 +202,7 @@ Declined MarkerParser::huffman(Bytes payload) {
         std::copy_n(payload.data + at + 1, 16, table.counts + 1);
         at += 17;
         const std::size_t count = table.symbol_count();
-        if (count > 256 || count > payload.size - at) return "a Huffman table of too many codes";
+        if (count > 256 || count > payload.size - at) return "a Huffman table with too many codes";
         std::copy_n(payload.data + at, count, table.symbols);
         at += count;
         if (jpeg_.tables.size() >= kNoTable) return "too many Huffman tables";
@@ -210,6 +211,7 @@ Declined MarkerParser::huffman(Bytes payload) {
     }
     return nullptr;
 }
+
 Declined MarkerParser::application(std::uint8_t marker, Bytes payload) {
     const bool jfif =
         marker == kApp0 && payload.size >= 14 && std::memcmp(payload.data, "JFIF\0", 5) == 0;
@@ -246,7 +248,7 @@ Declined MarkerParser::guess_colors() {
             jpeg_.color = ColorSpace::ycbcr;
             if (jpeg_.jfif) return nullptr;
             if (jpeg_.adobe) {
-                if (jpeg_.adobe_transform > 1) return "an Adobe colour transform of no meaning";
+                if (jpeg_.adobe_transform > 1) return "an Adobe colour transform without a meaning";
                 if (jpeg_.adobe_transform == 0) jpeg_.color = ColorSpace::rgb;
             } else if (ids('R', 'G', 'B')) {
                 jpeg_.color = ColorSpace::rgb;
@@ -256,9 +258,10 @@ Declined MarkerParser::guess_colors() {
             jpeg_.color = ColorSpace::cmyk;
             if (!jpeg_.adobe || jpeg_.adobe_transform == 0) return nullptr;
             jpeg_.color = ColorSpace::ycck;
-            return jpeg_.adobe_transform == 2 ? nullptr : "an Adobe colour transform of no meaning";
+            return jpeg_.adobe_transform == 2 ? nullptr
+                                              : "an Adobe colour transform without a meaning";
         default:
-            return "two components, of no known meaning";
+            return "two components, whose meaning is unknown";
     }
 }
 

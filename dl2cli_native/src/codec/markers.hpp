@@ -1,6 +1,6 @@
 // The marker segments of a plain JPEG, read for the native codec: frame, tables, scans. Source:
-// ITU-T T.81, annex B. It reads only what is beyond doubt: the first thing that is not leaves the
-// image to libjpeg, which knows what to show or say.
+// ITU-T T.81, annex B. At the first thing that is in any doubt it leaves the image to libjpeg,
+// which knows what to show or say.
 #pragma once
 
 #include <array>
@@ -12,7 +12,7 @@
 
 namespace dl2::codec {
 
-// Why the native codec leaves an image to libjpeg; null if it does not. A string literal.
+// Why the native codec leaves an image to libjpeg, as a string literal; null if it does not.
 using Declined = const char*;
 
 // A Huffman table as DHT gives it: the number of codes of each length, and their symbols.

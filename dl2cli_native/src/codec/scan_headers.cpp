@@ -1,3 +1,4 @@
+// Scan headers (T.81, B.2.3): what each says, and whether frame, tables and earlier scans allow it.
 #include <algorithm>
 
 #include "codec/marker_parser.hpp"
@@ -8,8 +9,8 @@ namespace {
 constexpr std::uint8_t kMaxAl = 13;            // T.81, G.1.1.1.2
 constexpr std::uint32_t kMaxBlocksInMcu = 10;  // T.81, B.2.3
 
-// Whether the codes of a table exist: each length has room for its codes, and a DC symbol is a
-// number of bits.
+// Whether a table can be right: the codes of each length fit, and DC symbols are numbers of bits,
+// which are at most 15.
 bool sound(const HuffmanSpec& table, bool dc) {
     std::uint32_t code = 0;
     for (unsigned length = 1; length <= 16; ++length) {
@@ -64,8 +65,8 @@ Declined MarkerParser::scan_header(Bytes payload, ScanHeader& scan) {
     return scan_tables(scan, selectors);
 }
 
-// Whether the scan continues what the scans before it have left: libjpeg warns, or gives up, of
-// what does not.
+// Checks that the scan continues where the scans before it stopped, and remembers how far it goes.
+// libjpeg warns about scans that do not, or gives up.
 Declined MarkerParser::progression(const ScanHeader& scan) {
     if (!jpeg_.progressive) {
         if (scan.ss != 0 || scan.se != 63 || scan.ah != 0 || scan.al != 0) {
@@ -78,10 +79,10 @@ Declined MarkerParser::progression(const ScanHeader& scan) {
     }
     const bool dc = scan.ss == 0;
     if (dc ? scan.se != 0 : (scan.se < scan.ss || scan.se > 63 || scan.interleaved())) {
-        return "a spectral selection that progressive scans do not have";
+        return "a spectral selection that progressive scans cannot have";
     }
     if (scan.al > kMaxAl || (scan.ah != 0 && scan.ah != scan.al + 1)) {
-        return "a successive approximation that progressive scans do not have";
+        return "a successive approximation that progressive scans cannot have";
     }
     for (std::uint32_t i = 0; i < scan.component_count; ++i) {
         std::int8_t* const bits = progress_[scan.components[i]];
@@ -96,19 +97,21 @@ Declined MarkerParser::progression(const ScanHeader& scan) {
     return nullptr;
 }
 
-// The quantisation table of a component is the one that holds at its first scan.
+// Copies the quantisation table of each component that is scanned for the first time: a table that
+// is redefined later does not count for it.
 Declined MarkerParser::latch(const ScanHeader& scan) {
     for (std::uint32_t i = 0; i < scan.component_count; ++i) {
         const std::uint8_t index = scan.components[i];
         if (latched_[index]) continue;
         const unsigned slot = quant_slot_[index];
-        if (slot > 3 || !quant_defined_[slot]) return "a quantisation table that is missing";
+        if (slot > 3 || !quant_defined_[slot]) return "a missing quantisation table";
         std::copy_n(quant_[slot], kBlockSize, jpeg_.frame.components[index].quant);
         latched_[index] = true;
     }
     return nullptr;
 }
 
+// Finds the Huffman tables that the scan needs, and checks them.
 Declined MarkerParser::scan_tables(ScanHeader& scan, const std::uint8_t* selectors) {
     scan.dc_table.fill(kNoTable);
     scan.ac_table.fill(kNoTable);
@@ -122,10 +125,10 @@ Declined MarkerParser::scan_tables(ScanHeader& scan, const std::uint8_t* selecto
         if (ac) scan.ac_table[i] = ac_[ac_slot];
         const bool missing =
             (dc && scan.dc_table[i] == kNoTable) || (ac && scan.ac_table[i] == kNoTable);
-        if (missing) return "a Huffman table that is missing";
+        if (missing) return "a missing Huffman table";
         if ((dc && !sound(jpeg_.tables[scan.dc_table[i]], true)) ||
             (ac && !sound(jpeg_.tables[scan.ac_table[i]], false))) {
-            return "a Huffman table whose codes do not exist";
+            return "a Huffman table with impossible codes";
         }
     }
     return nullptr;

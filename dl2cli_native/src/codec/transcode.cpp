@@ -33,7 +33,7 @@ void stop_if(const std::atomic<bool>* cancel) {
     if (cancel != nullptr && cancel->load()) throw Error(ErrorKind::cancelled, "cancelled");
 }
 
-// Threads keep their memory from image to image, but not that of the rare giant.
+// Threads keep their memory from image to image, but free what a rare giant needed.
 constexpr std::uint64_t kKeptPixels = 1 << 24;
 
 }  // namespace

@@ -48,7 +48,7 @@ StoredObject LocalStorage::open_whole(const std::string& name) const {
 std::unique_ptr<RangeReader> LocalStorage::open(const std::string& name, std::uint64_t offset,
                                                 std::uint64_t length) const {
     FileDescriptor file = open_regular(folder_ + "/" + name);
-    // An index may lie: nobody shall take memory for bytes that are not there.
+    // An index may lie, so check before anybody takes memory for bytes that do not exist.
     const std::uint64_t size = file_size(file);
     if (offset > size || length > size - offset) {
         throw Error(ErrorKind::data, "the file has " + std::to_string(size) +

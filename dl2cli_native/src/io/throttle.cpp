@@ -49,7 +49,7 @@ class ThrottledRange : public RangeReader {
                    const std::atomic<bool>& stop)
         : inner_(std::move(inner)), throttle_(throttle), stop_(stop) {}
 
-    // The real read takes place within the time that the bytes take, not on top of it.
+    // The real read happens during the time that the bytes take, and is not added to it.
     void read(std::uint8_t* out, std::size_t size) override {
         while (size > 0 && !stop_) {
             const std::size_t part = std::min(size, throttle_.chunk());

@@ -197,6 +197,10 @@ std::string codec_instruction_set() {
     return codec::name(codec::isa());
 }
 
+bool native_codec_decodes() {
+    return codec::decoding_pays();
+}
+
 std::vector<std::string> codec_instruction_sets() {
     std::vector<std::string> names;
     for (const codec::Isa isa : codec::available_isas()) names.emplace_back(codec::name(isa));

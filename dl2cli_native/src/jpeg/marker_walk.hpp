@@ -21,7 +21,7 @@ inline constexpr std::uint8_t kTem = 0x01;
     throw Error(ErrorKind::data, reason);
 }
 
-// The bytes end; where they are but the beginning of a file, more of it may help.
+// The bytes end inside a marker. If they are only the beginning of a file, reading more may help.
 struct EndOfBytes : Error {
     explicit EndOfBytes(const std::string& reason) : Error(ErrorKind::data, reason) {}
 };

@@ -12,7 +12,7 @@ namespace dl2 {
 namespace {
 
 constexpr std::uint32_t kRowsAtOnce = 8;
-constexpr std::uint32_t kPixelBytes = 4;  // RGBX and CMYK alike
+constexpr std::uint32_t kPixelBytes = 4;  // both RGBX and CMYK
 
 // Chroma upsampling looks at the neighbours of a pixel, and takes the edge of what is decoded for
 // the edge of the image: so a little more is decoded than is asked for. Block smoothing looks much

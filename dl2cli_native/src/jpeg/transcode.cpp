@@ -32,9 +32,9 @@ ColorModel color_model(const jpeg_decompress_struct& in) {
     }
 }
 
-// Some encoders give components the same id. Decoders put up with that in one scan of all of them,
-// and could not tell the components of our scans apart. The colours do not hang on the ids: libjpeg
-// writes the JFIF or Adobe marker that says what they are.
+// Some encoders give components the same id. Decoders put up with that in one scan of all
+// components, and could not tell the components of our scans apart. The colours do not hang on the
+// ids: libjpeg writes the JFIF or Adobe marker that says what they are.
 void make_ids_differ(jpeg_compress_struct& out) {
     bool differ = true;
     for (int i = 0; i < out.num_components; ++i) {

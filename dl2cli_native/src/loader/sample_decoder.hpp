@@ -34,7 +34,7 @@ class SampleDecoder {
                        std::uint32_t scale);
     // Where a sample's crop of an image of this size lies.
     Placement placement(std::uint64_t sample, std::uint32_t width, std::uint32_t height) const;
-    // Begins the resize of an image; returns the part of it that is needed.
+    // Begins the resize of an image; returns the part of the image that is needed.
     Region start(const Placement& placement);
     void write(std::uint8_t* out);
     template <class Value>

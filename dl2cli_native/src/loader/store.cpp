@@ -53,7 +53,7 @@ RecordPrefix FileStore::read(const Storage& storage, std::uint32_t unit, std::si
         throw Error(ErrorKind::data, std::to_string(file.size) + " bytes, more than the limit of " +
                                          std::to_string(max_file_bytes_));
     }
-    // Files are small and of all sizes: malloc does better with them than a pool of buffers.
+    // Files are small and differ in size: malloc handles them better than a pool of buffers.
     auto buffer = std::make_shared<BufferPool::Buffer>();
     buffer->data = {static_cast<std::uint8_t*>(std::malloc(file.size)), std::free};
     if (buffer->data == nullptr) throw std::bad_alloc();

@@ -45,7 +45,8 @@ struct Piece {
     std::size_t size;
 };
 
-// Reads exactly what fills all pieces, one after the other, from `offset` on; throws likewise.
+// Fills all pieces, one after the other, with the bytes from `offset` on. Throws as the function
+// above.
 void read_at(const FileDescriptor& file, std::uint64_t offset, const std::vector<Piece>& pieces);
 
 // A new file under a temporary name; `commit` makes it durable and gives it its name, in that

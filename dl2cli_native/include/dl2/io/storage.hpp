@@ -17,7 +17,7 @@ class RangeReader {
     virtual ~RangeReader() = default;
     // Throws Error(io), or Error(data) if the object ends before `size` more bytes.
     virtual void read(std::uint8_t* out, std::size_t size) = 0;
-    // Reads on into several pieces of memory, one after the other; throws likewise.
+    // Reads on into several pieces of memory, one after the other. Throws as the method above.
     virtual void read(const std::vector<Piece>& pieces) = 0;
 };
 

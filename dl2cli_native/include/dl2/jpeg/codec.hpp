@@ -49,7 +49,7 @@ struct Transcoded {
 
 // Turns JPEGs into progressive ones without loss, on the level of DCT coefficients. Reusable, for
 // one thread at a time; every image starts from nothing, so a JPEG without Huffman tables (a frame
-// of MJPEG) gets those of T.81, K.3, whatever was before it. The memory of one image: 2 bytes a
+// of MJPEG) gets the tables of T.81, K.3, whatever came before. The memory of one image: 2 bytes a
 // coefficient (6 to 8 bytes a pixel at 4:4:4, 3 at 4:2:0) and twice its compressed size; the native
 // codec takes 10 times the compressed size, and keeps it for the next image up to 16 megapixels.
 class Transcoder {
@@ -88,8 +88,8 @@ struct DecodeOptions {
 // Decodes fragments 1..k of an image. Throws Error(data) with the reason for damaged ones.
 Pixels decode(const std::vector<Bytes>& fragments, const DecodeOptions& options);
 
-// Compares two JPEGs' quantised DCT coefficients and quantisation tables; empty if they are the
-// same, else what differs. Throws Error(data) if either cannot be read.
+// Compares the quantised DCT coefficients and quantisation tables of two JPEGs. Returns what
+// differs, or an empty string. Throws Error(data) if either cannot be read.
 std::string compare_coefficients(Bytes left, Bytes right, const Limits& limits);
 
 // The version of libjpeg-turbo and the API that it was built for, e.g. "2.1.5 (API 62)".
@@ -99,7 +99,11 @@ std::string libjpeg_version();
 // Error(argument) if DL2_CODEC_ISA names none of them, or one that this processor lacks.
 std::string codec_instruction_set();
 
-// All of them that this processor can run, the slowest first.
+// Whether the native codec decodes here. Its portable code is slower than libjpeg, and so decodes
+// only where DL2_CODEC_ISA or use_codec_instruction_set asks for it; it always transcodes.
+bool native_codec_decodes();
+
+// All instruction sets of the codec that this processor can run, the slowest first.
 std::vector<std::string> codec_instruction_sets();
 
 // Chooses one for all threads, for tests and benchmarks. Throws Error(argument) if this processor

@@ -69,8 +69,8 @@ struct JpegScans {
 JpegScans survey_scans(Bytes jpeg);
 
 // Offsets of the parts of a JPEG: scan i is [offset[i], offset[i + 1]), the first with the file's
-// header, each with the tables in front of it; the last offset is that of what follows the last
-// scan (the EOI marker). Throws Error(data) for more than `max_scans` scans or a missing EOI.
+// header, each with the tables in front of it; the last offset is the end of the last scan
+// (the EOI marker). Throws Error(data) for more than `max_scans` scans or a missing EOI.
 std::vector<std::size_t> find_scans(Bytes jpeg, std::uint32_t max_scans);
 
 }  // namespace dl2

@@ -17,7 +17,7 @@ struct TransformOptions {
     double flip_probability = 0.5;
 };
 
-// A box of whole pixels to decode, and the part of it to resize to size x size.
+// A box of whole pixels to decode, and which part of the box to resize to size x size.
 struct Placement {
     std::uint32_t x = 0;
     std::uint32_t y = 0;

@@ -96,7 +96,7 @@ class BatchLoader {
     // Crops and resizes a foreign image in the calling thread.
     void put_foreign(std::uint64_t ticket, const ForeignPixels& pixels);
 
-    // Says why a foreign image cannot be decoded: the damage policy decides what becomes of it.
+    // Says why a foreign image cannot be decoded. The damage policy decides what happens then.
     void reject_foreign(std::uint64_t ticket, const std::string& reason);
 
     LoaderStatistics statistics() const;

@@ -53,8 +53,8 @@ struct RecordPrefix {
 
 // Reads [0, end of group k) and no byte more. Every part is checked against its checksum (where the
 // dataset has them) and against the index. Throws Error(io), or Error(data) naming the group; with
-// `damage`, the groups before the first damaged one are given instead, if there are any, and the
-// reason is put there.
+// `damage`, it gives the groups before the first damaged one instead, if there are any, and puts
+// the reason into `damage`.
 RecordPrefix read_prefix(const Storage& storage, const RecordLocation& location, std::size_t scans,
                          BufferPool& pool, std::string* damage = nullptr);
 

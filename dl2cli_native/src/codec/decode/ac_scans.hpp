@@ -5,8 +5,8 @@
 
 namespace dl2::codec {
 
-// Decodes them all. The scans of one component follow the file's order where it matters; those of
-// different components are independent, and two of them are decoded at the same time.
+// Decodes all AC scans. The scans of one component follow the file's order where it matters. Scans
+// of different components are independent, so two of them are decoded at the same time.
 Declined decode_ac_scans(const DecodeContext& context);
 
 // Brings DC coefficients and pending refinements into all blocks.

@@ -110,8 +110,8 @@ void McuScan::set_up_blocks() {
     }
 }
 
-// Points the job's blocks at those of an MCU. Of progressive images the DC coefficients of blocks
-// that only fill up MCUs have a place of their own; of sequential ones such blocks are forgotten.
+// Points the job's blocks at the blocks of an MCU. Blocks that only fill up an MCU have a place of
+// their own for the DC coefficients of progressive images; in sequential images they are forgotten.
 void McuScan::aim(std::uint32_t row, std::uint32_t column) {
     for (std::uint32_t i = 0; i < job_.block_count; ++i) {
         const Place& place = places_[i];

@@ -15,8 +15,8 @@ class Segments {
           kernels_(kernels),
           buffer_(buffer) {}
 
-    // Unstuffs the next one into the buffer. Declines restart markers that are out of order, and
-    // those of a scan that should have none.
+    // Unstuffs the next interval into the buffer. Declines restart markers that are out of order,
+    // and any restart marker of a scan that should have none.
     Declined next(BitSource& source);
 
     bool at_end() const { return at_ == data_.size; }

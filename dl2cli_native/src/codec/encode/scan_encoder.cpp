@@ -57,7 +57,7 @@ void count_symbols(const Token* token, const Token* end, Histogram& histogram) {
     if constexpr (std::is_same_v<Token, RefineToken>) histogram[kRawBits] = 0;  // no symbol
 }
 
-// A scan on its way: its tables, and its stuffed bytes in the arena of all scans.
+// A scan being encoded: its tables, and its stuffed bytes in the arena that all scans share.
 struct ScanOutput {
     bool has_table[2] = {};
     HuffmanTable tables[2];
@@ -91,7 +91,7 @@ struct AcScan {
     std::size_t count() const { return static_cast<std::size_t>(state.out - state.begin); }
 };
 
-// The scans of one kind; those of the last component leave their memory to the next one's.
+// The scans of one kind. A component's scans reuse the memory of the component before it.
 template <class State, class Token>
 struct AcScans {
     std::vector<AcScan<State, Token>> all;

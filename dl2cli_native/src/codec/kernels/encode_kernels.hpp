@@ -9,11 +9,12 @@
 
 namespace dl2::codec {
 
-// Of a first scan (Ah = 0): symbol | bit count << 8 | bits << 16; the bits leave from the highest.
+// A token of a first scan (Ah = 0): symbol | bit count << 8 | bits << 16. The highest bit is
+// written first.
 using FirstToken = std::uint32_t;
 
-// Of a refinement: the same layout, but its bits (at most 48) leave from the lowest: correction
-// bits are gathered from masks, whose lowest bit is the first coefficient.
+// A token of a refinement has the same layout, but its lowest bit (of at most 48) is written first:
+// correction bits are gathered from masks, whose lowest bit is the first coefficient.
 using RefineToken = std::uint64_t;
 
 constexpr std::uint32_t kZeroRunSymbol = 0xF0;  // ZRL: sixteen zeros
@@ -25,12 +26,13 @@ constexpr std::uint32_t kMaxRunCorrections = 937;
 // writer may hold back, they are less than a word.
 constexpr std::uint32_t kMaxSymbolCorrections = 39;
 
-// A block's tokens at most, and what a kernel may write behind the last.
+// The most tokens that a block has, and how many a kernel may write behind the last one.
 constexpr std::size_t kMaxBlockTokens = 72;
 constexpr std::size_t kTokenSlack = 64;
 
-constexpr std::size_t kChunkBlocks = 64;  // that the kernels take at a time: 8 KiB, and its masks
-constexpr unsigned kMaxBitPosition = 10;  // of libjpeg for samples of 8 bits; T.81 says 13
+constexpr std::size_t kChunkBlocks =
+    64;  // blocks that the kernels take at a time: 8 KiB, and masks
+constexpr unsigned kMaxBitPosition = 10;  // libjpeg's limit for samples of 8 bits; T.81 says 13
 
 // Masks of a chunk of blocks: bit k of a mask is coefficient k in zigzag order.
 struct BitPlanes {
@@ -47,7 +49,7 @@ struct FirstScan {
     std::uint32_t ss = 0;
     std::uint32_t se = 0;
     std::uint32_t al = 0;
-    std::uint32_t run = 0;  // blocks whose end is not told yet
+    std::uint32_t run = 0;  // blocks whose end is not written yet
     FirstToken* begin = nullptr;
     FirstToken* out = nullptr;
 };

@@ -27,8 +27,8 @@ struct SlowTable {
 };
 
 // A lookup gives the next symbols *with their values*: one, two, or two and the end of the block.
-//   bits 0-5    length of it all
-//   bit  6      the block ends with it
+//   bits 0-5    length of all codes and values together
+//   bit  6      the block ends here
 //   bits 8-15   how far the position moves
 //   bits 16-23  where the first value goes, from the position
 //   bits 24-31  what the position must have room for; kSpecial: decode a single symbol instead
@@ -89,7 +89,7 @@ struct BitState {
     const std::uint8_t* limit;  // a reader that gets here has left its source
 };
 
-// ---- Jobs: one scan, or one restart interval of it
+// ---- Jobs: a scan, or one of its restart intervals
 
 // The first scan of a band of one component.
 struct FirstJob {
@@ -124,8 +124,8 @@ struct RefineJob {
 
 // The place of a block in an MCU.
 struct McuBlock {
-    std::int16_t* out;    // of this MCU
-    std::ptrdiff_t step;  // to that of the next one
+    std::int16_t* out;    // the block of this MCU
+    std::ptrdiff_t step;  // from there to the block of the next MCU
     const DcTable* dc;
     const FirstTable* ac;
     std::uint32_t component;

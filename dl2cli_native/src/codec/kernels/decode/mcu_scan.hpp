@@ -5,7 +5,7 @@
 
 namespace dl2::codec::DL2_CODEC_ISA {
 
-// What of a job compilers are to keep in registers.
+// The parts of a job that the compiler should keep in registers.
 struct McuState {
     BitState bits;
     bool extreme;

@@ -1,13 +1,15 @@
-// Single AC symbols, taken where the lookup of two does not serve.
+// Reads a single AC symbol, where a lookup cannot give two at once.
 #pragma once
 
 #include "codec/kernels/bits.hpp"
 
 namespace dl2::codec::DL2_CODEC_ISA {
 
-// A value of more bits, shifted to its place, no encoder writes, and libjpeg would let it overflow.
+// No encoder writes a value with more bits than this (shifted to its place), and libjpeg would let
+// it overflow.
 constexpr u32 kMaxValueBits = 14;
-constexpr u32 kZeroRunLength = 15;  // the run of a symbol without a value that is no end of block
+constexpr u32 kZeroRunLength =
+    15;  // the run in the symbol ZRL (0xF0), which stands for sixteen zeros
 
 struct Symbol {
     u32 run;
@@ -16,7 +18,7 @@ struct Symbol {
     bool found;
 };
 
-// Takes the next code, and its value's bits, from a full buffer. `entry` is what the lookup gave.
+// Takes the next code and the bits of its value from a full buffer. `entry` is the lookup's result.
 DL2_INLINE Symbol take_symbol(BitState& bits, u64 entry, const SlowTable& slow) {
     u32 code = static_cast<u32>(entry >> 32);
     if (DL2_UNLIKELY(((entry >> 24) & 255) != kSpecial || code == 0)) {

@@ -1,4 +1,5 @@
-// Tokens of AC scans, a chunk of blocks at a time: with AVX-512, those of a block side by side.
+// Makes the tokens of AC scans, a chunk of blocks at a time. AVX-512 makes the tokens of a block
+// side by side.
 #pragma once
 
 #include "codec/kernels/encode/tokens.hpp"

@@ -76,7 +76,7 @@ DL2_INLINE RefineToken* put_refine(RefineToken* out, u32 symbol, u64 low, u32 lo
     return out;
 }
 
-// Counts a block's end, with the corrections in front of it, into the run.
+// Adds a block's end to the run, with the corrections that come before it.
 DL2_INLINE void count_refine_run(RefineScan& scan, u64 corrections, u32 count) {
     if (scan.run == 0) scan.run_token = static_cast<std::size_t>(scan.out++ - scan.begin);
     ++scan.run;
