@@ -97,8 +97,16 @@ class FidelityControl:
         """Return the fidelity in force."""
         return _values(self.current)
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue with the fidelity of an interrupted run; `choose` still has the next say."""
+    def load_state_dict(self, state: dict[str, Any], epoch: int) -> None:
+        """Continue as in an epoch (0-based) of an interrupted run; `choose` has the next say.
+
+        Only what the tuner chose has to be remembered: a curriculum is a function of the epoch, and
+        one that was changed holds from here on.
+        """
+        if isinstance(self._chooser, Curriculum):
+            self._set(self._chooser.at(epoch))
+        if not isinstance(self._chooser, AutotuneConfig):
+            return
         scans, size_px = state.get("scans"), state.get("size_px")
         scaled = state.get("scaled_decode")
         self._set(

@@ -162,7 +162,8 @@ class _Training:
         loader.set_epoch(epoch)
         recorder = Recorder(Phase.TRAIN, epoch, loader, self.group, self.clock)
         if saved:
-            self.fidelity.load_state_dict(saved["fidelity"])
+            last = epoch if saved["iteration"] else max(epoch - 1, 0)  # whose fidelity held
+            self.fidelity.load_state_dict(saved["fidelity"], last)
         if saved and saved["iteration"] > 0 and not self.config.skip_training:
             try:
                 loader.load_state_dict(saved["loader"])

@@ -72,6 +72,22 @@ def test_a_curriculum_is_resumed_where_it_stopped(sample_pcr: Path, tmp_path: Pa
     assert all(bool((one["model"][k] == other["model"][k]).all()) for k in one["model"])
 
 
+@pytest.mark.parametrize("after", [2, 4])
+def test_another_size_is_applied_to_a_run_that_goes_on(
+    sample_pcr: Path, tmp_path: Path, after: int
+):
+    config = small_config(sample_pcr, tmp_path)
+    stopped = train(config, [Listener(stop_after=after)])
+    data = config.data
+    larger = replace(data.train, transform=replace(data.train.transform, size=40))
+    again = replace(config.checkpoint, resume=stopped.checkpoint)
+    config = replace(config, data=replace(data, train=larger), checkpoint=again)
+    resumed = train(config)
+    assert {epoch.train.fidelity.size_px for epoch in resumed.history} == {40}
+    smaller = train(replace(config, fidelity=SIZES, epochs=3))
+    assert [epoch.train.fidelity.size_px for epoch in smaller.history][-1] == 32
+
+
 @pytest.mark.parametrize(("threshold", "chosen"), [(-1.0, (2, 16)), (1.0, (10, 32))])
 def test_the_tuner_takes_the_cheapest_step_that_agrees(
     sample_pcr: Path, tmp_path: Path, threshold: float, chosen: tuple[int, int]
