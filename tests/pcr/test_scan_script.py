@@ -35,10 +35,14 @@ def test_a_line_of_several_components_is_a_group_of_a_scan_each(
     script: scan_script.ScanScript, tmp_path: Path
 ) -> None:
     """jpegtran wants a line for each scan; its file is ours, and our groups hold its scans."""
-    lines = []
+    lines: list[list[str]] = []
     for scan in script.scans:
         alone = [(component,) for component in scan.components] if scan.ss else [scan.components]
-        lines.append([str(replace(scan, components=each)) for each in alone])
+        own = [str(replace(scan, components=each, joins=False)) for each in alone]
+        if scan.joins:
+            lines[-1] += own
+        else:
+            lines.append(own)
     file = tmp_path / "script.txt"
     file.write_text("\n".join(line for group in lines for line in group))
     theirs = jpegtran(jpeg_bytes(photo()), "-scans", str(file))

@@ -190,6 +190,8 @@ def _other_forms(advice: Advice) -> Iterator[Recommendation]:
         source = "SOURCE" if is_pcr_dataset(target.data) else shlex.quote(str(target.data))
         then = replace(target, loader="pcr", data=Path("OUT"), scans=other.scans)
         what = "convert with the scan script" if script else "convert to PCR with the script"
+        if other.same_as is not None:
+            full += f", which gives what k = {other.same_as} gives now"
         yield _make(
             advice,
             f"{what} {other.script} and read {full}, {other.relative_bytes:.0%} of the bytes",

@@ -14,17 +14,20 @@ from pathlib import Path
 import numpy as np
 
 from dl2cli import pcr
+from dl2cli.analysis.scripts.equivalent import equivalent_scans
 from dl2cli.bench.config import BenchConfig
 from dl2cli.bench.probes.loader import LoaderProbe
 from dl2cli.bench.probes.loader_variant import LoaderVariant, bytes_per_image
 from dl2cli.dataset.location import is_pcr_dataset
+from dl2cli.errors import UsageError
 from dl2cli.loaders.contents import data_files
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert
-from dl2cli.pcr.scan_script import DEFAULT, SPECTRAL, ScanScript
+from dl2cli.pcr.scan_script import DEFAULT, RATE, SPECTRAL, ScanScript, parse
 
 _RECORD = 32  # images: the sample makes several records, as a dataset has them
 _RUN_S = 0.7
+_COMPARED = 32  # images whose looks decide which fidelities are worth the same
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Alternative:
         relative_decode: `decode_s` divided by that of the present form, measured in turn on the
             same images: on a busy machine it says more than either.
         relative_bytes: bytes an image divided by those of the present form.
+        same_as: the fidelity of the present form that looks no better, by the sample's MS-SSIM.
     """
 
     script: str
@@ -51,6 +55,7 @@ class Alternative:
     decode_s: float
     relative_decode: float
     relative_bytes: float
+    same_as: int | None = None
 
 
 def measure_alternatives(config: BenchConfig, target: LoaderVariant) -> tuple[Alternative, ...]:
@@ -71,14 +76,32 @@ def measure_alternatives(config: BenchConfig, target: LoaderVariant) -> tuple[Al
             batch_size=max(min(config.batch_size, images // 4), 1),
             run_s=min(config.run_s, _RUN_S),
         )
-        datasets = {s.name: _convert(folder.parent, Path(work), s) for s in (DEFAULT, SPECTRAL)}
+        datasets = {
+            s.name: _convert(folder.parent, Path(work), s) for s in (DEFAULT, SPECTRAL, RATE)
+        }
         base = _base(config.data, datasets, folder.parent, target)
         variants = [
             LoaderVariant("pcr", data, scans, target.workers)
             for name, data in datasets.items()
             for scans in _fidelities(name, data, own=own)
         ]
+        same = _same_quality(config.data, folder, target) if own else None
+        if same is not None:
+            variants.append(LoaderVariant("pcr", datasets[RATE.name], same, target.workers))
         return _measure(sample, base, variants, images)
+
+
+def _same_quality(data: Path, folder: Path, target: LoaderVariant) -> int | None:
+    """Return the k of `rate` that looks as good as what is read now; None if that is all of it."""
+    properties = pcr.open(data).properties
+    try:
+        now = parse(str(properties["scan_script"]), str(properties.get("scan_script_name")))
+    except (KeyError, UsageError):  # of the PCR_Release converter, or a stranger's
+        return None
+    if target.scans is None or now == RATE:
+        return None
+    jpegs = (path.read_bytes() for path in sorted(folder.iterdir())[:_COMPARED])
+    return equivalent_scans(jpegs, now, target.scans, RATE)
 
 
 def _measure(
@@ -102,6 +125,7 @@ def _measure(
             decode_s=1 / result.rate_img_s.median,
             relative_decode=_ratio(at_hand.rate_img_s.runs, result.rate_img_s.runs),
             relative_bytes=bytes_per_image(variant)[variant.scans] / size,
+            same_as=base.scans if variant.data.name == RATE.name else None,
         )
         for variant, result in zip(variants, others, strict=True)
     )
@@ -124,6 +148,8 @@ def _base(
 def _fidelities(script: str, data: Path, *, own: bool) -> tuple[int, ...]:
     """Return what is of interest: of the script at hand, nothing, because it is measured."""
     groups = pcr.open(data).groups
+    if script == RATE.name:
+        return ()  # only where it replaces a fidelity that is read now
     if script == SPECTRAL.name:
         return (groups,)
     return () if own else (1, 2, (groups + 1) // 2, groups)

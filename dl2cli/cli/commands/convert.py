@@ -81,7 +81,7 @@ class _Layout(Options):
         "Put this many images into a record file.", default=1024, least=1
     )
     scan_script: str = option(
-        "Divide images into scan groups by: default, the ten scans of jpegtran; rate, eleven "
+        "Divide images into scan groups by: default, the ten scans of jpegtran; rate, ten "
         "groups that show photos of high quality in fewer bytes; fast and spectral, five and six "
         "groups that decode faster; a file in the syntax of jpegtran -scans; or auto, which "
         "searches for the script that suits these images (auto:bytes, auto:decode or auto:both).",

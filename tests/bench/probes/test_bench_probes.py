@@ -210,6 +210,16 @@ def test_other_forms_of_the_same_images(dataset: Path, folder: Path) -> None:
     assert sizes == sorted(sizes)
 
 
+def test_a_fidelity_is_held_against_the_script_rate(dataset: Path) -> None:
+    """What is read now has its equal in `rate`, which is converted and loaded beside it."""
+    options = config(dataset, sample_images=12, run_s=0.5)
+    found = measure_alternatives(options, LoaderVariant("pcr", dataset, 5, 1))
+    (equal,) = (a for a in found if a.script == "rate")
+    assert equal.same_as == 5
+    assert 1 <= equal.scans < equal.groups
+    assert next(a for a in found if a.script == "spectral").same_as is None
+
+
 def test_comparing_in_turn(dataset: Path, folder: Path) -> None:
     rounds: list[tuple[int, int]] = []
     found = compare(
