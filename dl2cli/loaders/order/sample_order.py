@@ -104,7 +104,6 @@ class SampleOrder:
         self.counts = np.asarray(counts, dtype=np.int64)
         self.images = int(self.counts.sum())
         self._starts = np.cumsum(self.counts) - self.counts
-        self._record = np.repeat(np.arange(len(self.counts)), self.counts)  # of each sample
         self.seed = seed
         self.shuffle = shuffle
         self.window = shuffle_window or max(len(self.counts), 1)
@@ -145,25 +144,60 @@ class SampleOrder:
         }
 
     def epoch(self, epoch: int) -> EpochOrder:
-        """Return the samples of an epoch on this rank."""
-        line = self._line(epoch)
-        keys = self._hash(epoch, _WINDOWS, self.images)
+        """Return the samples of an epoch on this rank.
+
+        Time and memory grow with this rank's lanes and the number of records, not with the images
+        of all ranks.
+        """
+        records = self._record_order(epoch)
+        ends = np.cumsum(self.counts[records])
         lane_of, within = self.lanes.places()
         samples = np.empty(len(within), dtype=np.int64)
+        record = np.empty(len(within), dtype=np.int64)
         visit = np.empty(len(within), dtype=np.int64)
         visits = 0
         for lane in self.lanes.used:
-            begin, end = self.lanes.stretch(lane)
-            stretch = line[begin:end]
+            stretch, owner = self._stretch(epoch, records, ends, *self.lanes.stretch(lane))
             # A visit is a run of samples of one record: the line lays each record's together.
-            runs = np.cumsum(np.diff(self._record[stretch], prepend=-1) != 0) - 1
+            runs = np.cumsum(np.diff(owner, prepend=-1) != 0) - 1
             if self.shuffle:
-                mixed = self._mix(keys[stretch], runs)
-                stretch, runs = stretch[mixed], runs[mixed]
+                mixed = self._mix(self._hash(epoch, _WINDOWS, stretch), runs)
+                stretch, owner, runs = stretch[mixed], owner[mixed], runs[mixed]
             ours = lane_of == lane
-            samples[ours], visit[ours] = stretch[within[ours]], visits + runs[within[ours]]
+            samples[ours], record[ours] = stretch[within[ours]], owner[within[ours]]
+            visit[ours] = visits + runs[within[ours]]
             visits += int(runs.max()) + 1
-        return self._numbered(samples, visit, visits)
+        return self._numbered(samples, record, visit, visits)
+
+    def _record_order(self, epoch: int) -> NDArray[np.int64]:
+        """Return the records in the order in which the line of samples lays them."""
+        records = np.arange(len(self.counts), dtype=np.int64)
+        return np.argsort(self._hash(epoch, _RECORDS, records)) if self.shuffle else records
+
+    def _stretch(
+        self, epoch: int, records: NDArray[np.int64], ends: NDArray[np.int64], begin: int, end: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the samples [begin, end) of the line, and the record of each.
+
+        Args:
+            epoch: the epoch.
+            records: all records in their order.
+            ends: where each of them ends in the line.
+            begin: the first place.
+            end: the place behind the last.
+        """
+        first, last = np.searchsorted(ends, [begin, end - 1], side="right")
+        chosen = records[first : last + 1]
+        counts = self.counts[chosen]
+        owner = np.repeat(chosen, counts)
+        place = np.repeat(np.arange(len(chosen)), counts)
+        slot = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+        samples = self._starts[owner] + slot
+        if self.shuffle:
+            shuffled = np.lexsort((self._hash(epoch, _SLOTS, samples), place))
+            samples = samples[shuffled]  # each record's among themselves, so `owner` stays
+        cut = slice(begin - int(ends[first] - counts[0]), None)
+        return samples[cut][: end - begin], owner[cut][: end - begin]
 
     def _mix(self, keys: NDArray[np.uint64], runs: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return a permutation that orders by key within each window of runs."""
@@ -172,7 +206,11 @@ class SampleOrder:
         return np.lexsort((keys, runs // self.window)).astype(np.int64)
 
     def _numbered(
-        self, samples: NDArray[np.int64], visit: NDArray[np.int64], visits: int
+        self,
+        samples: NDArray[np.int64],
+        record: NDArray[np.int64],
+        visit: NDArray[np.int64],
+        visits: int,
     ) -> EpochOrder:
         """Number the visits, some of which are other ranks', by their first use."""
         count = len(samples)
@@ -181,7 +219,6 @@ class SampleOrder:
         used = np.sort(first[first < count])
         number = np.empty(count, dtype=np.uint32)
         number[used] = np.arange(len(used), dtype=np.uint32)
-        record = self._record[samples]
         return EpochOrder(
             record[used].astype(np.uint32),
             number[first[visit]],
@@ -190,24 +227,12 @@ class SampleOrder:
             self.lanes.padding,
         )
 
-    def _line(self, epoch: int) -> NDArray[np.int64]:
-        """All samples, record after record; both in random order if shuffled."""
-        if not self.shuffle:
-            return np.arange(self.images, dtype=np.int64)
-        records = len(self.counts)
-        place = np.empty(records, dtype=np.int64)
-        by_hash = np.argsort(self._hash(epoch, _RECORDS, records))
-        if records == self.images == np.count_nonzero(self.counts):
-            return by_hash  # plain files
-        place[by_hash] = np.arange(records)
-        of_sample = np.repeat(place, self.counts)
-        return np.lexsort((self._hash(epoch, _SLOTS, self.images), of_sample)).astype(np.int64)
-
-    def _hash(self, epoch: int, purpose: int, count: int) -> NDArray[np.uint64]:
+    def _hash(self, epoch: int, purpose: int, numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """Return a random number for each of some records or samples."""
         key = mix64(mix64(mix64(np.uint64(self.seed & _MASK)) ^ np.uint64(epoch & _MASK)))
         with np.errstate(over="ignore"):
-            numbers = np.arange(count, dtype=np.uint64) * np.uint64(3) + np.uint64(purpose)
-            return mix64(mix64(numbers) + key)
+            each = numbers.astype(np.uint64) * np.uint64(3) + np.uint64(purpose)
+            return mix64(mix64(each) + key)
 
 
 _MASK: Final = (1 << 64) - 1

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -151,3 +153,13 @@ def test_without_shuffle_it_is_the_order_of_the_dataset():
 def test_impossible_orders_are_refused(counts, options):
     with pytest.raises(UsageError):
         SampleOrder(counts, **{"batch_size": 2, **options})
+
+
+def test_the_order_of_one_rank_needs_no_memory_for_the_images_of_all():
+    order = SampleOrder([1000] * 10_000, batch_size=25, rank=3, world_size=400)
+    tracemalloc.start()
+    one = order.epoch(1)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(one) == 25_000
+    assert peak_bytes < 10_000_000  # eight bytes for each of 10 million images would be eight times
