@@ -77,7 +77,7 @@ class DaskEngine:
         """Convert the records that are not done, and yield the rows of each as it comes."""
         records = split_records(config, order)
         todo = deque(each for each in records if each[0] not in done)
-        progress = _Progress(len(order), sum(len(f) for r, f in records if r in done), tell)
+        progress = _RecordsProgress(len(order), sum(len(f) for r, f in records if r in done), tell)
         # A task has one thread, and paths that mean the same in another working directory.
         source, out = config.source.absolute(), config.out.absolute()
         config = replace(config, source=source, out=out, workers=1, measure_fidelity=None)
@@ -123,7 +123,7 @@ class DaskEngine:
             )
 
 
-class _Progress:
+class _RecordsProgress:
     """Tells how far the cluster is; a record counts when its rows are here."""
 
     def __init__(self, images: int, resumed: int, tell: OnProgress) -> None:

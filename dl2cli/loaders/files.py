@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dl2cli.dataset.discovery import discover
 from dl2cli.dataset.pixels import sample_bits
 from dl2cli.errors import DataError, Dl2Error, StorageError, is_file_fault, system_failure
-from dl2cli.loaders.base import LoaderConfig
+from dl2cli.loaders.base import Loader, LoaderConfig
 from dl2cli.loaders.order.sample_order import SampleOrder
 from dl2cli_native import _core
 
@@ -79,6 +79,16 @@ class FileList:
         except Exception as error:  # Pillow raises whatever its many readers raise
             return f"{path} cannot be decoded: {error}."
         return None
+
+
+class FileLoader(Loader):
+    """A loader that reads the files of an ImageFolder."""
+
+    def __init__(self, config: LoaderConfig) -> None:
+        """List the folder. Raises as `discover` does, and UsageError."""
+        self.files = list_files(config)
+        files = self.files
+        super().__init__(config, file_order(files, config), files.classes, files.warnings)
 
 
 def list_files(config: LoaderConfig) -> FileList:

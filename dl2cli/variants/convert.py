@@ -35,8 +35,8 @@ from dl2cli.variants.quality_list import Listed, read_quality_list
 from dl2cli.variants.state import State, open_state
 from dl2cli.variants.worker import (
     Done,
-    Task,
-    WorkerConfig,
+    EncodeConfig,
+    EncodeTask,
     convert_file,
     crashed,
     start,
@@ -93,7 +93,7 @@ def convert(
                 f"The file system of {config.out} has no locks, so nothing keeps a second "
                 "conversion from writing there: start only one at a time."
             )
-        run = _Run(config, found, listed, on_progress or (lambda _: None))
+        run = _VariantsRun(config, found, listed, on_progress or (lambda _: None))
         run.execute()
         variants = tuple(run.publish(note))
     return VariantsResult(
@@ -153,7 +153,7 @@ def _resumable(config: VariantsConfig) -> Iterator[None]:
         raise StorageError(f"{error} {again}") from error
 
 
-class _Run:
+class _VariantsRun:
     """One run: what is to be done for which variant, and what was done."""
 
     def __init__(
@@ -207,12 +207,12 @@ class _Run:
                 (folder.working / name).mkdir(parents=True, exist_ok=True)
         tasks = list(self._tasks())
         resumed = len(self.plan.files) - len(tasks)
-        pool: OrderedPool[Task, Done] = OrderedPool(
+        pool: OrderedPool[EncodeTask, Done] = OrderedPool(
             convert_file,
             crashed,
             workers=max(1, min(config.workers, -(-len(tasks) // _CHUNK))),
             start=start,
-            config=WorkerConfig(
+            config=EncodeConfig(
                 source=config.source,
                 targets=config.targets,
                 folders=tuple(folder.current for folder in self.folders),
@@ -239,7 +239,7 @@ class _Run:
             if self.converted:
                 self._add_seconds()
 
-    def _tasks(self) -> Iterator[Task]:
+    def _tasks(self) -> Iterator[EncodeTask]:
         """Yield what is to be done."""
         files = self.plan.files
         measured = sample(files, self.config.samples)
@@ -252,7 +252,7 @@ class _Run:
             )
             if outputs:
                 listed = self.listed.get(file.name)
-                yield Task(file.path, file.name, outputs, file.name in measured, listed)
+                yield EncodeTask(file.path, file.name, outputs, file.name in measured, listed)
 
     def _look_at(self, done: Done) -> None:
         self.stale += done.stale
@@ -351,7 +351,7 @@ class _Run:
         )
 
 
-def _chunks(tasks: Sequence[Task]) -> Iterator[Sequence[Task]]:
+def _chunks(tasks: Sequence[EncodeTask]) -> Iterator[Sequence[EncodeTask]]:
     return (tasks[place : place + _CHUNK] for place in range(0, len(tasks), _CHUNK))
 
 

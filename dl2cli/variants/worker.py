@@ -31,7 +31,7 @@ TEMPORARY: Final = ".dl2-"  # hidden, so that no listing takes it for an image
 
 
 @dataclass(frozen=True)
-class WorkerConfig:
+class EncodeConfig:
     """What a worker is told once."""
 
     source: Path
@@ -47,7 +47,7 @@ class WorkerConfig:
         return _core.Limits(max_pixels=self.max_pixels)
 
 
-class Task(NamedTuple):
+class EncodeTask(NamedTuple):
     """A source file, and what is to be made of it.
 
     `outputs` are a target's index and the name of the file in its folder.
@@ -88,17 +88,17 @@ class Done(NamedTuple):
     missing: bool = False
 
 
-_config: WorkerConfig
+_config: EncodeConfig
 
 
-def start(config: WorkerConfig) -> None:
+def start(config: EncodeConfig) -> None:
     """Prepare this process."""
     global _config  # noqa: PLW0603 - the one thing that a pool's worker can be given
     _config = config
     become_worker()
 
 
-def convert_file(task: Task) -> Done:
+def convert_file(task: EncodeTask) -> Done:
     """Make the files of one source.
 
     Raises:
@@ -107,7 +107,7 @@ def convert_file(task: Task) -> Done:
     return convert_with(_config, task)
 
 
-def convert_with(config: WorkerConfig, task: Task) -> Done:
+def convert_with(config: EncodeConfig, task: EncodeTask) -> Done:
     """Make the files of one source as `config` says; a bad source is a finding."""
     path = config.source / task.path
     try:
@@ -139,22 +139,24 @@ class _Decoded(NamedTuple):
     quality: int | None
 
 
-def _pixels(content: bytes, config: WorkerConfig) -> Image.Image:
+def _pixels(content: bytes, config: EncodeConfig) -> Image.Image:
     """Decode by the one verdict; CMYK becomes RGB, as the loaders show it."""
     image = decode_source(content, config.limits)
     return image.convert("RGB") if image.mode == "CMYK" else image
 
 
-def _rejected(task: Task, reason: str) -> Done:
+def _rejected(task: EncodeTask, reason: str) -> Done:
     return Done(task.name, tuple(Outcome(i, name, error=reason) for i, name in task.outputs))
 
 
-def crashed(task: Task) -> Done:
+def crashed(task: EncodeTask) -> Done:
     """Return what became of a file that ended its worker process."""
     return _rejected(task, CRASHED)
 
 
-def _make(config: WorkerConfig, task: Task, source: _Decoded, index: int, name: str) -> Outcome:
+def _make(
+    config: EncodeConfig, task: EncodeTask, source: _Decoded, index: int, name: str
+) -> Outcome:
     target, folder = config.targets[index], config.folders[index]
     if _is_copied(target, source, config.max_side):
         _write(folder / name, source.content)

@@ -20,7 +20,7 @@ from dl2cli.errors import UsageError
 from dl2cli.watching.account import Account, EpochSummary
 from dl2cli.watching.counting import count_images
 from dl2cli.watching.loader_view import LoaderView
-from dl2cli.watching.session import Session, no_harm, phase_report
+from dl2cli.watching.session import WatchSession, no_harm, phase_report
 from dl2cli.watching.usage import CpuUse
 from dl2cli.watching.verdict import sentences
 
@@ -78,7 +78,7 @@ def watch(
         raise UsageError("replay must be at least 0, and print_freq at least 1.")
     folder = None if isinstance(log, bool) else Path(log)
     stream = sys.stderr if live is True else live or None
-    session = Session(name or _script_name(), folder, stream)
+    session = WatchSession(name or _script_name(), folder, stream)
     options = {"replay": replay, "print_freq": print_freq, "log": log is not False}
     view = LoaderView(loader, _Epoch.__next__.__code__, inside=inside)
     return WatchedLoader(loader, session, view, options, count or count_images)
@@ -94,7 +94,7 @@ class WatchedLoader:
     def __init__(
         self,
         loader: Any,  # noqa: ANN401
-        session: Session,
+        session: WatchSession,
         view: LoaderView,
         options: dict[str, Any],
         count: Callable[[Any], int],
@@ -162,7 +162,7 @@ class WatchedLoader:
 class Watched:
     """What was found of a watched loader."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: WatchSession) -> None:
         self._session = session
 
     @property
@@ -356,7 +356,7 @@ class _Epoch:
         return self._kept[(self._given - loaded) % len(self._kept)]
 
 
-def _end(session: Session, view: LoaderView) -> None:
+def _end(session: WatchSession, view: LoaderView) -> None:
     session.close()
     view.close()
 

@@ -42,7 +42,7 @@ _LAST_WAIT_S: Final = 5.0  # at the end of all
 _logger = logging.getLogger("dl2cli.watching")
 
 
-class Session:
+class WatchSession:
     """What is known of a watched loader over all its epochs; it writes the log on rank 0.
 
     Nothing here may end a training: what cannot be written is told once, and left.

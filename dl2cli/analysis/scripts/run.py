@@ -137,7 +137,7 @@ def search_scripts(
         measurements = Measurements(sample, config.size, config.workers, journal)
         if measurements.states_resumed:
             told.resumed(measurements.states_resumed)
-        report = _Run(config, measurements, told).go()
+        report = _SearchRun(config, measurements, told).go()
         if config.script_file is not None:
             write_output(config.script_file, _file_text(report).encode())
         finished = True
@@ -207,7 +207,7 @@ def _file_text(report: ScriptReport) -> str:
     return "".join(f"# {line}\n" for line in lines) + report.found.text
 
 
-class _Run:
+class _SearchRun:
     """The search proper, and the curves of the report."""
 
     def __init__(

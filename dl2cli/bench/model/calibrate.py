@@ -16,7 +16,7 @@ from dl2cli.bench.probes.loader import EPOCH, LoadResult
 from dl2cli.bench.probes.loader_variant import LoaderVariant, bytes_per_image
 from dl2cli.cores import usable_cores
 from dl2cli.loaders import Loader
-from dl2cli.loaders.native.pcr import fetch_threads
+from dl2cli.loaders.records import fetch_threads
 
 _IDLE = 0.5  # of its time: such an accelerator does not hold decoding up
 

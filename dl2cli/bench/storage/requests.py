@@ -18,7 +18,7 @@ import numpy as np
 
 from dl2cli import pcr
 from dl2cli.errors import UsageError
-from dl2cli.loaders.native.pcr import STORE_FETCH_THREADS
+from dl2cli.loaders.records import STORE_FETCH_THREADS
 from dl2cli.stores.fetch import parts_of
 from dl2cli.stores.options import StoreOptions
 from dl2cli.stores.path import is_remote

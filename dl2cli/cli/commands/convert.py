@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from dl2cli.cli.framework.command import Command
 from dl2cli.cli.framework.options import Options, argument, flag, no, option, refuse_given
@@ -23,12 +22,11 @@ from dl2cli.cli.framework.shared import (
     SCHEDULER,
     SEED,
     WORKERS,
-    size,
 )
 from dl2cli.cli.framework.store_target import sent_to, store_target
+from dl2cli.cli.screens.convert import part_table, plan_table, result_tables
 from dl2cli.cores import usable_cores
 from dl2cli.errors import UsageError
-from dl2cli.text import without_controls
 
 if TYPE_CHECKING:
     from dl2cli.cluster.parts import PartResult
@@ -40,8 +38,6 @@ if TYPE_CHECKING:
         MeasureFidelity,
     )
     from dl2cli.pcr.pipeline import RunRecords
-
-_SHOWN_REJECTS = 10
 
 _TEXT = """
 SOURCE holds one folder per class, or train/ and val/ folders of that form, which become OUT/train
@@ -145,7 +141,7 @@ class _Variants(Options):
     log: Path | None = option("Write logs for dl2 report here.", metavar="DIR", shown="OUT/logs")
 
 
-class _Run(Options):
+class _RunOptions(Options):
     """How the conversion runs."""
 
     panel = "Run"
@@ -175,7 +171,7 @@ class _Machines(Options):
     scheduler: str | None = SCHEDULER
 
 
-class ConvertOptions(_Layout, _Images, _Variants, _Run, _Machines):
+class ConvertOptions(_Layout, _Images, _Variants, _RunOptions, _Machines):
     """The options of `dl2 convert`."""
 
     source: Path = argument("SOURCE", "The ImageFolder to convert.")
@@ -236,7 +232,7 @@ def convert(options: ConvertOptions) -> None:
         plans = tuple(plan(each) for each in split_configs(config))
         for note in (note for each in plans for note in each.notes):
             output.message(note)
-        output.result(ConvertReport(plans), *map(_plan_table, plans))
+        output.result(ConvertReport(plans), *map(plan_table, plans))
         return
     if options.part is not None:
         if options.scheduler is not None:
@@ -260,7 +256,9 @@ def convert(options: ConvertOptions) -> None:
                 each = replace(each, measure_fidelity=measure)  # noqa: PLW2901
             results.append(run(each, tell, output.message, engine))
     results = sent_to(target, results, output)
-    output.result(ConvertReport(tuple(results)), *(part for r in results for part in _tables(r)))
+    output.result(
+        ConvertReport(tuple(results)), *(part for r in results for part in result_tables(r))
+    )
 
 
 def _one_quality(options: ConvertOptions) -> int:
@@ -300,7 +298,7 @@ def _convert_part(config: ConvertConfig, text: str, output: Output) -> None:
     for each in split_configs(config):
         with _progress(output, f"Part {part} of {each.source.name}") as (tell, _):
             results.append(convert_part(each, part, tell, output.message))
-    output.result(ConvertReport(tuple(results)), *map(_part_table, results))
+    output.result(ConvertReport(tuple(results)), *map(part_table, results))
     if not any(result.waiting_for for result in results):
         output.message(f"All parts are done: dl2 convert {config.out} --merge joins them.")
 
@@ -316,7 +314,7 @@ def _merge(options: ConvertOptions, output: Output) -> None:
     results = merge(options.source)
     for note in (note for each in results for note in each.notes):
         output.message(note)
-    output.result(ConvertReport(results), *(part for r in results for part in _tables(r)))
+    output.result(ConvertReport(results), *(part for r in results for part in result_tables(r)))
 
 
 def _measure(samples: int, tell: Callable[[int, int], None]) -> MeasureFidelity:
@@ -360,108 +358,3 @@ def _progress(
             progress.update(measuring, completed=done, total=total, visible=True)
 
         yield tell, tell_measured
-
-
-def _plan_table(plan: ConvertPlan) -> Table:
-    table = Table(title="Nothing was written (--dry-run)", show_header=False)
-    rows = [
-        ("source", str(plan.source)),
-        ("out", str(plan.out)),
-        ("images", f"{plan.images:,}"),
-        ("classes", f"{plan.classes:,}"),
-        ("records", f"{plan.records:,}"),
-        ("scan groups", str(plan.scan_groups)),
-        ("source bytes", size(plan.source_bytes)),
-        ("left out", _ignored(plan.ignored)),
-    ]
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def _part_table(result: PartResult) -> Table:
-    number, count = result.part
-    table = Table(title=f"Part {number}/{count}: {result.source} → {result.out}", show_header=False)
-    waiting = ", ".join(map(str, result.waiting_for[:_SHOWN_REJECTS]))
-    more = len(result.waiting_for) - _SHOWN_REJECTS
-    rows = [
-        ("records", f"{result.records:,} ({result.resumed_records:,} from an earlier run)"),
-        ("images", f"{result.images:,} in {result.seconds:.1f} s"),
-        ("rejected", f"{result.rejected:,}"),
-        ("parts to do", (waiting or "none") + (f" and {more:,} more" if more > 0 else "")),
-    ]
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def _ignored(ignored: dict[str, int]) -> str:
-    return "\n".join(f"{count:,} {reason}" for reason, count in ignored.items()) or "0"
-
-
-def _tables(result: ConvertResult) -> list[Table]:
-    tables = [_summary(result), _fidelities(result)]
-    if result.rejected:
-        tables.append(_rejects(result))
-    return tables
-
-
-def _summary(result: ConvertResult) -> Table:
-    rate = result.converted_images / max(result.seconds, 1e-9)
-    source_bytes, change = "unknown (there is no PCR_sources.db)", ""
-    if result.source_bytes is not None:
-        source_bytes = size(result.source_bytes)
-        change = f" ({result.output_bytes / max(result.source_bytes, 1) - 1:+.1%})"
-    table = Table(title=f"{result.source} → {result.out}", show_header=False)
-    rows = [
-        ("images", f"{result.images:,} in {result.classes:,} classes"),
-        ("records", f"{result.records:,} ({result.resumed_records:,} from an earlier run)"),
-        ("source bytes", source_bytes),
-        ("output bytes", size(result.output_bytes) + change),
-        ("time", f"{result.seconds:.1f} s, {rate:.0f} images/s"),
-        ("re-encoded", f"{result.reencoded:,}"),
-        ("kept though damaged", f"{result.kept_damaged:,}"),
-        ("rejected", f"{len(result.rejected):,}"),
-        ("left out", _ignored(result.ignored)),
-    ]
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def _fidelities(result: ConvertResult) -> Table:
-    table = Table(title="What a reader takes at each fidelity")
-    table.add_column("scans k", justify="right")
-    table.add_column("bytes", justify="right")
-    table.add_column("bytes an image", justify="right")
-    table.add_column("share", justify="right")
-    measured = {each.scans: each for each in result.fidelity}
-    if measured:
-        table.add_column("MS-SSIM", justify="right")
-        table.add_column("PSNR", justify="right")
-    for scans, count in enumerate(result.bytes_at_scans, start=1):
-        row = [
-            str(scans),
-            size(count),
-            size(count / max(result.images, 1)),
-            f"{count / max(result.output_bytes, 1):.1%}",
-        ]
-        if scans in measured:
-            psnr = measured[scans].psnr_db
-            row += [
-                f"{measured[scans].ms_ssim:.4f}",
-                "identical" if psnr is None else f"{psnr:.1f} dB",
-            ]
-        table.add_row(*row)
-    return table
-
-
-def _rejects(result: ConvertResult) -> Table:
-    left = len(result.rejected) - _SHOWN_REJECTS
-    caption = f"and {left:,} more: table `rejected` of {result.out}/PCR_sources.db"
-    table = Table(title="Rejected files", caption=caption if left > 0 else None)
-    table.add_column("file", overflow="fold")
-    table.add_column("reason", overflow="fold")
-    for each in result.rejected[:_SHOWN_REJECTS]:
-        table.add_row(without_controls(each.path), each.reason)
-    return table

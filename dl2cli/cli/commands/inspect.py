@@ -31,7 +31,7 @@ its source's. Damage is listed, and the exit code is then 3.
 
 
 @dataclass(frozen=True)
-class Fidelity:
+class FidelityBytes:
     """What a reader takes at fidelity `scans`; `share` is of the bytes at full fidelity."""
 
     scans: int
@@ -53,7 +53,7 @@ class InspectReport:
     records: int
     groups: int
     published_format: bool
-    fidelities: tuple[Fidelity, ...]
+    fidelities: tuple[FidelityBytes, ...]
     properties: dict[str, Any]
     missing: tuple[str, ...]
     verification: VerifyResult | None
@@ -115,7 +115,7 @@ def _describe(dataset: Dataset, verification: VerifyResult | None) -> InspectRep
     for scans in range(1, dataset.groups + 1):
         count = dataset.prefix_bytes(scans)
         share = count / full
-        fidelities.append(Fidelity(scans, count, count / max(dataset.image_count, 1), share))
+        fidelities.append(FidelityBytes(scans, count, count / max(dataset.image_count, 1), share))
     return InspectReport(
         path=dataset.path,
         images=dataset.image_count,

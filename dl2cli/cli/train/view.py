@@ -43,7 +43,7 @@ _MAX_NOTICE = 2000
 
 
 @dataclass(slots=True)
-class _Progress:
+class _PhaseProgress:
     """How far a phase has come, as the host saw it.
 
     `before_s` is the time of the epoch's earlier phase, `windows` are those of training so far.
@@ -119,12 +119,12 @@ class TrainView(Observer):
         self._epochs: list[EpochReport] = []
         self._window: PhaseReport | None = None  # the last of training, or an epoch
         self._best: tuple[float, int] | None = None
-        self._now = _Progress(Phase.TRAIN, 0)
+        self._now = _PhaseProgress(Phase.TRAIN, 0)
 
     def started(self, info: RunInfo) -> None:
         """Begin to show, on a terminal."""
         self._info = info
-        self._now = _Progress(Phase.TRAIN, info.first_epoch, info.first_iteration)
+        self._now = _PhaseProgress(Phase.TRAIN, info.first_epoch, info.first_iteration)
         if info.best_top1_pct is not None and info.best_epoch is not None:
             self._best = (info.best_top1_pct, info.best_epoch)
         terminal = self._console.is_terminal and not self._console.is_dumb_terminal
@@ -144,7 +144,7 @@ class TrainView(Observer):
         now = self._now
         if report.epoch != now.epoch or report.phase is not now.phase:
             before_s = now.wall_s if report.epoch == now.epoch else 0.0
-            now = self._now = _Progress(report.phase, report.epoch, before_s=before_s)
+            now = self._now = _PhaseProgress(report.phase, report.epoch, before_s=before_s)
         now.iteration = report.iteration
         now.steps += 1
         now.images += report.images
@@ -217,7 +217,7 @@ class TrainView(Observer):
             drawing._shape = (width, rows)
         self._drawn = [min(cells, width) for cells in self._drawn]
 
-    def _bars(self, info: RunInfo, now: _Progress, width: int) -> list[Text]:
+    def _bars(self, info: RunInfo, now: _PhaseProgress, width: int) -> list[Text]:
         """Return the bar of epochs above the bar of steps."""
         training = now.phase is Phase.TRAIN
         steps = info.steps_per_epoch if training else info.val_steps
@@ -245,7 +245,7 @@ class TrainView(Observer):
             for name, done, count, left_s in rows
         ]
 
-    def _left_s(self, info: RunInfo, now: _Progress) -> float | None:
+    def _left_s(self, info: RunInfo, now: _PhaseProgress) -> float | None:
         """Return the seconds to the end if epochs go on as those that warmed up, or as this one."""
         known = [epoch.total_s for epoch in self._epochs[1:] or self._epochs]
         if known:
@@ -256,7 +256,7 @@ class TrainView(Observer):
         epoch_s = now.wall_s / now.steps * info.steps_per_epoch
         return (info.epochs - _epochs_done(info, now)) * epoch_s
 
-    def _figures(self, info: RunInfo, now: _Progress) -> Text:
+    def _figures(self, info: RunInfo, now: _PhaseProgress) -> Text:
         """Return loss, accuracy, speed and fidelity."""
         window = self._window
         words: list[str] = []
@@ -270,7 +270,7 @@ class TrainView(Observer):
             words.append(f"best {self._best[0]:.1f} % @ {self._best[1] + 1}")
         return Text("  ".join(words), no_wrap=True, overflow="ellipsis")
 
-    def _shares(self, info: RunInfo, now: _Progress) -> Shares:
+    def _shares(self, info: RunInfo, now: _PhaseProgress) -> Shares:
         """Return where the time of this epoch went.
 
         A GPU's times are known at the end of a window; what the host sees in between misleads.
@@ -281,7 +281,7 @@ class TrainView(Observer):
         return Shares(now.data_s, now.wall_s - now.data_s, known.fetch_part)
 
 
-def _epochs_done(info: RunInfo, now: _Progress) -> float:
+def _epochs_done(info: RunInfo, now: _PhaseProgress) -> float:
     """Return how many epochs are over; validation belongs to the end of one."""
     part = 1.0 if now.phase is Phase.VALIDATION else now.iteration / max(info.steps_per_epoch, 1)
     return min(now.epoch + part, info.epochs)

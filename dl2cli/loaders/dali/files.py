@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dl2cli.errors import DataError, UsageError
-from dl2cli.loaders.base import Batch, Loader, LoaderConfig
+from dl2cli.loaders.base import Batch, LoaderConfig
 from dl2cli.loaders.dali.pipeline import BatchSource, Decoding, check_config
-from dl2cli.loaders.files import FileList, file_order, list_files
+from dl2cli.loaders.files import FileList, FileLoader
 
 
-class DaliLoader(Loader):
+class DaliLoader(FileLoader):
     """Loads an ImageFolder with DALI's CPU operators."""
 
     name = "dali-cpu"
@@ -41,9 +41,7 @@ class DaliLoader(Loader):
                 "choose pcr, pcr-dali, pcr-dali-gpu or pytorch."
             )
         check_config(config, gpu=self.gpu)
-        self.files = list_files(config)
-        files = self.files
-        super().__init__(config, file_order(files, config), files.classes, files.warnings)
+        super().__init__(config)
 
     def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
         config = self.config

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from dl2cli import pcr
 from dl2cli.errors import DataError
-from dl2cli.loaders.base import Batch, Loader, LoaderConfig
+from dl2cli.loaders.base import Batch, LoaderConfig
 from dl2cli.loaders.dali.pipeline import BatchSource, Decoding, check_config
-from dl2cli.loaders.native.pcr import fetch_threads, image_sizes, record_order
 from dl2cli.loaders.order.sample_order import EpochOrder
+from dl2cli.loaders.records import RecordLoader, fetch_threads, image_sizes
 
 
-class PcrDaliLoader(Loader):
+class PcrDaliLoader(RecordLoader):
     """Loads a PCR dataset with DALI's CPU operators."""
 
     name = "pcr-dali"
@@ -31,27 +31,8 @@ class PcrDaliLoader(Loader):
     def __init__(self, config: LoaderConfig) -> None:
         """Open the dataset. Raises as `PcrLoader` does, and MissingDependency without DALI."""
         check_config(config, gpu=self.gpu)
-        self.dataset = pcr.open(config.data, config.store)
-        super().__init__(config, record_order(self.dataset, config), self.dataset.classes)
-        self._scans = 0
-        self.set_scans(config.scans)
+        super().__init__(config)
         self._throttle = config.throttle.native() if config.throttle else None
-
-    @property
-    def scans(self) -> int:
-        """The fidelity k at which batches are loaded."""
-        return self._scans
-
-    @property
-    def groups(self) -> int:
-        """G, the number of scan groups of the dataset."""
-        return self.dataset.groups
-
-    def set_scans(self, scans: int | None) -> None:
-        """Change the fidelity from the next epoch on; None is full. Raises UsageError."""
-        wanted = self.dataset.groups if scans is None else scans
-        self.dataset.prefix_bytes(wanted)  # refuses what is out of range
-        self._scans = wanted
 
     def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
         config = self.config

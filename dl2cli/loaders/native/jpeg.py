@@ -18,12 +18,12 @@ import os
 
 from dl2cli.loaders import transform
 from dl2cli.loaders.base import LoaderConfig, require_torch
-from dl2cli.loaders.files import file_order, list_files
+from dl2cli.loaders.files import FileLoader
 from dl2cli.loaders.native.loader import NativeLoader, NativeSetup
 from dl2cli_native import _core
 
 
-class JpegLoader(NativeLoader):
+class JpegLoader(FileLoader, NativeLoader):
     """Loads an ImageFolder."""
 
     name = "jpeg"
@@ -39,9 +39,7 @@ class JpegLoader(NativeLoader):
         """
         require_torch()
         transform.check(config.transform)
-        self.files = list_files(config)
-        files = self.files
-        super().__init__(config, file_order(files, config), files.classes, files.warnings)
+        super().__init__(config)
         limits = config.limits
         self._setup = NativeSetup(
             store=_core.FileStore(

@@ -20,8 +20,8 @@ import numpy as np
 from dl2cli.dataset.pixels import pillow_limits
 from dl2cli.errors import Dl2Error, UsageError
 from dl2cli.loaders import transform
-from dl2cli.loaders.base import Batch, Loader, LoaderConfig, require_torch, should_pin
-from dl2cli.loaders.files import FileList, file_order, list_files
+from dl2cli.loaders.base import Batch, LoaderConfig, require_torch, should_pin
+from dl2cli.loaders.files import FileList, FileLoader
 from dl2cli.loaders.order.sample_order import EpochOrder
 from dl2cli.loaders.pytorch.sending import (
     check_shared_memory,
@@ -41,7 +41,7 @@ T = TypeVar("T")
 _PROCESS: Final = contextlib.ExitStack()  # the settings of a worker, which hold as long as it lives
 
 
-class PytorchLoader(Loader):
+class PytorchLoader(FileLoader):
     """Loads an ImageFolder."""
 
     name = "pytorch"
@@ -56,9 +56,7 @@ class PytorchLoader(Loader):
         """
         require_torch()
         transform.check(config.transform)
-        self.files = list_files(config)
-        files = self.files
-        super().__init__(config, file_order(files, config), files.classes, files.warnings)
+        super().__init__(config)
         self.cache: SharedCache | None = None
         self._context = multiprocessing.get_context(config.multiprocessing_context)
         if config.dataset_class == "MinIOFolder":

@@ -94,14 +94,14 @@ def copy(
         )
     writer = StoreWriter(out) if isinstance(out, StorePath) else None
     folder = _staging(out) if isinstance(out, StorePath) else out
-    job = _Copy(source, out, folder, scans, writer)
+    job = _CopyJob(source, out, folder, scans, writer)
     if job.is_done():
         return job.result(0, len(source.records))
     with storage_errors(out), locked(folder):
         return job.run(on_progress or (lambda _done, _all: None), workers)
 
 
-class _Copy:
+class _CopyJob:
     def __init__(
         self, source: Dataset, out: Path, folder: Path, scans: int, writer: StoreWriter | None
     ) -> None:

@@ -26,7 +26,7 @@ from dl2cli.report.read.naming import storage_label
 from dl2cli.report.read.values import finite, float_of, int_of, natural_key, text_of
 
 
-def training_run(session: log.Session, source: RunSource, kind: Kind) -> TrainingRun:
+def training_run(session: log.LoggedSession, source: RunSource, kind: Kind) -> TrainingRun:
     """Build a run from one session of a training log."""
     setup = setup_of(session.params, source)
     notes = (*log.notes_of(session, source.file), *_setup_notes(session, setup, source))
@@ -112,7 +112,7 @@ def _variant(
     return Variant("raw", "raw", None, 1.0) if params else None
 
 
-def _setup_notes(session: log.Session, setup: Setup, source: RunSource) -> Iterator[LogNote]:
+def _setup_notes(session: log.LoggedSession, setup: Setup, source: RunSource) -> Iterator[LogNote]:
     directory = PurePosixPath(source.file).parent.name
     name = setup.experiment_name
     if name and directory and name != directory:
@@ -127,7 +127,7 @@ def _setup_notes(session: log.Session, setup: Setup, source: RunSource) -> Itera
         yield LogNote(Severity.WARNING, "stopped early", text, source.file)
 
 
-def _epochs_due(session: log.Session) -> int | None:
+def _epochs_due(session: log.LoggedSession) -> int | None:
     run_epochs = log.positive(session.params, "run_epochs")
     total = log.positive(session.params, "epochs")
     if run_epochs is not None or total is None or not session.epochs:

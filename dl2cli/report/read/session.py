@@ -12,7 +12,7 @@ from dl2cli.text import clean_text
 
 
 @dataclass(slots=True)
-class Session:
+class LoggedSession:
     """What one P record and everything up to the next one add up to (mutable while reading)."""
 
     params: dict[str, Any] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Session:
     unreadable: str | None = None
 
 
-def status_of(session: Session) -> Status:
+def status_of(session: LoggedSession) -> Status:
     """Tell how far the log goes."""
     if not session.has_params and not session.epochs and not session.steps:
         return Status.NO_PARAMETERS
@@ -67,7 +67,7 @@ def _is_whole(epoch: Mapping[str, Any]) -> bool:
     return "e.total_time" in epoch and _has_both_halves(epoch)
 
 
-def notes_of(session: Session, file: str) -> Iterator[LogNote]:
+def notes_of(session: LoggedSession, file: str) -> Iterator[LogNote]:
     """Yield a note for each kind of damage or oddity in a session."""
     yield from _damage_notes(session, file)
 
@@ -96,7 +96,7 @@ def notes_of(session: Session, file: str) -> Iterator[LogNote]:
         yield LogNote(Severity.INFO, "crlf", "Lines end with CR LF.", file)
 
 
-def _damage_notes(session: Session, file: str) -> Iterator[LogNote]:
+def _damage_notes(session: LoggedSession, file: str) -> Iterator[LogNote]:
     def error(code: str, text: str) -> LogNote:
         return LogNote(Severity.ERROR, code, text, file)
 
@@ -126,12 +126,12 @@ def _damage_notes(session: Session, file: str) -> Iterator[LogNote]:
         yield LogNote(Severity.WARNING, "no epoch", "There is no finished epoch.", file)
 
 
-def _gap(session: Session) -> int:
+def _gap(session: LoggedSession) -> int:
     indices = session.epochs.keys()
     return max(indices) - min(indices) + 1 - len(indices) if indices else 0
 
 
-def epochs_of(session: Session) -> tuple[Epoch, ...]:
+def epochs_of(session: LoggedSession) -> tuple[Epoch, ...]:
     """Return the merged epochs in the order of their index."""
     return tuple(
         _epoch(index, session.epochs[index], session.epoch_times[index])
@@ -162,7 +162,7 @@ def _epoch(index: int, data: dict[str, Any], times: tuple[float | None, float | 
     )
 
 
-def steps_of(session: Session) -> tuple[Step, ...]:
+def steps_of(session: LoggedSession) -> tuple[Step, ...]:
     """Return the merged T records in the order of epoch and iteration."""
     return tuple(
         Step(epoch, iteration, data_s, compute_s, iteration_s)
@@ -170,19 +170,19 @@ def steps_of(session: Session) -> tuple[Step, ...]:
     )
 
 
-def absurd_steps(session: Session) -> int:
+def absurd_steps(session: LoggedSession) -> int:
     """Return how many of the iterations' times are NaN, infinite or absurd."""
     values = (value for times in session.steps.values() for value in times)
     return sum(value is not None and finite(value) is None for value in values)
 
 
-def summary_of(session: Session) -> dict[str, float]:
+def summary_of(session: LoggedSession) -> dict[str, float]:
     """Return the finite numbers of the S record."""
     found = ((key, finite(float_of(session.summary, key))) for key in session.summary)
     return {clean_text(key, 60): value for key, value in found if value is not None}
 
 
-def mean_images(session: Session) -> int | None:
+def mean_images(session: LoggedSession) -> int | None:
     """Return how many images an epoch trained on, on average, where the epochs tell."""
     counts = [int_of(epoch, "e.images") for epoch in session.epochs.values()]
     known = [count for count in counts if count is not None and count > 0]

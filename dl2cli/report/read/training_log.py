@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from dl2cli.errors import DataError
-from dl2cli.report.read.session import Session
+from dl2cli.report.read.session import LoggedSession
 from dl2cli.report.read.text_file import decoded, iter_lines
 from dl2cli.report.read.values import (
     MAX_COUNT,
@@ -58,13 +58,13 @@ def looks_like_training_log(head: bytes) -> bool:
     return b'DLLL {"' in head or head.startswith(b"DLLL ")
 
 
-def read_sessions(path: Path) -> list[Session]:
+def read_sessions(path: Path) -> list[LoggedSession]:
     """Read a training log; damage is counted in the sessions, never raised.
 
     Raises:
         DataError: the file cannot be opened.
     """
-    sessions = [Session()]
+    sessions = [LoggedSession()]
     try:
         for line in iter_lines(path):
             _take_line(sessions, line)
@@ -75,7 +75,7 @@ def read_sessions(path: Path) -> list[Session]:
     return sessions
 
 
-def _take_line(sessions: list[Session], line: bytes) -> None:
+def _take_line(sessions: list[LoggedSession], line: bytes) -> None:
     session = sessions[-1]
     if session.closed:
         return
@@ -94,13 +94,13 @@ def _take_line(sessions: list[Session], line: bytes) -> None:
         if len(sessions) >= MAX_SESSIONS:
             session.too_many = session.closed = True
             return
-        session = Session()
+        session = LoggedSession()
         sessions.append(session)
     odd = _ODD_WORDS.search(line) is not None
     _take_record(session, record, step, odd)
 
 
-def _take_other(session: Session, line: bytes) -> None:
+def _take_other(session: LoggedSession, line: bytes) -> None:
     """Count a line that is not a record: another program's words, or the remains of a record."""
     whole = line.endswith(b"\n")
     torn = PREFIX in line or line.startswith(b"DLLL") or (not whole and b"DLLL".startswith(line))
@@ -130,7 +130,7 @@ def _parse_record(line: bytes) -> tuple[dict[str, Any] | None, int, bool]:
     return None, -1, False
 
 
-def _take_record(session: Session, record: dict[str, Any], step: object, odd: bool) -> None:
+def _take_record(session: LoggedSession, record: dict[str, Any], step: object, odd: bool) -> None:
     session.lines += 1
     _take_times(session, record)
     if record.get("type") == "METADATA":
@@ -151,7 +151,7 @@ def _take_record(session: Session, record: dict[str, Any], step: object, odd: bo
         session.malformed += 1
 
 
-def _count_odd_values(session: Session, data: dict[str, Any], iterations: bool) -> None:
+def _count_odd_values(session: LoggedSession, data: dict[str, Any], iterations: bool) -> None:
     for key, value in data.items():
         if value is None:
             session.nulls += 1
@@ -169,7 +169,7 @@ def _is_absurd(key: str, value: object) -> bool:
     return isinstance(value, int | float) and finite(number(value)) is None
 
 
-def _take_step(session: Session, step: list[Any], data: dict[str, Any]) -> bool:
+def _take_step(session: LoggedSession, step: list[Any], data: dict[str, Any]) -> bool:
     """Merge a record into what has the same step; tells whether the step is a valid one."""
     kind, *numbers = step
     if kind == "S" and not numbers:
@@ -194,7 +194,7 @@ def _is_count(value: object) -> bool:
     return value.__class__ is int and 0 <= value < MAX_COUNT
 
 
-def _take_iteration(session: Session, step: tuple[int, int], data: dict[str, Any]) -> None:
+def _take_iteration(session: LoggedSession, step: tuple[int, int], data: dict[str, Any]) -> None:
     merged = session.steps.get(step)
     if merged is None:
         if len(session.steps) >= MAX_STEPS:
@@ -206,7 +206,7 @@ def _take_iteration(session: Session, step: tuple[int, int], data: dict[str, Any
             merged[index] = number(data[key])
 
 
-def _take_epoch(session: Session, epoch: int, data: dict[str, Any]) -> None:
+def _take_epoch(session: LoggedSession, epoch: int, data: dict[str, Any]) -> None:
     merged = session.epochs.setdefault(epoch, {})
     known = {key: data[key] for key in _EPOCH_KEYS & data.keys()}
     if not merged.keys().isdisjoint(known):
@@ -215,7 +215,7 @@ def _take_epoch(session: Session, epoch: int, data: dict[str, Any]) -> None:
     session.epoch_times[epoch] = (session.elapsed_s, session.last_unix_s)
 
 
-def _take_times(session: Session, record: Mapping[str, Any]) -> None:
+def _take_times(session: LoggedSession, record: Mapping[str, Any]) -> None:
     elapsed = seconds_of(record.get("elapsedtime"))
     unix = seconds_of(record.get("timestamp"))
     if elapsed is not None:
