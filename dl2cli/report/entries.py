@@ -59,6 +59,8 @@ class Entry:
         """The images a second of a codec run, or None where its times measure something else."""
         if self.codec is None or any(note.code in UNUSABLE for note in self.run.notes):
             return None
+        if self.codec.shared > 1:  # the wall time is that of several variants
+            return self.codec.rate_times_img_s
         return self.codec.rate_total_img_s
 
     def field(self, name: str) -> object:

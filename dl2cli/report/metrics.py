@@ -103,6 +103,13 @@ def sample_std(values: Iterable[float | None]) -> float | None:
     return math.sqrt(math.fsum((v - centre) ** 2 for v in kept) / (len(kept) - 1))
 
 
+def standard_error(values: Iterable[float | None]) -> float | None:
+    """Return the standard error of the mean, or None for fewer than two values."""
+    kept = [v for value in values if (v := finite(value)) is not None]
+    deviation = sample_std(kept)
+    return None if deviation is None else deviation / math.sqrt(len(kept))
+
+
 def ratio(over: float | None, under: float | None) -> float | None:
     """Return over / under, or None where that is not a finite number."""
     if over is None or under is None or under == 0:
@@ -268,6 +275,10 @@ class CodecStats:
     rate_total_img_s: float | None  # images / wall time of the whole experiment
     rate_times_img_s: float | None  # images / time_sum_s
     bpp_mean: float | None
+    shared: int = 1
+    cpu_per_image_s: float | None = None
+    ms_ssim_mean: float | None = None
+    psnr_mean_db: float | None = None
 
 
 def codec_stats(run: CodecRun, images: int | None) -> CodecStats:
@@ -287,6 +298,10 @@ def codec_stats(run: CodecRun, images: int | None) -> CodecStats:
         rate_total_img_s=ratio(images, run.total_s),
         rate_times_img_s=ratio(images, time_sum),
         bpp_mean=mean(run.bpp),
+        shared=run.shared,
+        cpu_per_image_s=mean(run.cpu_s),
+        ms_ssim_mean=mean(run.ms_ssim),
+        psnr_mean_db=mean(run.psnr_db),
     )
 
 

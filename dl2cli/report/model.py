@@ -202,12 +202,20 @@ class StandaloneRun(Run):
 
 @dataclass(frozen=True, slots=True)
 class CodecRun(Run):
-    """An encoding or decoding experiment; `times_s` are per image or per batch (`time_key`)."""
+    """An encoding or decoding experiment; `times_s` are per image or per batch (`time_key`).
+
+    `shared` is how many variants one pass made, whose time `total_s` then is. `cpu_s` are the
+    processor's seconds of each time. `ms_ssim` and `psnr_db` are of a sample of the images.
+    """
 
     time_key: str = ""
     times_s: tuple[float, ...] = ()
     bpp: tuple[float, ...] = ()
     total_s: float | None = None
+    shared: int = 1
+    cpu_s: tuple[float, ...] = ()
+    ms_ssim: tuple[float, ...] = ()
+    psnr_db: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,12 +302,27 @@ class RegimenLog:
 
 
 @dataclass(frozen=True, slots=True)
+class FidelityPoint:
+    """Means over a sample of images at a setting; `variant` is as `pcr-5` or `jpeg-75`."""
+
+    variant: str
+    images: int
+    bits_per_pixel: float
+    ms_ssim: float
+    psnr_db: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class QualityList:
-    """JPEG qualities of a data set, from the CSV of `dl2 analyze-images`."""
+    """What a CSV of `dl2 analyze-images` says of a data set.
+
+    `counts` are images by JPEG quality; `fidelity` is what bits buy, where that was measured.
+    """
 
     file: str
     counts: Mapping[int, int]
     notes: tuple[LogNote, ...]
+    fidelity: tuple[FidelityPoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,11 @@ class _Method(Options):
         "Measure only the ratio of two loaders or datasets, run in turn; :K sets a fidelity.",
         metavar="A B",
     )
+    decode: tuple[str, ...] = option(
+        "Measure only how fast one thread decodes --sample images of these datasets to pixels; "
+        ":K sets a fidelity. --save-log then names a folder.",
+        metavar="DATASET,...", default=(),
+    )  # fmt: skip
 
 
 class _Prediction(Options):
@@ -185,7 +190,7 @@ class BenchOptions(_Data, _Compute, _Method, _Prediction, _Prices, _Exports):
 
     dataset: Path | None = argument(
         "DATASET",
-        "The images to load, also by URL; --compare of two datasets needs none.",
+        "The images to load, also by URL; --compare of two datasets and --decode need none.",
         url=True,
     )
 
@@ -196,6 +201,11 @@ def bench_io(options: BenchOptions) -> None:
     from dl2cli.bench.model.scenario import quantity
 
     dataset, compare = options.dataset, options.compare
+    if options.decode:
+        from dl2cli.cli.commands.bench_decode import bench_decode
+
+        bench_decode(options)
+        return
     if dataset is None and compare is None:
         raise UsageError("Name a dataset: dl2 bench-io DATASET.")
     rate = None
@@ -257,6 +267,7 @@ COMMAND = Command(
         'out/train --what-if "storage=50MB/s cores=8"',
         "out/train --compare pcr:10 pcr:5",
         "photos/ --loader mypackage.data:make_loader",
+        "--decode photos,variants/jpeg-10,variants/webp-10,out:5",
     ),
     group=TRAIN,
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dl2cli.errors import UsageError
 from dl2cli.output_file import check_output_file, write_output
-from dl2cli.report.plots import bars, curves, disk_io, over_bytes, rates
+from dl2cli.report.plots import bars, curves, disk_io, over_bytes, rates, tradeoff
 from dl2cli.report.plots.canvas import Plot, write_plot
 from dl2cli.report.report import Report
 
@@ -34,6 +34,7 @@ def _plots(report: Report) -> Iterator[Plot]:
     yield from bars.stall_plots(entries)
     yield from curves.curve_plots(entries, report.clocks)
     yield from over_bytes.bytes_plots(entries)
+    yield from tradeoff.tradeoff_plots(entries, report.qualities)
     yield from disk_io.disk_plots(report.disks, report.corpus.traces)
     yield from bars.codec_plots(entries)
     yield from bars.quality_plots(report.qualities)

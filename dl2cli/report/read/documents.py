@@ -118,7 +118,8 @@ def codec_run(document: Mapping[str, Any], source: RunSource) -> CodecRun:
         text = f"{len(bpp)} bits-per-pixel values for {len(times)} times."
         notes.append(LogNote(Severity.ERROR, "damaged", text, source.file))
     encodes = name.encodes if name else time_key != "dec_times"
-    if not encodes and name and name.method == "multiprocessing":
+    decodes_pixels = "cpu_times" in document  # those of dl2 bench-io
+    if not encodes and name and name.method == "multiprocessing" and not decodes_pixels:
         text = "This experiment only opens the images: its times do not measure decoding."
         notes.append(LogNote(Severity.INFO, "opens only", text, source.file))
     data_path = text_of(document, "dataset")
@@ -147,6 +148,10 @@ def codec_run(document: Mapping[str, Any], source: RunSource) -> CodecRun:
         times_s=times,
         bpp=bpp,
         total_s=total,
+        shared=int_of(document, "shared_pass") or 1,
+        cpu_s=_numbers(document.get("cpu_times"))[0],
+        ms_ssim=_numbers(document.get("ms_ssim"))[0],
+        psnr_db=_numbers(document.get("psnr_db"))[0],  # null stands for equal images
     )
 
 

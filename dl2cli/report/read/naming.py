@@ -10,7 +10,8 @@ from dl2cli.dataset.naming import Variant, parse_variant
 
 STORAGE_LABELS = ("mem", "ssd", "hdd", "sas", "synth")
 
-_CODEC_DIR = re.compile(r"(enc|dec)-(mp|dl)-(.+)-(\d+(?:\.\d+)?)")
+_CODEC_DIR = re.compile(r"(enc|dec)-(mp|dl|st)-(.+?)(?:-(\d+(?:\.\d+)?|lossless))?")
+_METHODS = {"mp": "multiprocessing", "dl": "dataloader", "st": "one thread"}
 _LOADERS = {"dalic": "dali-cpu", "dalig": "dali-gpu", "pytorch": "pytorch"}
 
 
@@ -19,7 +20,7 @@ class CodecName:
     """What the directory of a codec experiment says."""
 
     encodes: bool
-    method: str  # multiprocessing | dataloader
+    method: str  # one of _METHODS
     variant: Variant
 
 
@@ -40,8 +41,9 @@ def parse_codec_directory(directory: str) -> CodecName | None:
     if match is None:
         return None
     side, method, label, quality = match.groups()
-    variant = Variant(f"{label}-{quality}", label.removesuffix("-mse"), quality)
-    return CodecName(side == "enc", "multiprocessing" if method == "mp" else "dataloader", variant)
+    name = f"{label}-{quality}" if quality else label
+    variant = parse_variant(name) or Variant(name, label.removesuffix("-mse"), quality)
+    return CodecName(side == "enc", _METHODS[method], variant)
 
 
 def parse_standalone_directory(directory: str) -> tuple[Variant | None, str | None, str | None]:

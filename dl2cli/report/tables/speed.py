@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from dl2cli.report.compare import rate_of, speedup
 from dl2cli.report.entries import Entry, compared
 from dl2cli.report.io_stats import DiskStats
-from dl2cli.report.metrics import mean, sample_std
+from dl2cli.report.metrics import mean, sample_std, standard_error
 from dl2cli.report.model import BenchIoRun, CodecRun, Kind
 from dl2cli.report.tables.overview import training_field
 from dl2cli.report.tables.table import Cell, Field, Style, Table, build, num, text
@@ -148,11 +148,19 @@ def groups(entries: Sequence[Entry], fields: Sequence[str]) -> Table:
             about="between runs"),
         num("stall_frac", "Stall", lambda g: mean(e.timing.stall_frac for e in g.members),
             style=Style.SHARE, rank=0),
+        num("mean_top1_pct", "Mean top-1", lambda g: mean(_scores(g)), unit="%", digits=2, rank=0,
+            about="mean of the runs' best top-1"),
+        num("error_top1_pct", "±", lambda g: standard_error(_scores(g)), unit="%", digits=2,
+            rank=0, about="standard error of that mean: deviation between runs / sqrt(runs)"),
         num("best_top1_pct", "Best top-1", lambda g: max(
             (e.accuracy.best_top1_pct for e in g.members if e.accuracy.best_top1_pct is not None),
             default=None), unit="%", digits=2),
     ]  # fmt: skip
     return build("groups", f"By {', '.join(fields)}", columns, rows)
+
+
+def _scores(group: _Group) -> list[float | None]:
+    return [entry.accuracy.best_top1_pct for entry in group.members]
 
 
 def _plain(value: object) -> Cell:
@@ -196,7 +204,25 @@ def codecs(entries: Sequence[Entry]) -> Table:
         stats("time_mean_s", "Mean", 2, "s", "of a time: per image, or per batch"),
         stats("time_p50_s", "p50", 1, "s"),
         stats("time_p99_s", "p99", 1, "s"),
+        stats("cpu_per_image_s", "CPU", 1, "s", "the processor's seconds an image"),
         num("bpp_mean", "bpp", lambda e: e.codec and e.codec.bpp_mean, digits=3, rank=0),
+        num(
+            "ms_ssim_mean",
+            "MS-SSIM",
+            lambda e: e.codec and e.codec.ms_ssim_mean,
+            digits=4,
+            rank=0,
+            about="of a sample",
+        ),
+        num(
+            "psnr_mean_db",
+            "PSNR",
+            lambda e: e.codec and e.codec.psnr_mean_db,
+            unit="dB",
+            digits=1,
+            rank=1,
+            about="of those that differ at all",
+        ),
         num("total_s", "Total", lambda e: e.total_s, unit="s", style=Style.DURATION, rank=1),
         text("warnings", "Remarks", lambda e: ", ".join(n.code for n in e.run.notes)),
         text("file", "File", lambda e: e.run.source.file, 3),
