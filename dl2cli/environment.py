@@ -163,6 +163,34 @@ def versions() -> dict[str, str]:
     return own | {name: version for name, version in installed.items() if version is not None}
 
 
+def all_versions() -> dict[str, str]:
+    """Return the versions of all that can matter; UNKNOWN where one cannot be told.
+
+    A package that is not installed is told so. None is imported, but for the native core.
+    """
+    native, libjpeg = _native_core()
+    own = {
+        "dl2": dl2cli.__version__,
+        "python": platform.python_version(),
+        "system": _system(),
+        "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "codec": _codec() or UNKNOWN,
+        "libjpeg": libjpeg.version if libjpeg else native,
+        "sqlite": sqlite3.sqlite_version,
+        "torch_cuda": _torch_cuda() or "none",
+    }
+    return own | {name: _version(name) or "not installed" for name in PACKAGES}
+
+
+def native_core_file() -> Path | None:
+    """Return the file of the native core; None where it cannot be loaded."""
+    try:
+        from dl2cli_native import _core
+    except ImportError:
+        return None
+    return Path(_core.__file__)
+
+
 def _system() -> str:
     try:
         return platform.freedesktop_os_release()["PRETTY_NAME"]

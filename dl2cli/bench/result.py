@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dl2cli.bench.diagnosis.bottleneck import Verdict
 from dl2cli.bench.diagnosis.derived import stalls_of
@@ -26,8 +27,10 @@ from dl2cli.bench.storage.counters import Samples
 from dl2cli.bench.storage.report import StorageReport
 from dl2cli.bench.storage.requests import StoreReading
 from dl2cli.errors import Interrupted
+from dl2cli.provenance import provenance
 
 KIND = "dl2-bench-io"
+_CACHE = "warm runs read from the page cache, before cold ones it was dropped; `served` says so"
 SYNTHETIC = "synthetic"
 
 
@@ -112,6 +115,7 @@ class BenchResult:
         counters: CPU and disk of the machine meanwhile.
         notes: what a reader of the figures must know, in sentences.
         wall_s: seconds that everything took.
+        provenance: the code, versions, configuration and storage behind it (provenance.py).
     """
 
     kind: str
@@ -137,6 +141,7 @@ class BenchResult:
     counters: Samples | None
     notes: tuple[str, ...]
     wall_s: float
+    provenance: dict[str, Any]
 
 
 class BenchInterrupted(Interrupted):
@@ -176,6 +181,7 @@ def make_result(measured: Measured, *, complete: bool) -> BenchResult:
         counters=measured.counters,
         notes=make_notes(measured, verdict),
         wall_s=measured.wall_s,
+        provenance=provenance(config, data=config.data, cache=_CACHE),
     )
 
 

@@ -20,7 +20,7 @@ from dl2cli.bench.config import BenchConfig
 from dl2cli.bench.probes.loader_variant import LoaderVariant, bytes_per_image
 from dl2cli.bench.probes.timed_run import BatchStep, Limit, NoStep, RunTimes, Served, make_cold, run
 from dl2cli.bench.statistics import Spread, percentiles
-from dl2cli.bench.storage.block_device import find_device
+from dl2cli.block_device import find_device
 from dl2cli.loaders import Loader
 from dl2cli.stores.options import StoreOptions
 from dl2cli.stores.path import is_remote

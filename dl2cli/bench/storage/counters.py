@@ -12,7 +12,7 @@ from typing import Final, Self
 
 import psutil
 
-from dl2cli.bench.storage.block_device import BlockDevice, find_device
+from dl2cli.block_device import BlockDevice, find_device
 
 MAX_SAMPLES: Final = 1024
 

@@ -18,7 +18,6 @@ import psutil
 
 from dl2cli.bench.statistics import NOISY, Spread, percentiles
 from dl2cli.bench.storage import page_cache
-from dl2cli.bench.storage.block_device import find_device
 from dl2cli.bench.storage.counters import IoCounters
 from dl2cli.bench.storage.file_reader import ReadOptions, ReadRun, read_extents, refuses_direct
 from dl2cli.bench.storage.read_plan import (
@@ -41,6 +40,7 @@ from dl2cli.bench.storage.report import (
     cache_verdict,
     run_name,
 )
+from dl2cli.block_device import find_device
 from dl2cli.dataset.location import DatasetKind
 
 DEFAULT_KS: Final = (1, 2, 5, 10)

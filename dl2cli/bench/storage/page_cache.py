@@ -19,7 +19,7 @@ from typing import Final
 
 import numpy as np
 
-from dl2cli.bench.storage.block_device import find_device
+from dl2cli.block_device import find_device
 
 PAGE: Final = mmap.PAGESIZE
 _WINDOW: Final = 1 << 30  # mincore answers with a byte a page: 256 KiB for a window

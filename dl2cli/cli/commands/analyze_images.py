@@ -197,7 +197,13 @@ def analyze_images(options: AnalyzeOptions) -> None:
         parts = render(analysis, drawn if scripts is None else ()) if analysis else []
         parts += render_scripts(scripts, drawn) if scripts else []
         if analysis or scripts:
-            sink.result(AnalyzeReport(analysis, drawn, scripts), *parts)
+            from dl2cli.provenance import provenance
+
+            sink.result(
+                AnalyzeReport(analysis, drawn, scripts),
+                *parts,
+                provenance=lambda: provenance(config, data=options.dataset),
+            )
     if analysis and analysis.summary.failures:
         raise typer.Exit(ExitCode.BAD_DATA)
 

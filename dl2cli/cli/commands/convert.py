@@ -196,6 +196,7 @@ def convert(options: ConvertOptions) -> None:
     from dl2cli.pcr.plan import plan, split_configs
     from dl2cli.pcr.scan_script import DEFAULT, load
     from dl2cli.pcr.script_choice import auto_goal
+    from dl2cli.provenance import provenance
     from dl2cli_native._core import Limits
 
     output = Output(json_mode=options.json)
@@ -257,7 +258,9 @@ def convert(options: ConvertOptions) -> None:
             results.append(run(each, tell, output.message, engine))
     results = sent_to(target, results, output)
     output.result(
-        ConvertReport(tuple(results)), *(part for r in results for part in result_tables(r))
+        ConvertReport(tuple(results)),
+        *(part for r in results for part in result_tables(r)),
+        provenance=lambda: provenance(config, data=options.source),
     )
 
 

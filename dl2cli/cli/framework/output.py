@@ -14,7 +14,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, ClassVar, Final, cast
 
@@ -29,6 +29,9 @@ from dl2cli.text import encodable, without_controls
 
 SCHEMA_VERSION = 1
 HEARD: Final = "Ctrl-C was heard. Waiting for what is running to stop."
+
+
+Provenance = Callable[[], dict[str, Any]]  # a call, because it costs time that only JSON needs
 
 
 def jsonable(value: Any) -> Any:  # noqa: ANN401 - JSON is untyped
@@ -149,8 +152,12 @@ class Output:
         """Print a line for the user on stderr."""
         self.err.print(text, soft_wrap=True)
 
-    def result(self, result: object, *renderables: RenderableType) -> None:
+    def result(
+        self, result: object, *renderables: RenderableType, provenance: Provenance | None = None
+    ) -> None:
         """Print a result: as JSON with `--json`, else the renderables that show it.
+
+        `provenance` makes what is added to the JSON document under that name.
 
         Raises:
             StorageError: stdout is on a full disk, or cannot be written for another reason.
@@ -158,6 +165,8 @@ class Output:
         """
         if self.json_mode:
             document = {"schema_version": SCHEMA_VERSION, **jsonable(result)}
+            if provenance is not None:
+                document["provenance"] = jsonable(provenance())
             ascii_only = not self.out.encoding.startswith("utf")
             text = json.dumps(document, indent=2, ensure_ascii=ascii_only, allow_nan=False)
             self.write(text + "\n")

@@ -5,7 +5,7 @@ P first; METADATA; T and V for windows of iterations; E for epochs; S last. Furt
 behind the published ones of the same line, where readers that do not know them pass over them:
 
 * P: `train_images`, `val_images`, `steps_per_epoch`, `val_steps`, `model_parameters`, `device`,
-  `host` and `versions`.
+  `host`, `versions` and `provenance` (provenance.py).
 * T and E, second line: `t.fetch_time` and `t.prep_time` (s; together `t.data_time`), where the
   loader can tell.
 * E, third line: `e.wall` (s), `e.images` and `e.bytes_read` (of training, all ranks),
@@ -36,6 +36,7 @@ from pathlib import Path
 from typing import Any
 
 from dl2cli.environment import UNKNOWN, host, versions
+from dl2cli.provenance import provenance
 from dl2cli.training.log.events import (
     EpochReport,
     Notice,
@@ -52,6 +53,7 @@ _LATENCY = {
     "compute_latency_at99": 0.99,
     "compute_latency_at95": 0.95,
 }
+CACHE_LEFT = "unknown: left as it was, and not asked about"
 _TOTALS = ("wall", "images", "bytes_read", "val_images", "val_bytes_read")
 Values = dict[str, float | int | None]
 
@@ -165,7 +167,15 @@ def _parameters(info: RunInfo) -> dict[str, Any]:
         "device": info.device,
         "host": host(info.device),
         "versions": versions(),
+        "provenance": provenance(
+            info.parameters, data=_data(info), device=info.device, cache=CACHE_LEFT
+        ),
     }
+
+
+def _data(info: RunInfo) -> str | None:
+    data = info.parameters.get("data")
+    return data if isinstance(data, str) and Path(data).exists() else None
 
 
 def _metadata(*, validation: bool) -> Iterator[tuple[str, dict[str, str]]]:

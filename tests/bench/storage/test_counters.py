@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from dl2cli.bench.storage import block_device, counters
-from dl2cli.bench.storage.block_device import find_device
+from dl2cli import block_device
+from dl2cli.bench.storage import counters
 from dl2cli.bench.storage.counters import IoCounters, Sampler, process_tree_cpu_s
+from dl2cli.block_device import find_device
 
 READ = "import sys; open(sys.argv[1], 'rb').read(); print('read', flush=True); sys.stdin.read()"
 

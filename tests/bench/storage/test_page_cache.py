@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from dl2cli.bench.storage import page_cache
-from dl2cli.bench.storage.block_device import find_device
+from dl2cli.block_device import find_device
 
 SIZE = 3 * page_cache.PAGE + 5
 

@@ -10,7 +10,6 @@ from jpegs import contents, jpeg_bytes, photo
 
 from dl2cli import pcr
 from dl2cli.bench.storage import measurement as storage
-from dl2cli.bench.storage.block_device import find_device
 from dl2cli.bench.storage.measurement import measure_storage
 from dl2cli.bench.storage.page_cache import PAGE
 from dl2cli.bench.storage.read_plan import AccessPattern
@@ -23,6 +22,7 @@ from dl2cli.bench.storage.report import (
     StorageProgress,
     cache_verdict,
 )
+from dl2cli.block_device import find_device
 from dl2cli.cli.framework.output import jsonable
 from dl2cli.dataset.location import DatasetKind
 from dl2cli.errors import DataError, UsageError
