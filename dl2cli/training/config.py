@@ -1,4 +1,4 @@
-"""All that a training is told: the options of its parts, together."""
+"""The configuration of a training, which holds that of each of its parts."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """When the state of a training is saved, and from where it goes on.
+    """When a training is saved, and which checkpoint it continues from.
 
     Attributes:
         save: save after each epoch, and keep the best one; a stopped run always saves.

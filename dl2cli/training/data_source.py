@@ -1,4 +1,4 @@
-"""Which data a training uses, and which loader: what the user names, or what is there.
+"""Finds the data of a training and its loader: those that the user names, or those that are there.
 
 Without a name it is `$DL2_HOME/data` or `./data` where one of them exists, else the built-in sample
 set, which is converted to PCR datasets beside it when a loader wants those.

@@ -1,4 +1,4 @@
-"""How this process was started: alone, or by torchrun as one of several ranks.
+"""Tells how this process was started: alone, or by torchrun as one of several ranks.
 
 torchrun is the only launcher. Its environment variables are read and checked here, and nowhere
 else; those of a shell that once ran a rank must not make another run believe that it is one.

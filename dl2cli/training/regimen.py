@@ -1,4 +1,4 @@
-"""A training in stages, each on another variant of the dataset, as published.
+"""A training in stages, each on another variant of the dataset, as in the (DL)2 program.
 
 Every stage goes on where the one before ended, and writes a log of its own
 (`experiment_report_stage_N.json`, `checkpoint_N.pth.tar`); `regimen_log.json` has the wall time of
@@ -28,7 +28,7 @@ STAGE_CHECKPOINT: Final = "checkpoint_{}.pth.tar"  # as published
 
 @dataclass(frozen=True)
 class Stage:
-    """Which data from which epoch (0-based) on."""
+    """The data of a stage, and the epoch (0-based) from which it is used."""
 
     first_epoch: int
     train: Path
@@ -59,8 +59,8 @@ def train_regimen(
 
     Args:
         config: the training.
-        stages: in ascending order, the first from epoch 0 on.
-        observers: makes those of a stage.
+        stages: the stages in ascending order; the first begins at epoch 0.
+        observers: makes the observers of a stage.
 
     Raises:
         UsageError: stages that make no sense; otherwise as `train`.
@@ -111,13 +111,18 @@ def _check(config: TrainConfig, stages: Sequence[Stage]) -> list[int]:
     ascending = all(a < b for a, b in pairwise(firsts))
     if not firsts or firsts[0] != 0 or not ascending:
         raise UsageError(
-            "Stages begin at ascending epochs, the first at 0, as in --stage jpeg10@0 "
+            "Stages must begin at ascending epochs, the first at 0, as in --stage jpeg10@0 "
             "--stage raw@45."
         )
     if firsts[-1] >= config.epochs:
-        raise UsageError(f"The last stage begins at epoch {firsts[-1]} of {config.epochs}.")
+        raise UsageError(
+            f"The last stage begins at epoch {firsts[-1]}, but the training has only "
+            f"{config.epochs} epochs."
+        )
     if not config.checkpoint.save:
-        raise UsageError("Stages hand their state on in checkpoints, which are switched off.")
+        raise UsageError(
+            "Stages continue from each other's checkpoints: leave out --no-save-checkpoints."
+        )
     return [*firsts[1:], config.epochs]
 
 

@@ -55,7 +55,7 @@ def check_classes(checkpoint: Mapping[str, Any], loader: Loader) -> None:
 def restore_optimizer(
     checkpoint: Mapping[str, Any], optimizer: torch.optim.Optimizer, config: OptimizerConfig
 ) -> None:
-    """Give an optimiser the state of a checkpoint, under the options of now.
+    """Give an optimiser the state of a checkpoint, and keep the options of this run.
 
     Raises:
         UsageError: the state is that of another optimiser or of other trainable parameters.
@@ -83,7 +83,7 @@ def restore_optimizer(
 
 
 def restore_precision(checkpoint: Mapping[str, Any], precision: Precision) -> None:
-    """Go on with the loss scale of a checkpoint. Raises DataError."""
+    """Continue with the loss scale of a checkpoint. Raises DataError."""
     try:
         precision.load_state_dict(checkpoint["precision"])
     except (ValueError, KeyError, TypeError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""The folder of a run: made, locked for the life of the run, and freed of what it replaces."""
+"""Makes the folder of a run, locks it for the life of the run, and removes what it replaces."""
 
 from __future__ import annotations
 

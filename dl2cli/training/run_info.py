@@ -17,10 +17,10 @@ def run_info(
     """Return what is known of a run that begins at epoch 0.
 
     Args:
-        config: what it was told.
-        parts: what it works with.
+        config: the configuration.
+        parts: the parts of the training.
         group: this process among its ranks.
-        states: what the observers of each rank had saved, of a run that goes on.
+        states: the saved states of each rank's observers, where a run is resumed.
     """
     loader, validation = parts.loader, parts.validation
     return RunInfo(

@@ -1,4 +1,4 @@
-"""When each iteration began, had its batch, and ended.
+"""Measures when each iteration began, had its batch, and ended.
 
 An iteration begins where the one before ended, so that no time is lost between: the sum of the
 iterations is the wall time. On a GPU the host runs ahead of the device, and what it sees says

@@ -1,4 +1,4 @@
-"""Stopping in order: signals and the time budget become a request that the loop asks for.
+"""Stops a training in order: signals and the time budget become a request that the loop asks for.
 
 SIGINT, SIGTERM and SIGHUP stop; SIGUSR1, by which clusters warn of the end of a job's time, saves
 or stops, as the configuration says.
@@ -75,7 +75,7 @@ class StopRequest:
         return self._reason
 
     def take(self) -> str | None:
-        """Return why to stop, or `SAVE`, once for each request to save; None for neither."""
+        """Return why to stop, or `SAVE` (once for each request to save), or None."""
         if self.reason is not None:
             return self.reason
         save, self._save = self._save, False

@@ -1,4 +1,4 @@
-"""A word of warning before a training that a CPU will not finish soon."""
+"""Warns of a training that a CPU will not finish soon."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class Recorder:
         }
 
     def load_state_dicts(self, states: Sequence[dict[str, Any]]) -> None:
-        """Go on with the accounts of an earlier process's ranks, by rank."""
+        """Continue with the accounts of an earlier process's ranks, by rank."""
         self.iteration = int(states[0]["iteration"])
         for name, meter in (("total", self._total), ("window", self._window)):
             parts = [state[name] for state in states]

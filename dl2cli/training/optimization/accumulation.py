@@ -1,4 +1,4 @@
-"""Which batches make a step of the optimiser together, and how much each of them counts.
+"""Decides which batches make a step of the optimiser together, and how much each counts.
 
 A step follows the mean gradient over all images of its batches on all ranks, however they are
 divided. What a rank computes is the mean over its own images, and ranks are averaged; the weight of
@@ -19,7 +19,7 @@ class Accumulation:
 
         Args:
             lanes: how the epoch is cut, seen from this rank.
-            batches: batches that make a step of the optimiser.
+            batches: number of batches that make a step of the optimiser.
             first: the batch (0-based) that this process begins with; groups begin there, because a
                 checkpoint holds no gradients of half a group.
         """

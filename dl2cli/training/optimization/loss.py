@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """What is minimised.
+    """The loss that is minimised.
 
     Attributes:
         label_smoothing: the share of probability spread over all classes (Szegedy et al.,
             "Rethinking the Inception Architecture", CVPR 2016, section 7).
-        mixup: alpha of mixup's beta distribution; 0 is off (Zhang et al., "mixup: Beyond
+        mixup: alpha of mixup's beta distribution; 0 turns mixup off (Zhang et al., "mixup: Beyond
             Empirical Risk Minimization", ICLR 2018).
     """
 
@@ -39,7 +39,7 @@ class Criterion:
     """Mixes training batches and measures the loss."""
 
     def __init__(self, config: LossConfig, classes: int | None = None) -> None:
-        """Prepare for a number of classes, which only mixup needs.
+        """Prepare for `classes` classes; only mixup needs their number.
 
         Raises:
             UsageError: mixup without the number of classes.

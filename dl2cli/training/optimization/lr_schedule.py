@@ -19,12 +19,12 @@ class LrConfig:
 
     Attributes:
         lr: the rate after warm-up, before decay.
-        policy: of the decay.
-        end_lr: the rate that linear, cosine and exponential approach. The published program has the
-            option, but none of its policies heeds it: they end at its default, 0. Exponential
-            cannot approach 0 and ends at lr / 1000 instead, as published.
+        policy: how the rate decays.
+        end_lr: the rate that linear, cosine and exponential approach. The (DL)2 program has the
+            option, but none of its policies follows it: they end at its default, 0. Exponential
+            cannot approach 0, so it ends at lr / 1000 instead, as in that program.
         warmup_epochs: epochs in which the rate grows to `lr`.
-        epochs: of the whole training.
+        epochs: length of the whole training.
     """
 
     lr: float = 0.1

@@ -1,4 +1,4 @@
-"""The optimiser, and which parameters it decays."""
+"""Makes the optimiser, and decides which parameters have weight decay."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class OptimizerConfig:
 
     Attributes:
         optimizer: "sgd" or "rmsprop".
-        momentum: of either.
-        nesterov: Nesterov's momentum, of SGD.
-        weight_decay: of all parameters but those of normalisation layers. The published program
+        momentum: momentum, for SGD and RMSprop.
+        nesterov: use Nesterov's momentum, with SGD.
+        weight_decay: weight decay of all parameters outside normalisation layers. The (DL)2 program
             goes by names with "bn" in them, so it decays the norm on a ResNet's shortcuts, which
             is called downsample.1; here the kind of the layer decides. Biases of other layers are
-            decayed, as published.
-        bn_weight_decay: also of normalisation layers.
-        rmsprop_alpha: smoothing of RMSprop.
-        rmsprop_eps: of RMSprop.
+            decayed, as in that program.
+        bn_weight_decay: apply weight decay to normalisation layers too.
+        rmsprop_alpha: smoothing constant of RMSprop.
+        rmsprop_eps: epsilon of RMSprop.
     """
 
     optimizer: Literal["sgd", "rmsprop"] = "sgd"
@@ -73,7 +73,7 @@ def create_optimizer(
     It always has two groups: first what is decayed, then the parameters of normalisation layers.
 
     Raises:
-        UsageError: nothing is trainable.
+        UsageError: no parameter is trainable.
     """
     import torch
 

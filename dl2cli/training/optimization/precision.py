@@ -1,4 +1,4 @@
-"""Mixed precision: in which numbers a step computes, and the scale of the loss."""
+"""Mixed precision: the number types that a step computes in, and the scale of the loss."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PrecisionConfig:
-    """In which numbers a step computes.
+    """The number types that a step computes in.
 
     Attributes:
-        amp: mixed precision; else float32, and the loss is not scaled.
-        dtype: of mixed precision.
-        static_loss_scale: the loss is multiplied by it, gradients divided.
-        dynamic_loss_scale: the scale follows overflows instead.
+        amp: use mixed precision; otherwise float32 without a loss scale.
+        dtype: the lower-precision type of mixed precision.
+        static_loss_scale: multiply the loss by this, and divide the gradients by it.
+        dynamic_loss_scale: adjust the scale when gradients overflow instead.
     """
 
     amp: bool = False

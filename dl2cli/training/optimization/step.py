@@ -21,10 +21,10 @@ class StepOutcome:
     """What a step gives, on the device: nobody has waited for it.
 
     Attributes:
-        loss: mean over the batch, a scalar.
-        top1: images whose label scored highest, a scalar.
-        top5: images whose label is among the five highest, a scalar.
-        images: in the batch.
+        loss: mean loss over the batch, a scalar.
+        top1: number of images whose label scored highest, a scalar.
+        top5: number of images whose label is among the five highest, a scalar.
+        images: number of images in the batch.
     """
 
     loss: torch.Tensor
@@ -79,12 +79,12 @@ class TrainStep:
         return outcome
 
     def _no_sync(self) -> contextlib.AbstractContextManager[None]:
-        """Ranks need not agree on gradients that the optimiser does not see yet."""
+        """Do not exchange gradients that the optimiser does not use yet."""
         no_sync = getattr(self.model, "no_sync", None)
         return no_sync() if no_sync is not None else contextlib.nullcontext()
 
     def _empty(self, images: torch.Tensor) -> tuple[StepOutcome, torch.Tensor]:
-        """A batch that lost all its images still meets the other ranks, with gradients of 0."""
+        """Join the other ranks with gradients of 0, for a batch that lost all its images."""
         import torch
 
         training = [module for module in self.model.modules() if module.training]
