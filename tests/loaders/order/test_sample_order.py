@@ -1,3 +1,4 @@
+import hashlib
 import tracemalloc
 
 import numpy as np
@@ -163,3 +164,28 @@ def test_the_order_of_one_rank_needs_no_memory_for_the_images_of_all():
     tracemalloc.stop()
     assert len(one) == 25_000
     assert peak_bytes < 10_000_000  # eight bytes for each of 10 million images would be eight times
+
+
+def test_orders_never_change():
+    """A run that is resumed with a newer dl2 sees each image as often as it would have."""
+    digest = hashlib.sha256()
+    kinds = (
+        {"shuffle_window": 2},
+        {"shuffle_window": None},
+        {"shuffle": False},
+        {"shuffle_window": 3, "lanes": 6},
+    )
+    for options in kinds:
+        for rank in range(3):
+            order = SampleOrder(
+                [5, 0, 7, 3, 9, 1, 0, 6, 8, 4],
+                batch_size=4,
+                seed=11,
+                rank=rank,
+                world_size=3,
+                tail="pad",
+                **options,
+            ).epoch(2)
+            for each in (order.visits, order.visit, order.slot, order.sample):
+                digest.update(each.tobytes())
+    assert digest.hexdigest() == "5bb77038ca5458c7c58030b874a0cce60c7f5e00d00ee95358979d32151e35da"
