@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from store_servers import FaultProxy, WebServer, garble, silent, status
+from store_servers import FaultProxy, WebServer, garble, nginx, silent, status
 
 from dl2cli import pcr
 from dl2cli.dataset.location import DatasetKind, locate
@@ -100,6 +100,16 @@ def test_what_lies_at_a_url(web: WebServer, s3: str) -> None:
         pcr.open("s3://photos/nothing")
 
 
+def test_names_with_spaces(dataset: Path, tmp_path: Path) -> None:
+    root, work = tmp_path / "www", tmp_path / "nginx"
+    root.mkdir()
+    work.mkdir()
+    (root / "my photos é%41").symlink_to(dataset)
+    with nginx(root, work) as server:
+        opened = pcr.open(f"{server.url}/my photos é%41")
+        assert bytes(opened.read(0).image(0)) == bytes(pcr.open(dataset).read(0).image(0))
+
+
 def test_who_is_refused_is_told(proxy: FaultProxy) -> None:
     proxy.fault("", status(403))
     with pytest.raises(StorageError, match=r"403 Forbidden.*may not list the bucket"):
@@ -171,6 +181,7 @@ def _read_after_fork(opened: pcr.Dataset) -> str:
     return ""
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_fork_is_refused_with_a_sentence(web: WebServer) -> None:
     opened = pcr.open(f"{web.url}/pcr")
     opened.read(0)
