@@ -10,7 +10,8 @@ from dl2cli.analysis.image.examine import Found, examine
 from dl2cli.analysis.image.quality import Engine, magick
 from dl2cli.analysis.sources import Item, Reader
 from dl2cli.analysis.table.rows import Analysis, ImageRow, Note, row_to_line
-from dl2cli.dataset.pixels import UnsupportedImage, pillow_limits
+from dl2cli.dataset.pillow_limits import pillow_limits
+from dl2cli.dataset.pixels import UnsupportedImage
 from dl2cli.errors import DataError, is_file_fault, system_failure
 from dl2cli.processes import become_worker
 

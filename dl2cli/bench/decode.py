@@ -24,7 +24,8 @@ from dl2cli.bench.probes.plan import parse_loader_variant
 from dl2cli.bench.statistics import Spread
 from dl2cli.dataset.discovery import discover
 from dl2cli.dataset.naming import parse_variant
-from dl2cli.dataset.pixels import decode_source, pillow_limits
+from dl2cli.dataset.pillow_limits import pillow_limits
+from dl2cli.dataset.pixels import decode_source
 from dl2cli.errors import DataError, UsageError, system_failure
 from dl2cli.output_file import write_output
 from dl2cli_native import _core

@@ -11,7 +11,6 @@ from PIL import Image
 from dl2cli.dataset.metadata import encoded_exif, fits_mode, orientation_alone
 from dl2cli.dataset.pixels import (
     JPEG_START,
-    pillow_limits,
     read_image,
     read_rare_jpeg,
     to_eight_bits,
@@ -19,8 +18,6 @@ from dl2cli.dataset.pixels import (
 from dl2cli.dataset.resize import fitted
 from dl2cli.errors import DataError
 from dl2cli_native import _core
-
-__all__ = ["Reencoded", "name_of_frame", "pillow_limits", "reencode"]
 
 MAX_JPEG_SIDE: Final = 65_500  # libjpeg's limit, in pixels
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from dl2cli.dataset.discovery import ImageFile
+from dl2cli.dataset.pillow_limits import pillow_limits
 from dl2cli.durability import sync_folder
 from dl2cli.errors import DataError, StorageError, UsageError, is_file_fault, system_failure
 from dl2cli.pcr import foreign, index
@@ -111,7 +112,7 @@ class Pipeline:
         # One record is written while two are converted; small records need more of them ahead.
         ahead = max(2, -(-IN_FLIGHT_IMAGES * config.workers // size))
         native = self._start()
-        with ThreadPoolExecutor(config.workers) as pool, foreign.pillow_limits(config.limits):
+        with ThreadPoolExecutor(config.workers) as pool, pillow_limits(config.limits):
             try:
                 for record, files in records:
                     self._submit(native, record, files)

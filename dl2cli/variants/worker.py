@@ -19,7 +19,8 @@ from dl2cli.analysis.fidelity.metrics import WINDOW
 from dl2cli.analysis.fidelity.points import point_of
 from dl2cli.analysis.worker import CRASHED
 from dl2cli.dataset.metadata import Metadata, read_metadata
-from dl2cli.dataset.pixels import JPEG_START, decode_source, pillow_limits
+from dl2cli.dataset.pillow_limits import pillow_limits
+from dl2cli.dataset.pixels import JPEG_START, decode_source
 from dl2cli.dataset.resize import fitted
 from dl2cli.errors import DataError, StorageError, is_file_fault, system_failure
 from dl2cli.processes import become_worker

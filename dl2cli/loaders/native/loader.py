@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dl2cli.dataset.pixels import pillow_limits, read_pixels
+from dl2cli.dataset.pillow_limits import pillow_limits
+from dl2cli.dataset.pixels import read_pixels
 from dl2cli.errors import DataError, Dl2Error, UsageError, is_file_fault, system_failure
 from dl2cli.loaders.base import Batch, Loader, LoaderConfig, LoaderStats, should_pin
 from dl2cli.loaders.order.sample_order import EpochOrder

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
-from dl2cli.dataset.pixels import pillow_limits
+from dl2cli.dataset.pillow_limits import pillow_limits
 from dl2cli.errors import Dl2Error, UsageError
 from dl2cli.loaders import transform
 from dl2cli.loaders.base import Batch, LoaderConfig, require_torch, should_pin

@@ -19,7 +19,8 @@ from loader_photos import IMAGES  # noqa: E402
 from loader_threads import native_threads, only_threads_left  # noqa: E402
 
 from dl2cli.dataset.discovery import discover  # noqa: E402
-from dl2cli.dataset.pixels import pillow_limits, read_pixels  # noqa: E402
+from dl2cli.dataset.pillow_limits import pillow_limits  # noqa: E402
+from dl2cli.dataset.pixels import read_pixels  # noqa: E402
 from dl2cli.errors import DataError, StorageError, UsageError  # noqa: E402
 from dl2cli.loaders import LoaderConfig, Throttle, create_loader, transform  # noqa: E402
 from dl2cli.loaders.native.jpeg import JpegLoader  # noqa: E402
