@@ -59,8 +59,8 @@ class AutotuneConfig:
             )
 
     def label(self) -> str:
-        """Return a short name for folders, logs and reports."""
-        return "auto"
+        """Return a short name for folders, logs and reports, which tell both tuners apart."""
+        return "auto" if self.ladder is None else "auto-curriculum"
 
 
 @dataclass(frozen=True)

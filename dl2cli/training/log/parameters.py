@@ -13,6 +13,7 @@ from dl2cli.dataset.naming import parse_data_path
 from dl2cli.loaders.registry import SYNTHETIC, loaders_for
 from dl2cli.training.fidelity.autotune import AutotuneConfig
 from dl2cli.training.fidelity.curriculum import Curriculum
+from dl2cli.training.fidelity.curriculum_file import AUTO
 
 if TYPE_CHECKING:
     from dl2cli.training.config import DataConfig, TrainConfig
@@ -121,12 +122,8 @@ def _fidelity(chooser: Curriculum | AutotuneConfig | None) -> dict[str, Any]:
     """Return what chooses the fidelity: numbers where they are constant, else schedules."""
     if isinstance(chooser, AutotuneConfig):
         by_steps = chooser.ladder is not None
-        auto = chooser.label()
-        return {
-            "scans": auto,
-            "size_schedule": auto if by_steps else None,
-            "curriculum": auto if by_steps else None,
-        }
+        auto = AUTO if by_steps else None
+        return {"scans": AUTO, "size_schedule": auto, "curriculum": auto}
     scans = chooser.scans_label() if chooser is not None else None
     return {
         "scans": int(scans) if scans is not None and scans.isdecimal() else scans,

@@ -264,7 +264,8 @@ def test_size_and_curriculum_options(pcr_set: Path, sample_set: Path, tmp_path: 
     config = prepare("-d", pcr_set, "--curriculum", "auto", "--image-size", 64)
     assert isinstance(config.fidelity, AutotuneConfig)
     assert config.fidelity.ladder is not None and Fidelity(2, 40, True) in config.fidelity.ladder
-    assert logged(config)["curriculum"] == "auto"
+    told = logged(config)
+    assert (told["curriculum"], told["variant"]) == ("auto", "pcr-auto-curriculum")
     with pytest.raises(UsageError, match="cannot be combined"):
         prepare("-d", pcr_set, "--curriculum", "auto", "--size-schedule", "32")
     with pytest.raises(UsageError, match="cannot both choose"):
