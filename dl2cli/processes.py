@@ -1,4 +1,4 @@
-"""What worker processes need: of the system before they start, and first thing in each."""
+"""Prepare the system for worker processes, and each worker process for its work."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def shorten_socket_folder() -> None:
         if os.access(folder, os.W_OK | os.X_OK):
             tempfile.tempdir = folder
             try:
-                util.get_temp_dir()  # which this process and its children use from now on
+                util.get_temp_dir()  # this process and its children keep using what it returns
             except OSError:
                 continue
             finally:
@@ -43,7 +43,9 @@ def _fits(folder: str) -> bool:
 def become_worker() -> None:
     """Prepare a worker process: it leaves Ctrl-C to its parent, is quiet, and ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    warnings.simplefilter("ignore")  # Pillow's, of damaged metadata; they would break the display
+    warnings.simplefilter(
+        "ignore"
+    )  # Pillow warns of damaged metadata, which would break the display
     if parent_process() is not None:
         threading.Thread(target=_end_with_parent, daemon=True).start()
         # Image libraries (libtiff) write about damaged files to stderr by themselves.

@@ -4,8 +4,8 @@
 
 The driver (this process) lists the source, hands out the files of one record a task, and alone
 writes the index; a worker reads its files, writes the record file, and returns its rows. Everything
-else is that of a conversion on one machine: `dl2cli.pcr.convert` knows no difference, so a driver
-that was killed goes on behind the records it has rows of.
+else happens as on one machine: `dl2cli.pcr.convert` does not know the difference, so a driver that
+was killed and is started again continues behind the records whose rows it has.
 
 A task may run twice (a worker that was thought dead, a driver that was started again): each run
 writes a file of its own, and the rename that comes last puts the same bytes there. Dask starts the
@@ -41,7 +41,7 @@ _Record = tuple[int, list[ImageFile]]
 def convert_record(
     config: ConvertConfig, build: Build, record: int, files: list[ImageFile]
 ) -> RecordRows:
-    """Convert one record on a worker. To run it twice, even at the same time, does no harm.
+    """Convert one record on a worker. Running it twice, even at the same time, does no harm.
 
     Raises:
         UsageError: this worker has another version of dl2 or of libjpeg than the driver.

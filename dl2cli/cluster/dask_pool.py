@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def analyse_chunk(config: WorkerConfig, build: Build, tasks: Sequence[Task]) -> list[str]:
-    """Analyse some images on a worker; returns a line of JSON for each.
+    """Analyse some images on a worker; return a line of JSON for each.
 
     Raises:
         UsageError: this worker has another version of dl2 or of libjpeg than the driver.

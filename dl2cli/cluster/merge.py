@@ -31,7 +31,8 @@ _ROWS: Final = ("records", "sources", "rejected", "progress")
 def merge(out: Path) -> tuple[ConvertResult, ...]:
     """Join the parts in OUT, or those in each of its splits. Needs nothing but OUT.
 
-    A merge that was interrupted is done again; the result is that of a conversion on one machine.
+    A merge that was interrupted can be done again. The result is the same as after a conversion on
+    one machine.
 
     Raises:
         UsageError: there are no parts, some are missing or were made with other options, or a
@@ -122,7 +123,7 @@ def _read_properties(out: Path, part: Part) -> dict[str, Any]:
 
 
 def _join(out: Path, parts: tuple[Part, ...], properties: dict[str, Any]) -> dict[str, int]:
-    """Make the working index of the dataset from those of its parts; returns what was left out."""
+    """Make the working index of the dataset from those of the parts; return what was left out."""
     working = out / index.INDEX
     with open_database(out / f"{parts[0].stem}.db", write=True) as database:
         classes = index.read_classes(database)

@@ -5,7 +5,8 @@
 
 Part i converts the records i - 1, i - 1 + N, ... of the same plan, so that the parts are equally
 long. Its rows are in an index of its own, `PCR_part_i_of_N.db`, beside the record files; the merge
-joins the rows to the one index of the dataset. The bytes are those of a conversion on one machine.
+joins the rows to the one index of the dataset. The bytes are the same as after a conversion on one
+machine.
 """
 
 from __future__ import annotations

@@ -10,11 +10,11 @@ from typing import Final, NamedTuple
 
 from PIL import Image
 
-from dl2cli.dataset.pixels import JPEG_START, exif_orientation, readable_formats
+from dl2cli.dataset.orientation import ORIENTATION, exif_orientation
+from dl2cli.dataset.pixels import JPEG_START, readable_formats
 from dl2cli_native import _core
 
 MAX_EXIF_BYTES: Final = 65_533  # of a marker segment
-_ORIENTATION: Final = 0x0112
 # Tags of a TIFF that say where its pixels are, or hold a file of another kind (XMP, IPTC,
 # Photoshop, ICC). They can be most of its bytes, and mean nothing in a JPEG's EXIF.
 _NOT_EXIF: Final = (273, 279, 324, 325, 347, 700, 33723, 34377, 34675, 37724)
@@ -83,7 +83,7 @@ def encoded_exif(image: Image.Image, *, keep_exif: bool) -> tuple[bytes, str]:
     """
     try:
         exif = image.getexif()
-        orientation = exif.get(_ORIENTATION, 1)
+        orientation = exif.get(ORIENTATION, 1)
     except MemoryError:
         raise
     except Exception:
@@ -116,7 +116,7 @@ def orientation_alone(orientation: object) -> bytes:
     exif = Image.Exif()
     # Some files hold a fraction. Comparing with numbers also rules out texts and NaN.
     if orientation in range(2, 9):
-        exif[_ORIENTATION] = int(orientation)  # type: ignore[call-overload]
+        exif[ORIENTATION] = int(orientation)  # type: ignore[call-overload]
     return exif.tobytes()
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from dl2cli.dataset.orientation import exif_orientation, turned
 from dl2cli.dataset.png_chunks import PNG_START, without_metadata
 from dl2cli.errors import DataError
 from dl2cli_native import _core
@@ -33,16 +34,6 @@ OPTIONAL_FORMATS: Final = {
 
 JPEG_START: Final = b"\xff\xd8\xff"
 _ANY_SIZE: Final = 1 << 32  # pixels; more than a JPEG has
-_ORIENTATION: Final = 0x0112  # EXIF 2.32
-_TURNS: Final = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,  # Pillow turns counter-clockwise
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 _GRAY_MODES: Final = frozenset({"1", "L", "LA", "La"})
 # How files of each format begin, after so many bytes that may be anything.
 _STARTS: Final = {
@@ -89,12 +80,12 @@ def decode_source(content: bytes, limits: _core.Limits, *, whole_file: bool = Tr
     Args:
         content: The whole file.
         limits: What it may promise. Call within `pillow_limits`, or Pillow's own limit applies.
-        whole_file: It is a source file, of which nothing may be missing, and not an image of a PCR
-            dataset, which may lack scan groups.
+        whole_file: Whether it is a source file, where nothing may be missing. An image of a PCR
+            dataset may lack scan groups.
 
     Raises:
-        DataError: The file is damaged; the reason why.
-        OverLimit, UnsupportedImage: Nothing is known against the file.
+        DataError: The file is damaged; the message gives the reason.
+        OverLimit, UnsupportedImage: The file cannot be read here, and may be sound.
         MemoryError: There is not enough memory, which says nothing about the file.
     """
     if not content.startswith(JPEG_START) or is_rare(_read_header(content, limits)):
@@ -125,23 +116,6 @@ def read_pixels(
             return to_eight_bits(image)
         orientation = exif_orientation(image)
         return turned(to_eight_bits(image), orientation)
-
-
-def exif_orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation of an image, 1 to 8; 1 if it has no valid one."""
-    try:
-        value = image.getexif().get(_ORIENTATION, 1)
-    except MemoryError:
-        raise
-    except Exception:  # whatever is wrong with EXIF costs no pixels
-        return 1
-    return int(value) if value in range(1, 9) else 1  # some files hold a fraction, or a text
-
-
-def turned(image: Image.Image, orientation: int) -> Image.Image:
-    """Return an image, turned as its EXIF orientation (1 to 8) says."""
-    method = _TURNS.get(orientation)
-    return image if method is None else image.transpose(method)
 
 
 def is_rare(header: _core.JpegHeader) -> bool:
@@ -199,7 +173,7 @@ def _check_limit(width: int, height: int, limits: _core.Limits) -> None:
 
 @functools.cache
 def readable_formats() -> tuple[str, ...]:
-    """Return the names of the formats that can be read, including those of installed plug-ins."""
+    """Return the names of the formats that can be read, with or without a plug-in."""
     found = list(FORMATS)
     for name, (module, _) in OPTIONAL_FORMATS.items():
         with contextlib.suppress(ImportError):
@@ -222,8 +196,8 @@ def read_image(content: bytes, limits: _core.Limits) -> Image.Image:
         limits: What it may promise. Call within `pillow_limits`, or Pillow's own limit applies.
 
     Raises:
-        DataError: The file cannot be read, and why; OverLimit and UnsupportedImage say that
-            nothing is known against it.
+        DataError: The file cannot be read; the message gives the reason. Where it is an OverLimit
+            or an UnsupportedImage, the file may be sound.
         MemoryError: There is not enough memory, which says nothing about the file.
     """
     formats = readable_formats()

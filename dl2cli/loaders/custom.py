@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _FRAME: Final = re.compile(r'^\s*File "(.+)", line (\d+), in ', re.MULTILINE)
 _STANDARD: Final = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib"))
-_SOME_FILES: Final = 1000  # whose mean size stands for that of all
+_SOME_FILES: Final = 1000  # whose mean size stands for the mean size of all
 _DEEPEST: Final = 4
 
 
@@ -96,7 +96,7 @@ def make(name: str) -> Any:  # noqa: ANN401 - whatever the factory returns
         loader = found()
     if not hasattr(loader, "__iter__") and not hasattr(loader, "__getitem__"):
         kind = type(loader).__name__
-        raise UsageError(f"{name} returns {kind}, which is no iterable of batches.")
+        raise UsageError(f"{name} must return an iterable of batches, not {kind}.")
     return loader
 
 
@@ -219,7 +219,7 @@ def _images(name: str, batch: object) -> torch.Tensor:
             channels_last = images.shape[3] == 3 and images.shape[1] != 3
             return images.permute(0, 3, 1, 2) if channels_last else images
     raise UsageError(
-        f"The loader {name} gives {type(batch).__name__}, in which there is no tensor or array of "
+        f"The loader {name} gives {type(batch).__name__}, which holds no tensor or array of "
         "images with four dimensions (N, 3, H, W)."
     )
 

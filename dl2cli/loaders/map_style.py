@@ -31,7 +31,7 @@ from PIL import Image
 from torch.utils.data import Dataset, Sampler
 
 from dl2cli import pcr
-from dl2cli.dataset.pixels import turned
+from dl2cli.dataset.orientation import turned
 from dl2cli.errors import DataError, UsageError
 from dl2cli.loaders.order.sample_order import SampleOrder
 from dl2cli_native import _core

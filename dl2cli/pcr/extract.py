@@ -19,6 +19,7 @@ from typing import Final
 
 from PIL import Image
 
+from dl2cli.dataset.orientation import ORIENTATION
 from dl2cli.durability import try_lock
 from dl2cli.errors import DataError, StorageError, UsageError
 from dl2cli.pcr.dataset import Dataset, Record
@@ -26,7 +27,6 @@ from dl2cli.pcr.extract_folder import ExtractFolder
 from dl2cli.pcr.index import SourceInfo, check_inside
 from dl2cli_native import _core
 
-_ORIENTATION: Final = 0x0112
 _SOI: Final = b"\xff\xd8"
 _APP0: Final = b"\xff\xe0"
 _APP1: Final = b"\xff\xe1"
@@ -158,7 +158,7 @@ def _with_orientation(dataset: Dataset, record: Record, slot: int) -> bytes | me
         where = f"{dataset.path}, record {record.info.file}, image {slot}"
         raise DataError(f"{where}: {error}.") from error
     exif = Image.Exif()
-    exif[_ORIENTATION] = recorded
+    exif[ORIENTATION] = recorded
     payload = exif.tobytes()
     segment = _APP1 + struct.pack(">H", len(payload) + 2) + payload
     at = len(_SOI)

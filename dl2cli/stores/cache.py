@@ -70,7 +70,7 @@ class CachePlan:
     Attributes:
         groups: j, the groups of every record that are kept.
         more: how many records, the first, are kept with one group more.
-        bytes_kept: what all that takes on a disk, at most.
+        bytes_kept: the most bytes that all this takes on a disk.
     """
 
     groups: int

@@ -86,7 +86,7 @@ class NotModified(Exception):  # noqa: N818 - no error
     """The object is still the version that the caller has."""
 
 
-class ShortObject(Exception):  # noqa: N818 - `fetch` makes an error of it
+class ShortObject(Exception):  # noqa: N818 - `fetch` turns it into an error
     """The object ends before the range that was asked for."""
 
 

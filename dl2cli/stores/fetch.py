@@ -155,7 +155,7 @@ class Fetcher:
     async def _again(
         self, path: StorePath, request: Callable[[], Coroutine[Any, Any, _T]], retries: int
     ) -> _T:
-        """Make a request until it succeeds, or until there is no hope."""
+        """Repeat a request until it succeeds, or until another attempt cannot help."""
         options, attempt = self.options, 1
         while True:
             try:
@@ -219,7 +219,7 @@ class Fetcher:
 
 
 async def _first_good(running: set[asyncio.Task[Answer]]) -> Answer:
-    """Return the first answer that is no failure; raises the last failure if there is none."""
+    """Return the first answer that succeeds; raise the last failure if all fail."""
     left = set(running)
     while True:
         done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)

@@ -38,7 +38,7 @@ class StoreOptions:
         hedge: make a request a second time when it takes longer than 99 of 100 did, and use the
             answer that comes first.
         extra_share: retries and hedges are at most this share of all requests ...
-        extra_burst: ... and this many beyond it, so that a short outage is no failure.
+        extra_burst: ... and this many beyond it, so that a short outage is survived.
         part_bytes: a longer range is fetched in parts of about this size, side by side: one
             connection gives some 100 MB/s.
         parts_in_flight: how many parts of all ranges are on their way at a time.

@@ -75,7 +75,7 @@ class SegmentFolder:
         return []
 
     def write(self, segment: Segment, parts: Sequence[Buffer]) -> None:
-        """Write a segment, one part for each of its groups. Raises OSError; then there is none."""
+        """Write a segment, one part for each of its groups, or none at all. Raises OSError."""
         file = self.folder / segment.name
         file.parent.mkdir(parents=True, exist_ok=True)
         temporary = file.with_name(f"{uuid.uuid4().hex}.tmp")

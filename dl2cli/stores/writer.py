@@ -61,7 +61,7 @@ class StoreWriter:
 def write_file(file: Path, pieces: Sequence[Buffer]) -> None:
     """Write a file under a temporary name, make it durable, and give it its name.
 
-    Raises OSError; then there is no file, or the one that was there before.
+    Raises OSError, and then leaves no file, or the one that was there before.
     """
     temporary = file.with_name(f"{file.name}.{uuid.uuid4().hex}.tmp")
     try:

@@ -71,7 +71,7 @@ def convert(
 
     Raises:
         UsageError: the options, or what is at `out`, do not allow it.
-        DataError: `source` is no ImageFolder; or a bad file, with `on_error="fail"`.
+        DataError: `source` is not an ImageFolder; or a file is bad, with `on_error="fail"`.
         StorageError: the disk is full, or the system refused otherwise; what is done is kept.
         Interrupted: Ctrl-C; what is done is kept.
     """
@@ -111,7 +111,7 @@ def convert(
 
 def _check(config: VariantsConfig) -> None:
     if not config.targets:
-        raise UsageError("There is no variant to make: name a quality.")
+        raise UsageError("Name at least one quality, or there is no variant to make.")
     check_available(config.targets)
     check_max_side(config.max_side)
     if is_pcr_dataset(config.source):
@@ -181,7 +181,7 @@ class _VariantsRun:
                 self.finished.append(state.finished())
 
     def _settings(self) -> Iterator[dict[str, Any]]:
-        """Yield for each target what decides its bytes; a resumed run must agree in all of it."""
+        """Yield for each target what decides its bytes; a resumed run must agree with it."""
         config = self.config
         listed = None
         if config.quality_list is not None:

@@ -55,13 +55,13 @@ def prepare(
     Args:
         out: the folder for all variants.
         name: of the variant.
-        wanted: what decides its bytes; a variant that is there must agree in all of it.
+        wanted: what decides its bytes; a variant that is there must agree with it.
         force: replace it.
         resume: go on with an unfinished one.
 
     Raises:
         UsageError: other files are there, or a variant that was made otherwise.
-        DataError: it was finished, and files of it have been lost since.
+        DataError: it was finished, and has lost files since.
     """
     folder = VariantFolder(name, out / name, complete=False)
     if force:

@@ -33,7 +33,7 @@ class Plan:
     """What is to be done.
 
     Attributes:
-        files: the source files, or those of the subset.
+        files: the source files that are converted: all, or the subset.
         folders: the class folders that each variant gets, also where a class has no image.
         classes: number of classes.
         ignored: files that were left out by rule, counted by reason.
@@ -114,7 +114,7 @@ def rank(name: str, seed: int) -> bytes:
 def target_names(files: Sequence[PlannedFile], form: Format) -> list[str]:
     """Return the name of each file in a variant of a format, relative to its folder.
 
-    The ending becomes that of the format. Copies keep their names, and so do files with any ending
+    The ending becomes the format's. Copies keep their names, and so do files with any ending
     of a JPEG in a JPEG variant. Of two files that would have one name, both keep their old
     ending before the new one.
     """

@@ -19,11 +19,11 @@ class Listed(NamedTuple):
 def read_quality_list(path: Path) -> dict[str, Listed]:
     """Return what a list says, by the path of a file in the source.
 
-    A file whose quality is not known (it is no JPEG, or is damaged) is left out.
+    A file whose quality is not known (it is not a JPEG, or is damaged) is left out.
 
     Raises:
-        UsageError: there is no such file.
-        DataError: it is no such list.
+        UsageError: the file does not exist, or cannot be read.
+        DataError: the file is not such a list.
     """
     found: dict[str, Listed] = {}
     try:
@@ -31,7 +31,7 @@ def read_quality_list(path: Path) -> dict[str, Listed]:
             rows = csv.DictReader(file)
             if not {"file", "quality"} <= set(rows.fieldnames or ()):
                 raise DataError(
-                    f"{path} is no list of qualities: it needs the columns file and quality, as "
+                    f"{path} is not a list of qualities: it needs the columns file and quality, as "
                     "dl2 analyze-images -o writes them."
                 )
             for number, row in enumerate(rows, 2):
@@ -40,13 +40,13 @@ def read_quality_list(path: Path) -> dict[str, Listed]:
                     continue
                 if not quality.isdecimal() or not 0 <= int(quality[:4]) <= 100:
                     raise DataError(
-                        f"{path}, line {number}: the quality {quality[:20]!r} is no number from 0 "
-                        "to 100."
+                        f"{path}, line {number}: the quality {quality[:20]!r} is not a number from "
+                        "0 to 100."
                     )
                 listed = Listed(int(quality), int(size) if size.isdecimal() else None)
                 found[row["file"]] = listed
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
     except csv.Error as error:
-        raise DataError(f"{path} is no valid CSV: {error}.") from None
+        raise DataError(f"{path} is not a valid CSV file: {error}.") from None
     return found

@@ -127,7 +127,7 @@ def open_state(folder: Path, *, create: bool = False) -> Iterator[State]:
     file systems refuse, are not asked for.
 
     Raises:
-        DataError: it is no such state.
+        DataError: the file is damaged, or it is not the state of a variant.
         StorageError: the system refuses.
     """
     path = folder / STATE

@@ -49,9 +49,10 @@ class EncodeConfig:
 
 
 class EncodeTask(NamedTuple):
-    """A source file, and what is to be made of it.
+    """A source file, and the files to make from it.
 
-    `outputs` are a target's index and the name of the file in its folder.
+    `outputs` pairs the index of each target with the name of the file in its folder. A `measured`
+    file is compared with its source; `listed` is what a list says of the source's quality.
     """
 
     path: str
@@ -93,7 +94,7 @@ _config: EncodeConfig
 
 
 def start(config: EncodeConfig) -> None:
-    """Prepare this process."""
+    """Prepare this worker process, and keep what it is told."""
     global _config  # noqa: PLW0603 - the one thing that a pool's worker can be given
     _config = config
     become_worker()

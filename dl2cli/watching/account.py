@@ -64,7 +64,7 @@ class EpochSummary:
         blocked: stage: whether it was blocked at that line.
         basis: how `stages` are known, in words.
         idle_share: how often the loader's workers were found waiting for work; None if unknown.
-        cpu_share: CPU time of this process and its children over that of the usable cores.
+        cpu_share: CPU time of this process and its children over the time of all usable cores.
         workers_cpu_share: the part of `cpu_share` that is the loader's own processes; None where
             it has none.
         host: the machine's name.
@@ -146,7 +146,7 @@ class Account:
         self._asked, self._nested_s, self._open = now, 0.0, False
 
     def exclude(self, nested_s: float) -> None:
-        """Take a time within the present step that is no part of it, as of a nested validation."""
+        """Leave a time within the present step out of it, such as a nested validation."""
         self._nested_s += nested_s
 
     @property

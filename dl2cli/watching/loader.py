@@ -19,14 +19,13 @@ from dl2cli.environment import UNKNOWN
 from dl2cli.errors import UsageError
 from dl2cli.watching.account import Account, EpochSummary
 from dl2cli.watching.counting import count_images
-from dl2cli.watching.loader_view import LoaderView
+from dl2cli.watching.loader_view import LoaderView, length_of
 from dl2cli.watching.session import WatchSession, no_harm, phase_report
 from dl2cli.watching.usage import CpuUse
 from dl2cli.watching.verdict import sentences
 
 _LIVE_S: Final = 5.0  # between two lines of the live view
 _OWN: Final = frozenset({"_loader", "_session", "_view", "_options", "_epoch", "_last", "_end"})
-_NEVER: Final = object()
 _local = threading.local()  # .running: the epochs that run in this thread, outermost first
 
 
@@ -50,7 +49,7 @@ def watch(
 
     Any iterable of batches will do: a DataLoader, also in the wrappers of accelerate, timm or
     WebDataset, DALI's iterators, an FFCV loader, an SPDL pipeline, dl2's own. The batches are
-    untouched, and the loader's length and attributes are those of what is returned.
+    untouched, and what is returned has the loader's length and attributes.
 
     Args:
         loader: what gives the batches.
@@ -195,7 +194,7 @@ class _Epoch:
         self._session, self._view = watched._session, watched._view
         self._options, self._count = watched._options, watched._options["count"]
         self._keep: WatchedLoader | None = watched  # a temporary one must last as long
-        self._length = _length(watched._loader)
+        self._length = length_of(watched._loader)
         self._ended = self._whole = False
         self._given = 0
         self._window = 0
@@ -368,18 +367,6 @@ def _running() -> list[weakref.ref[_Epoch]]:
     return found
 
 
-def _length(loader: object) -> int | None:
-    # Once asked for its length, a DataLoader of an IterableDataset warns if it was wrong.
-    asked = getattr(loader, "__dict__", {}).get("_IterableDataset_len_called", _NEVER)
-    try:
-        return len(loader)  # type: ignore[arg-type]
-    except (TypeError, NotImplementedError):
-        return None
-    finally:
-        if asked is not _NEVER:
-            loader.__dict__["_IterableDataset_len_called"] = asked
-
-
 def _device_clock() -> Any:  # noqa: ANN401
     """Return the GPU's clock where the program uses one already, else None."""
     torch = sys.modules.get("torch")
@@ -393,7 +380,7 @@ def _device_clock() -> Any:  # noqa: ANN401
 def _parameters(watched: WatchedLoader) -> dict[str, Any]:
     loader, view = watched._loader, watched._view
     dataset = view.dataset
-    for _ in range(4):  # through Subset and the like
+    for _ in range(4):  # through wrappers such as Subset
         dataset = getattr(dataset, "dataset", dataset)
     named = (getattr(dataset, name, None) for name in ("root", "data", "folder", "path"))
     root = next((each for each in named if isinstance(each, str | Path)), UNKNOWN)

@@ -26,12 +26,13 @@ from dl2cli.watching.usage import WaitingCpu
 _WRAPPERS: Final = ("base_dataloader", "dataloader", "loader", "_loader", "_dataloader", "pipeline")
 _FEWEST: Final = 5  # samples that say something
 _NOTHING: Final = Inside({}, 0)
-_IDLE_CORES: Final = 0.2  # fewer busy ones than that are no threads that load
+_NEVER: Final = object()
+_IDLE_CORES: Final = 0.2  # fewer busy cores mean that no thread is loading
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a loader did in an epoch; the fields are those of `EpochSummary`."""
+    """What a loader did in an epoch; the fields are described in `EpochSummary`."""
 
     stages: dict[str, float] = field(default_factory=dict)
     busiest: dict[str, str] = field(default_factory=dict)
@@ -209,3 +210,16 @@ def _stats_of(loader: object) -> Any:  # noqa: ANN401
     with contextlib.suppress(Exception):
         return loader.stats()
     return None
+
+
+def length_of(loader: object) -> int | None:
+    """Return how many batches a loader says it has; None where it does not tell."""
+    # Once asked for its length, a DataLoader of an IterableDataset warns if it was wrong.
+    asked = getattr(loader, "__dict__", {}).get("_IterableDataset_len_called", _NEVER)
+    try:
+        return len(loader)  # type: ignore[arg-type]
+    except (TypeError, NotImplementedError):
+        return None
+    finally:
+        if asked is not _NEVER:
+            loader.__dict__["_IterableDataset_len_called"] = asked

@@ -36,7 +36,7 @@ class CpuUse:
         tree_s = max(self.tree_s - before.tree_s, 0.0)
         children_s = max(tree_s - (self.own_s - before.own_s), 0.0)
         share = min(tree_s / capacity_s, 1.0)
-        # Less than a hundredth of a core is no loader: it is rounding.
+        # Less than a hundredth of a core is rounding, rather than a loader at work.
         children = min(children_s / capacity_s, 1.0)
         return share, children if children_s > 0.01 * (self.at_s - before.at_s) else None
 

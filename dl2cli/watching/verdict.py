@@ -115,7 +115,7 @@ def straggler_sentence(slow: EpochSummary, summaries: Sequence[EpochSummary]) ->
         text += f"{usual * 1e3:.1f} ms"
     else:
         usual = sorted(_whole_s(each) for each in others)[len(others) // 2]
-        text += f"its steps take {_whole_s(slow) * 1e3:.1f} ms, and those of the others "
+        text += f"its steps take {_whole_s(slow) * 1e3:.1f} ms, and the steps of the others "
         text += f"{usual * 1e3:.1f} ms"
     return f"{text}. Where ranks exchange gradients, all of them go at its pace. {verdict(slow)}"
 

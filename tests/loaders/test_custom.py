@@ -68,9 +68,9 @@ def test_what_a_loader_gives_is_looked_at() -> None:
         ("no_such_module_here:f", "There is no module no_such_module_here"),
         ("own_loader:missing", r"own_loader\.py has no missing"),
         ("own_loader:not_callable", "cannot be called"),
-        ("own_loader:give_a_number", "returns int, which is no iterable"),
+        ("own_loader:give_a_number", "must return an iterable of batches, not int"),
         ("own_loader:give_nothing", "gives no batch"),
-        ("own_loader:give_words", "gives list, in which there is no tensor"),
+        ("own_loader:give_words", "gives list, which holds no tensor"),
         ("own_loader:fail", f"failed in {OWN}, line {line_of('not today')}: RuntimeError: not"),
         ("own_loader:make_broken", f"failed in {OWN}, line {line_of('no such photo')}: KeyError"),
         (

@@ -1,4 +1,4 @@
-"""Who estimates the JPEG quality of an image: we from its tables, or ImageMagick itself."""
+"""Estimate the JPEG quality of an image: from its quantisation tables, or with ImageMagick."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dl2cli.dataset.jpeg_quality import standard_tables
 from dl2cli.errors import DataError, MissingDependency
 
 UNKNOWN_QUALITY = 92
-"""What ImageMagick reports (`%Q`) for tables that resemble none of the IJG's."""
+"""What ImageMagick reports (`%Q`) for tables that are unlike all of the IJG's."""
 
 _MEMORY_LIMIT_BYTES = 256 << 20
 _SIDE_LIMIT = 65500
@@ -21,7 +21,7 @@ _HEAD_BYTES = 256 << 10
 
 
 class Engine(Enum):
-    """Who estimates the quality."""
+    """Which program estimates the quality."""
 
     NATIVE = "native"  # this module, from the tables
     MAGICK = "magick"  # ImageMagick, through wand
@@ -77,7 +77,7 @@ def magick_quality(data: bytes) -> int | None:
             formats never reach it.
 
     Raises:
-        DataError: ImageMagick does not take it for an image.
+        DataError: ImageMagick finds no image in it.
         MissingDependency: wand is not installed.
     """
     if data[:3] != b"\xff\xd8\xff":

@@ -97,7 +97,7 @@ def measure_store(
         on_fidelity: called with the fidelities that are done, and how many there are.
 
     Raises:
-        UsageError: `data` is no dataset in a store, or has no such fidelity.
+        UsageError: `data` is not a dataset in a store, or has no such fidelity.
         DataError: a record is damaged.
         StorageError: the store failed.
     """

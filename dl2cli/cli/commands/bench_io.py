@@ -49,8 +49,8 @@ class _Data(Options):
     panel = "Data"
 
     loader: tuple[str, ...] = option(
-        "Measure these loaders; the bottleneck is that of the first. One of your own is named as "
-        "package.module:factory, a function that returns any iterable of batches.",
+        "Measure these loaders, and find the bottleneck of the first. Name a loader of your own as "
+        "package.module:factory: a function that returns an iterable of batches.",
         "--loader",
         "-l",
         metavar="LIST",

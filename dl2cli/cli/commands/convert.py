@@ -57,7 +57,7 @@ Their encoding times, bits per pixel and likeness go to OUT/logs for dl2 report.
 """
 
 
-_QUALITY = 95  # of what is no JPEG
+_QUALITY = 95  # for images that are not JPEGs
 _ONLY_VARIANTS = ("lossless", "quality_list", "webp_method", "fraction", "log")
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dl2cli.dataset.pixels import JPEG_START, is_rare, read_pixels, turned
+from dl2cli.dataset.orientation import turned
+from dl2cli.dataset.pixels import JPEG_START, is_rare, read_pixels
 from dl2cli.errors import DataError, Dl2Error, StorageError, system_failure
 from dl2cli.loaders import transform
 from dl2cli.loaders.base import LoaderConfig

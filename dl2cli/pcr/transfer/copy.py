@@ -169,7 +169,7 @@ class _CopyJob:
         return theirs == self._properties() and classes == self.source.classes
 
     def _have(self, records: tuple[RecordInfo, ...], *, all_of_them: bool = True) -> bool:
-        """Tell whether records are those of the copy."""
+        """Tell whether the records are the same as those in the copy."""
         wanted = {r.id: (r.file, r.images, self._groups(r)) for r in self.source.records}
         found = {r.id: (r.file, r.images, r.lengths[1:]) for r in records}
         if all_of_them and len(found) != len(wanted):

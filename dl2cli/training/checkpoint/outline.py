@@ -87,12 +87,12 @@ class Outline(pickle._Unpickler):
     def persistent_load(self, pid: object) -> _Storage:
         """Return a storage that the file holds."""
         if not isinstance(pid, tuple) or len(pid) < 5:
-            raise UnfitFile("it refers to something that is no tensor data")
+            raise UnfitFile("it refers to something that is not tensor data")
         kind, item, key, _, numel, *_ = pid
         if kind != "storage" or not isinstance(item, _ItemType) or not isinstance(key, str):
-            raise UnfitFile("it refers to something that is no tensor data")
+            raise UnfitFile("it refers to something that is not tensor data")
         if not _is_count(numel):
-            raise UnfitFile("the length of its tensor data is no number")
+            raise UnfitFile("the length of its tensor data is not a number")
         self.storages[key] = numel * item.bytes
         if self.storages[key] > self._storage_bytes(key):
             raise UnfitFile("a tensor is longer than its data")
@@ -154,7 +154,7 @@ def _checked(described: tuple[object, ...], *, item_bytes: int | None) -> Tensor
 def _parameter(data: object, *rest: object) -> TensorOutline:
     """Stand in for torch._utils._rebuild_parameter."""
     if not isinstance(data, TensorOutline):
-        raise UnfitFile("a parameter is no tensor")
+        raise UnfitFile("a parameter is not a tensor")
     return data
 
 
@@ -167,7 +167,7 @@ class _NumpyType:
 
     def __new__(cls, text: str, *rest: object) -> _NumpyType:
         if not isinstance(text, str) or not _NUMPY_SCALAR.fullmatch(text):
-            raise UnfitFile("it holds a numpy type that is no number")
+            raise UnfitFile("it holds a numpy type that is not a number")
         return super().__new__(cls)
 
     def __setstate__(self, state: object) -> None:

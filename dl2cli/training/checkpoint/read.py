@@ -47,7 +47,7 @@ def saved_options(path: Path) -> dict[str, Any]:
 def _check_format(path: Path, state: object) -> None:
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise DataError(
-            f"{path} is no checkpoint of dl2 train. To begin with its weights, use "
+            f"{path} is not a checkpoint of dl2 train. To begin with its weights, use "
             "--pretrained-weights."
         )
     if state.get("version") != VERSION:

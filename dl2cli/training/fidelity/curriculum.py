@@ -128,7 +128,7 @@ def parse_schedule(text: str, what: str, example: str) -> Points:
         example: one that is right.
 
     Raises:
-        UsageError: the text is no such schedule.
+        UsageError: the text is not such a schedule.
     """
     points = []
     for part in text.split(","):

@@ -154,7 +154,7 @@ class _Shares:
 
 
 def _share(value: object) -> float | None:
-    """Return 0.4 for "40%"; None for what is no share of at most 100 %."""
+    """Return 0.4 for "40%"; None for text that is not a share of at most 100 %."""
     match = _SHARE.fullmatch(value.strip()) if isinstance(value, str) else None
     share = float(match[1]) / 100 if match else None
     return share if share is not None and share <= 1 else None

@@ -58,7 +58,7 @@ class Recorder:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Settle the account, and do something that is no part of the phase."""
+        """Settle the account, and do something that does not belong to the phase."""
         self._settle()
         yield
         self._clock.start()

@@ -98,7 +98,7 @@ def read_state_dict(path: Path, *, trusted: bool = False) -> dict[str, torch.Ten
         raise DataError(f"{path} holds no weights.")
     for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
-            raise DataError(f"{path} holds no weights: {str(name)[:80]!r} is no tensor.")
+            raise DataError(f"{path} holds no weights: {str(name)[:80]!r} is not a tensor.")
     return {_WRAPPERS.sub("", name): tensor for name, tensor in content.items()}
 
 

@@ -139,7 +139,7 @@ def _check_entries(
         if name == "step" or (value is None and name not in needed):
             continue
         if not isinstance(value, torch.Tensor) or not value.is_floating_point():
-            raise ValueError(f"{name} is no tensor of numbers")
+            raise ValueError(f"{name} is not a tensor of numbers")
         if value.shape != parameter.shape:
             shapes = f"{tuple(value.shape)}, its parameter {tuple(parameter.shape)}"
             raise ValueError(f"{name} has the shape {shapes}")

@@ -75,7 +75,7 @@ def test_nothing_in_a_file_is_executed(tmp_path: Path):
     ("document", "reason"),
     [
         ({"state_dict": {}}, "--pretrained-weights"),
-        ([1, 2], "no checkpoint of dl2 train"),
+        ([1, 2], "not a checkpoint of dl2 train"),
         ({"format": "dl2-checkpoint", "version": 9, **STATE}, "has version 9"),
         (
             {"format": "dl2-checkpoint", "version": 1, **STATE, "epoch": "x"},

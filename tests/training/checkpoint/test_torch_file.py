@@ -158,7 +158,7 @@ class Storage:
         (Tensor(4, -1, (2,), (1,)), "described wrongly"),
         (Tensor(4, 0, (2, 2), (1,)), "described wrongly"),
         (Tensor(4, 0, (1.5,), (1,)), "described wrongly"),
-        (Tensor("4", 0, (1,), (1,)), "is no number"),
+        (Tensor("4", 0, (1,), (1,)), "is not a number"),
     ],
 )
 def test_tensors_lie_within_their_data(tmp_path: Path, tensor: Tensor, reason: str):

@@ -122,7 +122,7 @@ def test_the_first_misfit_is_named(tmp_path: Path):
 def test_what_holds_no_weights_is_refused(tmp_path: Path):
     refused(tmp_path, {}, "holds no weights")
     refused(tmp_path, [1, 2], "holds no weights")
-    refused(tmp_path, {"state_dict": {"epoch": 3}}, r"holds no weights: 'epoch' is no tensor")
+    refused(tmp_path, {"state_dict": {"epoch": 3}}, r"holds no weights: 'epoch' is not a tensor")
     refused(tmp_path, {"args": Path("x")}, r"it holds a .*, and only tensors")
 
 
