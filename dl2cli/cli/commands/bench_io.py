@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
 
 from dl2cli.cli.framework.command import Command
 from dl2cli.cli.framework.options import Options, argument, flag, no, option
@@ -381,11 +382,16 @@ def _compare(
 def _progress(output: Output) -> Iterator[Callable[[BenchProgress], None]]:
     """Show what is running, and how long all of it will take, on stderr."""
     columns: tuple[Any, ...] = (
-        BarColumn(bar_width=16),
-        TimeElapsedColumn(),
-        TextColumn("of about", markup=False),
-        TextColumn("{task.fields[total_text]}", markup=False),
-        TextColumn("{task.description}", markup=False),
+        # The times are whole at 80 columns; what is running is cut where it must be.
+        BarColumn(bar_width=8, table_column=Column(min_width=8)),
+        TimeElapsedColumn(table_column=Column(min_width=7)),
+        TextColumn("of about", markup=False, table_column=Column(min_width=8)),
+        TextColumn("{task.fields[total_text]}", markup=False, table_column=Column(min_width=4)),
+        TextColumn(
+            "{task.description}",
+            markup=False,
+            table_column=Column(no_wrap=True, overflow="ellipsis"),
+        ),
     )
     with output.progress(*columns) as display:
         task = display.add_task("starting", total=None, total_text="…")

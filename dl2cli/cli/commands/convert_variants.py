@@ -12,7 +12,7 @@ from rich.table import Table
 
 from dl2cli.cli.framework.options import refuse_given
 from dl2cli.cli.framework.output import Output
-from dl2cli.cli.framework.shared import size
+from dl2cli.cli.framework.shared import facts_table, size
 from dl2cli.cores import usable_cores
 from dl2cli.errors import UsageError
 from dl2cli.text import without_controls
@@ -121,7 +121,7 @@ def _progress(output: Output, title: str) -> Iterator[Callable[[VariantsProgress
 
 
 def _plan_table(plan: VariantsPlan) -> Table:
-    table = Table(title="Nothing was written (--dry-run)", show_header=False)
+    table = facts_table("Nothing was written (--dry-run)")
     rows = [
         ("source", str(plan.source)),
         ("variants", "\n".join(str(plan.out / name) for name in plan.variants)),

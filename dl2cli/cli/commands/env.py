@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
 from dl2cli.cli.framework.command import Command
 from dl2cli.cli.framework.options import Options
 from dl2cli.cli.framework.output import Output
-from dl2cli.cli.framework.shared import HELP, JSON
+from dl2cli.cli.framework.shared import HELP, JSON, facts_table
 
 if TYPE_CHECKING:
     from dl2cli.environment import Environment, Gpus, JpegLibrary
@@ -34,9 +32,7 @@ def env(options: EnvOptions) -> None:
     from dl2cli.environment import environment
 
     result = environment()
-    table = Table(show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    table = facts_table()
     for name, value in _rows(result):
         table.add_row(name, value)
     Output(json_mode=options.json).result(result, table)
@@ -65,7 +61,7 @@ def _rows(result: Environment) -> Iterator[tuple[str, str]]:
     yield "native core", result.native_core
     yield "JPEG codec", f"native ({result.codec})" if result.codec else "not found"
     yield "libjpeg-turbo", _jpeg(result.libjpeg)
-    yield "Pillow's", _jpeg(result.pillow_libjpeg)
+    yield "Pillow's libjpeg", _jpeg(result.pillow_libjpeg)
     yield "ImageMagick", result.imagemagick or _ABSENT
     yield "SQLite", result.sqlite
     for name, version in result.packages.items():

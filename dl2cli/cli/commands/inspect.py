@@ -12,7 +12,7 @@ from rich.table import Table
 from dl2cli.cli.framework.command import Command
 from dl2cli.cli.framework.options import Options, argument, flag, option
 from dl2cli.cli.framework.output import Output
-from dl2cli.cli.framework.shared import JSON, PREPARE, WORKERS, image_progress, size
+from dl2cli.cli.framework.shared import JSON, PREPARE, WORKERS, facts_table, image_progress, size
 from dl2cli.cores import usable_cores
 from dl2cli.errors import ExitCode
 from dl2cli.text import without_controls
@@ -134,7 +134,7 @@ def _tables(report: InspectReport) -> list[Table]:
     from dl2cli.pcr.script_choice import PROPERTY
 
     properties = report.properties
-    table = Table(title=str(report.path), show_header=False)
+    table = facts_table(str(report.path))
     table.add_row("images", f"{report.images:,}")
     table.add_row("classes", f"{len(report.classes):,}")
     table.add_row("records", f"{report.records:,}")
@@ -198,7 +198,7 @@ def _quality(report: InspectReport) -> dict[int, tuple[str, str]]:
 
 def _verification_table(result: VerifyResult) -> Table:
     if not result.damage:
-        table = Table(title="Verified: no damage", show_header=False)
+        table = facts_table("Verified: no damage")
         table.add_row("records read", f"{result.records:,}")
         table.add_row("images decoded", f"{result.images:,}")
         if result.too_large:

@@ -8,6 +8,7 @@ from typing import Final
 
 from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from dl2cli.cli.framework.options import flag, no, option
 from dl2cli.cli.framework.output import Output
@@ -54,6 +55,14 @@ def arch_names() -> tuple[str, ...]:
 def size(count: float) -> str:
     """Return a number of bytes in decimal units ("1.2 MB")."""
     return decimal(int(count))
+
+
+def facts_table(title: str | None = None) -> Table:
+    """Return an empty table of names and values, where a long value (a path) is folded, not cut."""
+    table = Table(title=title, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
 
 
 @contextmanager

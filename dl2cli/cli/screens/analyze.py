@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dl2cli.cli.framework.shared import size
+from dl2cli.cli.framework.shared import facts_table, size
 from dl2cli.text import without_controls
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def render(result: AnalysisResult, plots: tuple[Path, ...]) -> list[RenderableTy
 
 def _overview(result: AnalysisResult) -> Table:
     summary = result.summary
-    table = Table(title=str(result.root), show_header=False)
+    table = facts_table(str(result.root))
     classes = f" in {result.classes:,} classes" if result.classes else ""
     splits = f" ({', '.join(result.splits)})" if result.splits else ""
     table.add_row("images", f"{result.images_found:,}{classes}{splits}, {result.kind}")

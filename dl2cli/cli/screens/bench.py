@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dl2cli.cli.framework.output import printable
-from dl2cli.cli.framework.shared import size
+from dl2cli.cli.framework.shared import facts_table, size
 from dl2cli.cli.screens.bench_chart import Line, chart
 from dl2cli.dataset.location import DatasetKind
 
@@ -84,7 +84,7 @@ def _bandwidth(bytes_s: float) -> str:
 
 
 def _overview(result: BenchResult) -> Table:
-    table = Table(title=printable(str(result.data)), show_header=False)
+    table = facts_table(printable(str(result.data)))
     table.add_row("images", f"{result.images:,}, {result.image_size} pixels a side")
     machine = result.machine
     table.add_row(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.table import Table
 
-from dl2cli.cli.framework.shared import size
+from dl2cli.cli.framework.shared import facts_table, size
 from dl2cli.text import without_controls
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ _SHOWN: Final = 10  # rejected files, and parts that are not done
 
 def plan_table(plan: ConvertPlan) -> Table:
     """Return what a conversion would do."""
-    table = Table(title="Nothing was written (--dry-run)", show_header=False)
+    table = facts_table("Nothing was written (--dry-run)")
     rows = [
         ("source", str(plan.source)),
         ("out", str(plan.out)),
@@ -37,7 +37,7 @@ def plan_table(plan: ConvertPlan) -> Table:
 def part_table(result: PartResult) -> Table:
     """Return what became of one part of a conversion."""
     number, count = result.part
-    table = Table(title=f"Part {number}/{count}: {result.source} → {result.out}", show_header=False)
+    table = facts_table(f"Part {number}/{count}: {result.source} → {result.out}")
     waiting = ", ".join(map(str, result.waiting_for[:_SHOWN]))
     more = len(result.waiting_for) - _SHOWN
     rows = [
@@ -69,9 +69,12 @@ def _summary(result: ConvertResult) -> Table:
     if result.source_bytes is not None:
         source_bytes = size(result.source_bytes)
         change = f" ({result.output_bytes / max(result.source_bytes, 1) - 1:+.1%})"
-    table = Table(title=f"{result.source} → {result.out}", show_header=False)
+    table = facts_table(f"{result.source} → {result.out}")
     rows = [
-        ("images", f"{result.images:,} in {result.classes:,} classes"),
+        (
+            "images",
+            f"{result.images:,} in {result.classes:,} class{'es' if result.classes != 1 else ''}",
+        ),
         ("records", f"{result.records:,} ({result.resumed_records:,} from an earlier run)"),
         ("source bytes", source_bytes),
         ("output bytes", size(result.output_bytes) + change),

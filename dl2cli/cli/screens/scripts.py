@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dl2cli.cli.framework.shared import size
+from dl2cli.cli.framework.shared import facts_table, size
 
 if TYPE_CHECKING:
     from dl2cli.analysis.scripts.result import (
@@ -36,7 +36,7 @@ def render_scripts(report: ScriptReport, plots: tuple[Path, ...]) -> list[Render
 
 def _overview(report: ScriptReport) -> Table:
     objective = report.objective
-    table = Table(title=f"Scan scripts for {report.root}", show_header=False)
+    table = facts_table(f"Scan scripts for {report.root}")
     table.add_row("sample", f"{report.images:,} images, seed {report.seed}")
     for reason, count in report.left_out.items():
         table.add_row("left out", f"{count:,} that {reason}")

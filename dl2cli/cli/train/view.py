@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
-from dl2cli.cli.framework.shared import size
+from dl2cli.cli.framework.shared import facts_table, size
 from dl2cli.cli.train.shares import ShareBar, Shares, progress_bar, share_bar
 from dl2cli.text import clean_text
 from dl2cli.training.log.events import (
@@ -350,12 +349,12 @@ def result_tables(result: TrainResult) -> list[RenderableType]:
     """Return the table that stands at the end."""
     phases = [epoch.train for epoch in result.history if epoch.train is not None]
     shares = Shares.of(phases)
-    table = Table(title=str(result.folder), show_header=False)
+    table = facts_table(str(result.folder))
     for name, value in _rows(result, phases):
         table.add_row(name, value)
     if shares.parts():
         table.add_row("where time went", Group(ShareBar(shares, 40), shares.text()))
-    table.add_row("log", Text(str(result.log), overflow="fold"))
+    table.add_row("log", str(result.log))
     return [table]
 
 
