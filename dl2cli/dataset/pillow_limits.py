@@ -43,7 +43,7 @@ _pillow_settings = _PillowSettings()
 
 @contextlib.contextmanager
 def pillow_limits(limits: _core.Limits) -> Iterator[None]:
-    """Make Pillow refuse only what we refuse, and not warn: an odd file is not a damaged one.
+    """Make Pillow refuse only what dl2 refuses, and keep it from warning about odd but sound files.
 
     Both are settings of the whole process. Threads may be within at the same time: the largest of
     their limits holds, and `read_image` checks each one's own.
