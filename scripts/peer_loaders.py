@@ -227,16 +227,12 @@ def use_litdata(photos: Path, work: Path, threads: int) -> _Epoch:
     """LitData's chunks, with Pillow in its workers."""
     import litdata
 
-    class Dataset(litdata.StreamingDataset):  # type: ignore[misc]
-        def __getitem__(self, index: Any) -> tuple[np.ndarray, int]:
-            return decode_sample(super().__getitem__(index))
-
     if not (work / "index.json").exists():
         litdata.optimize(
             fn=_Same(), inputs=list(stored_samples(photos)), output_dir=str(work),
             num_workers=1, chunk_bytes="64MB",
         )  # fmt: skip
-    dataset = Dataset(str(work), shuffle=True)
+    dataset = litdata.StreamingDataset(str(work), shuffle=True, transform=decode_sample)
     loader = litdata.StreamingDataLoader(
         dataset, batch_size=BATCH, num_workers=threads, persistent_workers=True
     )
