@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -9,9 +10,10 @@ from numpy.typing import NDArray
 
 from dl2cli import pcr
 from dl2cli.errors import DataError
-from dl2cli.loaders.base import Loader, LoaderConfig
+from dl2cli.loaders.base import Loader, LoaderConfig, LoaderStats
 from dl2cli.loaders.order.sample_order import SampleOrder
 from dl2cli.stores.path import is_remote
+from dl2cli.stores.reader import StoreReader
 from dl2cli_native import _core
 
 STORE_FETCH_THREADS: Final = 4
@@ -32,6 +34,15 @@ class RecordLoader(Loader):
         super().__init__(config, record_order(self.dataset, config), self.dataset.classes)
         self._scans = 0
         self.set_scans(config.scans)
+
+    def stats(self) -> LoaderStats:
+        """Return the totals so far; that a cache takes no more is a message, too."""
+        stats = super().stats()
+        place = self.dataset.place
+        cache = place.cache if isinstance(place, StoreReader) else None
+        if cache is None or cache.stopped is None:
+            return stats
+        return replace(stats, messages=(*stats.messages, cache.stopped))
 
     @property
     def scans(self) -> int:

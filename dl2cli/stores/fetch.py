@@ -16,7 +16,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 FIRST_RETRIES: Final = 3  # of the request that a command begins with
+_CANCEL_EVERY_S: Final = 0.05
 _ENOUGH_LATENCIES: Final = 100  # before a 99th percentile means anything
 _T = TypeVar("_T")
 
@@ -101,10 +102,15 @@ class Fetcher:
         """
         return self._wait(self._fetch(path, begin, end), path, under_way)
 
-    def put(self, path: StorePath, body: bytes) -> str | None:
+    def put(
+        self,
+        path: StorePath,
+        body: bytes,
+        under_way: set[concurrent.futures.Future[Any]] | None = None,
+    ) -> str | None:
         """Write an object, and return its etag if the server names one.
 
-        Raises OSError as `fetch` does.
+        `under_way` is as for `fetch`. Raises OSError as `fetch` does.
         """
         key = split_root(path)[1]
 
@@ -112,7 +118,7 @@ class Fetcher:
             self.counters.add_request()
             return await self._client.put(key, body)
 
-        return self._wait(self._again(path, once, self.options.retries), path)
+        return self._wait(self._again(path, once, self.options.retries), path, under_way)
 
     def _wait(
         self,
@@ -233,6 +239,20 @@ def parts_of(begin: int, end: int, part_bytes: int) -> list[tuple[int, int]]:
     count = max(1, (end - begin) // part_bytes)
     edges = [begin + (end - begin) * i // count for i in range(count + 1)]
     return list(itertools.pairwise(edges))
+
+
+def cancel_until_done(
+    futures: Iterable[concurrent.futures.Future[Any]], cancel: Callable[[], None]
+) -> None:
+    """End work in threads that wait for a store: cancel their requests until all have ended.
+
+    Ctrl-C reaches the main thread only, and a thread that waits for a silent server would keep the
+    process for minutes.
+    """
+    left = [future for future in futures if not future.cancel()]
+    while left:
+        cancel()
+        left = list(concurrent.futures.wait(left, timeout=_CANCEL_EVERY_S).not_done)
 
 
 class _Loop:

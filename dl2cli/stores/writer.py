@@ -6,8 +6,9 @@ import errno
 import hashlib
 import uuid
 from collections.abc import Sequence
+from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dl2cli.durability import replace_durably
 from dl2cli.stores.fetch import fetcher_of
@@ -32,6 +33,7 @@ class StoreWriter:
         """Open the store; no request is made. Raises as `Client` does."""
         self.prefix = prefix
         self._fetcher = fetcher_of(prefix, options or StoreOptions())
+        self._under_way: set[Future[Any]] = set()
 
     def write(self, name: str, pieces: Sequence[Buffer]) -> None:
         """Write an object.
@@ -44,15 +46,20 @@ class StoreWriter:
         body = b"".join(pieces)
         md5 = hashlib.md5(body, usedforsecurity=False).hexdigest()
         for _ in range(_ATTEMPTS):
-            etag = self._fetcher.put(path, body)
+            etag = self._fetcher.put(path, body, self._under_way)
             vouched = MD5_ETAG.fullmatch(etag or "")
             if (vouched and vouched[1] == md5) or self._is_there(path, body):
                 return
         raise OSError(errno.EREMOTEIO, f"{path} is not what was written")
 
+    def cancel(self) -> None:
+        """End the requests that are under way: each raises OSError (ECANCELED)."""
+        for future in list(self._under_way):
+            future.cancel()
+
     def _is_there(self, path: StorePath, body: bytes) -> bool:
         try:
-            fetched = self._fetcher.fetch(path, 0, len(body))
+            fetched = self._fetcher.fetch(path, 0, len(body), self._under_way)
         except ValueError:
             return False
         return fetched.size == len(body) and b"".join(fetched.pieces) == body

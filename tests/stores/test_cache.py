@@ -298,6 +298,31 @@ def test_a_disk_that_is_full_costs_no_training(
     assert not list(tmp_path.rglob("segments/*/*"))
 
 
+_FULL_TRAINING = """
+import resource, sys
+from pathlib import Path
+from dl2cli.loaders import LoaderConfig, TransformConfig, create_loader
+from dl2cli.stores.options import StoreOptions
+from dl2cli.stores.path import dataset_path
+store = StoreOptions(cache_dir=Path(sys.argv[2]), cache_bytes=1 << 30)
+config = LoaderConfig(dataset_path(sys.argv[1]), batch_size=4, store=store, tail="pad")
+loader = create_loader("pcr", config)
+resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))
+print(sum(len(batch) - batch.padding for batch in loader), *loader.stats().messages)
+"""
+
+
+def test_a_loader_says_that_its_cache_is_full(web: WebServer, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    done = subprocess.run(
+        [sys.executable, "-c", _FULL_TRAINING, f"{web.url}/pcr", tmp_path / "kept"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("33 Nothing more is cached in")
+
+
 def test_wrong_bytes_are_not_kept(
     proxy: FaultProxy, dataset: Path, quick: StoreOptions, tmp_path: Path
 ) -> None:

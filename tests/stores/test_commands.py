@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from store_servers import FaultProxy, WebServer, status
+from store_servers import FaultProxy, WebServer, silent, status
 
 from dl2cli import pcr
 
@@ -120,3 +122,18 @@ def test_copying_by_command(web: WebServer, s3: str) -> None:
     assert pcr.open(copied).groups == 3
     dl2("copy", copied, "near", "--scans", 2)
     assert pcr.open("near").groups == 2
+
+
+@pytest.mark.parametrize("command", [["inspect", "--verify"], ["copy", "copied"]])
+def test_ctrl_c_does_not_wait_for_a_silent_store(proxy: FaultProxy, command: list[str]) -> None:
+    proxy.fault(r"PCR_2\.db", silent)
+    name, rest = command
+    line = [sys.executable, "-m", "dl2cli", name, f"{proxy.url}/pcr", rest]
+    process = subprocess.Popen(line, stderr=subprocess.PIPE)
+    while proxy.count("/pcr/PCR_2.db") == 0:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)  # its own patience would last for minutes
+    assert process.returncode == 130
+    assert b"nterrupted" in said

@@ -19,9 +19,10 @@ import numpy as np
 from dl2cli import pcr
 from dl2cli.errors import UsageError
 from dl2cli.loaders.records import STORE_FETCH_THREADS
-from dl2cli.stores.fetch import parts_of
+from dl2cli.stores.fetch import cancel_until_done, parts_of
 from dl2cli.stores.options import StoreOptions
 from dl2cli.stores.path import is_remote
+from dl2cli.stores.reader import StoreReader
 
 _FEWEST_READS: Final = 4  # of a fidelity, however slow the store is
 _GB: Final = 1e9
@@ -131,7 +132,13 @@ def _measure(
 
     start = time.perf_counter()
     with ThreadPoolExecutor(STORE_FETCH_THREADS) as pool:
-        read_all = list(pool.map(read, enumerate(order)))
+        futures = [pool.submit(read, each) for each in enumerate(order)]
+        try:
+            read_all = [future.result() for future in futures]
+        except BaseException:
+            if isinstance(dataset.place, StoreReader):
+                cancel_until_done(futures, dataset.place.cancel)
+            raise
     wall_s = time.perf_counter() - start
     part_bytes = StoreOptions().part_bytes
     requests = sum(

@@ -31,6 +31,7 @@ from dl2cli.pcr.dataset import open as open_dataset
 from dl2cli.pcr.dataset_files import is_file, local_file
 from dl2cli.pcr.index import RecordInfo, RecordRows
 from dl2cli.pcr.output_folder import locked, storage_errors
+from dl2cli.stores.fetch import cancel_until_done
 from dl2cli.stores.path import StorePath
 from dl2cli.stores.reader import REREADS, StoreReader
 from dl2cli.stores.writer import StoreWriter, write_file
@@ -215,8 +216,15 @@ class _CopyJob:
                 while waiting:
                     yield waiting.popleft().result()
             except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
+                cancel_until_done(waiting, self._cancel)
                 raise
+
+    def _cancel(self) -> None:
+        """End the requests that are under way."""
+        if isinstance(self.source.place, StoreReader):
+            self.source.place.cancel()
+        if self.writer is not None:
+            self.writer.cancel()
 
     def _record(self, number: int) -> tuple[RecordRows, int]:
         info = self.source.records[number]
