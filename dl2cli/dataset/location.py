@@ -21,7 +21,7 @@ from typing import Final
 
 from dl2cli.dataset.discovery import IMAGE_SUFFIXES, class_names
 from dl2cli.dataset.splits import SPLIT_NAMES, find_splits
-from dl2cli.errors import StorageError, UsageError
+from dl2cli.errors import DataError, StorageError, UsageError
 from dl2cli.stores.local_copy import local_copy
 from dl2cli.stores.path import StorePath, dataset_path
 
@@ -143,6 +143,31 @@ def locate(root: Path, *, loose_images: bool = False) -> DatasetLocation:
     for name in plain.keys() - {""}:
         found.setdefault(name, Split(name, plain[name], DatasetKind.IMAGE_FOLDER))
     return DatasetLocation(root, tuple(sorted(found.values(), key=_rank)))
+
+
+def folders_to_convert(root: Path) -> dict[str, Path]:
+    """Return the ImageFolders at a path by the names of their splits; "" for one without splits.
+
+    Raises:
+        UsageError: as `locate`; or there is a PCR dataset, which is converted already.
+        DataError: a split holds no class folders.
+        StorageError: the system refuses to read it.
+    """
+    if root.is_dir() and not class_names(root) and not is_pcr_dataset(root):
+        return {"": root}  # `discover` says what it lacks
+    splits = locate(root).splits
+    for split in splits:
+        if split.kind is DatasetKind.PCR:
+            raise UsageError(
+                f"{split.path} is a PCR dataset: dl2 extract makes an ImageFolder of it, and "
+                "dl2 copy copies it, also with fewer scans."
+            )
+        if not class_names(split.path):
+            raise DataError(
+                f"{split.path} holds no class folders, so it has no labels: move it out of "
+                f"{root}, or convert the other splits one by one."
+            )
+    return {split.name: split.path for split in splits}
 
 
 def _locate_in_store(root: StorePath) -> DatasetLocation:

@@ -13,10 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dl2cli.dataset.discovery import ImageFile, ImageFolder, class_names, discover
+from dl2cli.dataset.discovery import ImageFile, ImageFolder, discover
+from dl2cli.dataset.location import folders_to_convert
 from dl2cli.dataset.resize import check_max_side
-from dl2cli.dataset.splits import find_splits, union_classes
-from dl2cli.errors import DataError, UsageError, is_file_fault, system_failure
+from dl2cli.dataset.splits import union_classes
+from dl2cli.errors import UsageError, is_file_fault, system_failure
 from dl2cli.pcr import index
 from dl2cli.pcr.config import ConvertConfig, ConvertPlan
 from dl2cli.pcr.lossy import is_lossy
@@ -58,15 +59,9 @@ def split_configs(config: ConvertConfig) -> tuple[ConvertConfig, ...]:
         DataError: a split holds no class folders; this is checked before any split is converted.
     """
     check_options(config)
-    splits = find_splits(config.source)
+    splits = folders_to_convert(config.source)
     if list(splits) == [""]:
         return (config,)
-    for path in splits.values():
-        if not class_names(path):
-            raise DataError(
-                f"{path} holds no class folders, so it has no labels: move it out of "
-                f"{config.source}, or convert the other splits one by one."
-            )
     classes = union_classes(splits.values())
     return tuple(
         replace(config, source=path, out=config.out / name, classes=classes)

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from dl2cli.analysis.pool import OrderedPool
-from dl2cli.dataset.location import is_pcr_dataset
 from dl2cli.dataset.resize import check_max_side
 from dl2cli.durability import sync_file_system
 from dl2cli.errors import DataError, Interrupted, StorageError, UsageError
@@ -114,10 +113,6 @@ def _check(config: VariantsConfig) -> None:
         raise UsageError("Name at least one quality, or there is no variant to make.")
     check_available(config.targets)
     check_max_side(config.max_side)
-    if is_pcr_dataset(config.source):
-        raise UsageError(
-            f"{config.source} is a PCR dataset: dl2 extract makes an ImageFolder of it."
-        )
     source, out = config.source.resolve(), config.out.resolve()
     if out == source or source in out.parents:
         raise UsageError(

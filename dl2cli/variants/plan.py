@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from dl2cli.dataset.discovery import JPEG_SUFFIXES, ImageFile, class_names, discover
-from dl2cli.dataset.splits import SPLIT_NAMES, find_splits, union_classes
-from dl2cli.errors import DataError
+from dl2cli.dataset.discovery import JPEG_SUFFIXES, ImageFile, discover
+from dl2cli.dataset.location import folders_to_convert
+from dl2cli.dataset.splits import SPLIT_NAMES, union_classes
 from dl2cli.variants.config import VariantsConfig
 from dl2cli.variants.formats import SUFFIXES, Format
 
@@ -53,9 +53,9 @@ def make_plan(config: VariantsConfig) -> Plan:
     """List the source, all of its splits before anything is done.
 
     Raises:
-        UsageError, StorageError, DataError: as `discover` and `find_splits`.
+        UsageError, StorageError, DataError: as `discover` and `folders_to_convert`.
     """
-    splits = find_splits(config.source)
+    splits = folders_to_convert(config.source)
     classes = union_classes(splits.values())
     files: list[PlannedFile] = []
     folders: list[str] = []
@@ -63,11 +63,6 @@ def make_plan(config: VariantsConfig) -> Plan:
     ignored: Counter[str] = Counter()
     digest = hashlib.sha256()
     for split, root in splits.items():
-        if not class_names(root):
-            raise DataError(
-                f"{root} holds no class folders, so it has no labels: move it out of "
-                f"{config.source}, or convert the other splits one by one."
-            )
         folder = discover(root, classes)
         chosen: Sequence[ImageFile] = folder.files
         if split in ("", SPLIT_NAMES[0]) and config.percent < 100:

@@ -81,7 +81,8 @@ def test_dry_run_writes_nothing(sample_set: Path, tmp_path: Path) -> None:
 
 def test_exit_codes_and_sentences(converted: Path, tmp_path: Path) -> None:
     cases = [
-        (("convert", tmp_path / "nowhere", tmp_path / "out"), 2, "does not exist"),
+        (("convert", tmp_path / "nowhere", tmp_path / "out"), 2, "There is no"),
+        (("convert", converted, tmp_path / "out"), 2, "train is a PCR dataset: dl2 extract"),
         (("convert", tmp_path, tmp_path / "out"), 2, "lies inside"),
         (("inspect", tmp_path), 2, "holds no PCR dataset"),
         (("extract", converted / "val", tmp_path / "x", "--scans", "11"), 2, "fidelities 1 to 10"),
