@@ -140,24 +140,23 @@ def _tables(result: VariantsResult) -> Iterator[Table | str]:
         caption=f"{result.source_images:,} images in {result.classes:,} classes, "
         f"{size(result.source_bytes)}; {result.seconds:.1f} s",
     )
-    table.add_column("variant")
+    table.add_column("variant", no_wrap=True)
     copies = any(each.copied for each in result.variants)
-    headings = ["images", *(["copied"] if copies else []), "bytes", "share", "bpp"]
-    for heading in (*headings, "encode", "MS-SSIM", "PSNR"):
-        table.add_column(heading, justify="right")
+    headings = ("bytes", "share", "bpp", "enc. ms", "MS-SSIM", "PSNR dB")
+    for heading in (*(["copied"] if copies else []), *headings):
+        table.add_column(heading, justify="right", no_wrap=True)
     for each in result.variants:
         encoded = each.images - each.copied
-        psnr = "" if each.psnr_db is None else f"{each.psnr_db:.1f} dB"
+        psnr = "" if each.psnr_db is None else f"{each.psnr_db:.1f}"
         table.add_row(
             each.name,
-            f"{each.images:,}",
             *([f"{each.copied:,}"] if copies else []),
             size(each.output_bytes),
             f"{each.output_bytes / max(result.source_bytes, 1):.1%}",
             f"{each.bits_per_pixel:.3f}",
-            f"{each.encode_s / encoded * 1e3:.1f} ms" if encoded else "",
+            f"{each.encode_s / encoded * 1e3:.1f}" if encoded else "",
             "" if each.ms_ssim is None else f"{each.ms_ssim:.4f}",
-            "identical" if each.ms_ssim == 1.0 and not psnr else psnr,
+            "equal" if each.ms_ssim == 1.0 and not psnr else psnr,
         )
     yield table
     most = max(result.variants, key=lambda each: len(each.rejected))
