@@ -33,7 +33,7 @@ command -v dl2 >/dev/null || { echo "error: there is no dl2; run scripts/quickst
 photos=${2:-$(dl2 sample)}
 data=$out/data logs=$out/logs
 
-images=2000 epochs=6 side=80 samples=40 percent=25 rate_epochs=3 rate_side=64 run_s=1 repeat=3
+images=2000 epochs=12 side=80 samples=40 percent=25 rate_epochs=3 rate_side=64 run_s=1 repeat=3
 if ((quick)); then
     images=120 epochs=2 side=32 samples=2 percent=50 rate_epochs=1 rate_side=32 run_s=0.1 repeat=1
     seeds=1
@@ -59,7 +59,7 @@ train() {
     local experiment=$1 name=$2
     shift 2
     step "$experiment-$name" dl2 train --workspace "$logs/$experiment" -n "$name" --overwrite \
-        --no-save-checkpoints -a small_cnn --device cpu "$@"
+        -a small_cnn --device cpu "$@"
 }
 
 # ---- The data, in every form -------------------------------------------------------------------

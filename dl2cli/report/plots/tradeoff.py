@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from dl2cli.dataset.naming import parse_variant
 from dl2cli.report.entries import Entry
 from dl2cli.report.metrics import mean, standard_error
 from dl2cli.report.model import FidelityPoint, Kind, QualityList
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAX_POINTS = 60
+_NEAR = 0.12  # of an axis: closer points of one family share a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,19 +130,35 @@ def _draw(canvas: Canvas, axes: Axes, points: Sequence[_Point]) -> None:
     """Draw points, joined within a family such as jpeg or pcr, each with its name."""
     families: dict[str, list[_Point]] = defaultdict(list)
     for point in points:
-        families[point.variant.partition("-")[0]].append(point)
+        # A schedule such as pcr-5@0,10@45 stands by itself: it is no fidelity between two others.
+        plain = parse_variant(point.variant)
+        families[plain.codec if plain else point.variant].append(point)
+    wide, high = (_span([getattr(point, axis) for point in points]) for axis in ("x", "y"))
     for members in families.values():
         members.sort(key=lambda point: (point.x, natural_key(point.variant)))
         look = look_of(members[len(members) // 2].variant)
         axes.plot([p.x for p in members], [p.y for p in members], color=look.colour, linewidth=1)
+        named: _Point | None = None
         for point in members:
             look = look_of(point.variant)
             axes.errorbar(
                 [point.x], [point.y], yerr=point.error, marker=look.marker, color=look.colour,
                 markersize=6, capsize=3, linestyle="",
             )  # fmt: skip
-            axes.annotate(
-                point.variant, (point.x, point.y), (5, -9), textcoords="offset points", fontsize=7
-            )
+            if named is None or not _is_near(point, named, wide, high):
+                named = point
+                axes.annotate(
+                    point.variant, (point.x, point.y), (5, -9),
+                    textcoords="offset points", fontsize=7,
+                )  # fmt: skip
             canvas.tips.append(Tip(axes, point.x, point.y, point.tip))
     axes.grid(visible=True)
+
+
+def _span(values: Sequence[float]) -> float:
+    return max(values, default=0.0) - min(values, default=0.0)
+
+
+def _is_near(point: _Point, other: _Point, wide: float, high: float) -> bool:
+    """Tell whether the names of two points would run into each other; the tips have all names."""
+    return abs(point.x - other.x) < _NEAR * wide and abs(point.y - other.y) < _NEAR * high
