@@ -20,7 +20,6 @@ class StoreStats:
         bytes_cached: bytes that a cache on this machine gave instead.
         retries: requests made again after a failure.
         hedges: requests made a second time because the first was slow.
-        rereads: ranges whose bytes had a wrong checksum and were read again.
         latency_p50_s: the median time from a request to the end of its body; None before any.
         latency_p99_s: the 99th percentile.
     """
@@ -30,7 +29,6 @@ class StoreStats:
     bytes_cached: int = 0
     retries: int = 0
     hedges: int = 0
-    rereads: int = 0
     latency_p50_s: float | None = None
     latency_p99_s: float | None = None
 
@@ -41,7 +39,7 @@ class Counters:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._requests = self._bytes = self._cached = 0
-        self._retries = self._hedges = self._rereads = 0
+        self._retries = self._hedges = 0
         self._latencies: list[float] = []
         self._seen = 0
         self._random = random.Random(0)
@@ -60,11 +58,6 @@ class Counters:
         """Count a request that is made beside a slow one."""
         with self._lock:
             self._hedges += 1
-
-    def add_reread(self) -> None:
-        """Count a range that is read again because its bytes proved wrong."""
-        with self._lock:
-            self._rereads += 1
 
     def add_cached(self, received: int) -> None:
         """Count bytes that came from a cache on this machine."""
@@ -104,7 +97,6 @@ class Counters:
                 self._cached,
                 self._retries,
                 self._hedges,
-                self._rereads,
                 p50,
                 p99,
             )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
+import contextlib
 import errno
 import itertools
 import os
@@ -273,7 +274,8 @@ class _Loop:
         """End all requests before Python does: obstore's threads would call into its ruins."""
         if os.getpid() != self.owner or self.loop.is_closed():
             return
-        asyncio.run_coroutine_threadsafe(_cancel_all(), self.loop).result(timeout=5)
+        with contextlib.suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(_cancel_all(), self.loop).result(timeout=5)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(timeout=5)
         if not self._thread.is_alive():
