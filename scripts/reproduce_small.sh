@@ -5,7 +5,7 @@
 # and caches are measured on it. Accuracy is measured on a task that hangs on fine detail, which
 # make_textures.py makes. --quick goes through all of it with tiny sizes, to see that it runs.
 #
-# On two idle cores it takes about half an hour. What is done is not done again: after Ctrl-C, the
+# It is meant for less than an hour on two idle cores. What is done is not done again: after Ctrl-C, the
 # same command continues. Every step's output is in OUT/steps/. README.md says what to look for.
 set -euo pipefail
 
