@@ -17,6 +17,7 @@ from typing import Final
 from dl2cli.dataset.location import DatasetKind, DatasetLocation, is_pcr_dataset
 from dl2cli.errors import UsageError
 from dl2cli.loaders.base import Loader, LoaderConfig
+from dl2cli.text import suggestion
 
 SYNTHETIC: Final = "synthetic"
 _CUSTOM: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -102,7 +103,7 @@ def find_loader(name: str) -> LoaderEntry:
         return CustomEntry(name, None, "", "")
     raise UsageError(
         f"There is no loader {name!r}; there are {', '.join(LOADERS)}, or one of yours, as "
-        "package.module:factory."
+        f"package.module:factory.{suggestion(name, LOADERS)}"
     )
 
 

@@ -78,7 +78,7 @@ def test_what_cannot_be_drawn_is_said(tmp_path, monkeypatch):
         check_plots(file, "png")
     with pytest.raises(UsageError, match="png or svg"):
         check_plots(tmp_path, "pdf")
-    with pytest.raises(UsageError, match="no folder"):
+    with pytest.raises(UsageError, match="lies under a file, which is not a folder"):
         write_plots(summary(1), "x", file / "below", "png")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingDependency, match=r"dl2cli\[plots\]"):
