@@ -33,9 +33,9 @@ command -v dl2 >/dev/null || { echo "error: there is no dl2; run scripts/quickst
 photos=${2:-$(dl2 sample)}
 data=$out/data logs=$out/logs
 
-images=2000 epochs=12 side=80 samples=40 percent=25 rate_epochs=3 rate_side=64 run_s=1 repeat=3
+images=2000 epochs=12 side=80 samples=40 percent=25 rate_epochs=3 rate_side=64 rate_batch=16 run_s=1 repeat=3
 if ((quick)); then
-    images=120 epochs=2 side=32 samples=2 percent=50 rate_epochs=1 rate_side=32 run_s=0.1 repeat=1
+    images=120 epochs=2 side=32 samples=2 percent=50 rate_epochs=2 rate_side=32 rate_batch=4 run_s=0.1 repeat=1
     seeds=1
 fi
 fraction=0.$percent
@@ -123,7 +123,7 @@ rate() {
     local name=$1 storage=$2 limit=()
     shift 2
     [[ $storage == mem ]] || limit=(--throttle "$storage")
-    train rates "$name-${storage//\//}" -e "$rate_epochs" -b 16 --image-size "$rate_side" \
+    train rates "$name-${storage//\//}" -e "$rate_epochs" -b "$rate_batch" --image-size "$rate_side" \
         --skip-validation --seed 1 "${limit[@]}" "$@"
 }
 
@@ -145,7 +145,7 @@ size=$(du -sb --apparent-size "$part/raw-$percent/train" | cut -f1)
 cache() {
     local name=$1
     shift
-    train cache "photos-$name" -e 3 -b 16 --image-size "$rate_side" --skip-validation --seed 1 \
+    train cache "photos-$name" -e "$rate_epochs" -b "$rate_batch" --image-size "$rate_side" --skip-validation --seed 1 \
         -d "$part/raw-$percent" --loader pytorch -w 1 --persistent-workers --throttle 1MB/s "$@"
 }
 cache none
@@ -155,7 +155,7 @@ done
 
 # ---- The bottleneck, as bench-io explains it -----------------------------------------------------
 step bench dl2 bench-io "$part/pcr" --throttle 1MB/s --seconds "$run_s" --repeat "$repeat" \
-    --size "$rate_side" --no-storage --checks 0 --what-if "cache=1MB" --save-log "$logs/bench.json"
+    -b "$rate_batch" --size "$rate_side" --no-storage --checks 0 --what-if "cache=1MB" --save-log "$logs/bench.json"
 
 # ---- One page --------------------------------------------------------------------------------------
 dl2 report "$logs" --group-by dataset,variant,storage --html "$out/report.html" --table answer \
