@@ -27,7 +27,8 @@ def config(tmp_path: Path) -> ConvertConfig:
     return ConvertConfig(root, tmp_path / "out", images_per_record=4, workers=1)
 
 
-@pytest.fixture(scope="session")
+# Not for the session: other tests count the child processes that are left.
+@pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A scheduler and two workers."""
     pytest.importorskip("distributed", reason="dask.distributed (the extra `cluster`) is needed")
