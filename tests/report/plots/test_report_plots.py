@@ -219,7 +219,7 @@ def test_without_matplotlib_tables_still_work(
 
 def test_a_folder_that_cannot_be_written(everything: Report, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="no folder"):
+    with pytest.raises(UsageError, match="lies under a file, which is not a folder"):
         write_plots(everything, tmp_path / "file", "svg")
 
 
