@@ -60,9 +60,9 @@ _SPECTRAL = """
 
 
 # Gives the most quality for each byte: all components and frequencies come together from the first
-# bits on, chroma a little ahead, and of a late bit the highest frequencies first. It was chosen from
-# an enumeration that searches (analysis/scripts) had led to, by PSNR and MS-SSIM of whole photos of
-# high quality. It costs decode time: each bit is a scan.
+# bits on, chroma a little ahead, and of a late bit the highest frequencies first. It was chosen out
+# of those that searches (analysis/scripts) had led to, by PSNR and MS-SSIM of whole photos of high
+# quality. It costs decode time: each bit is a scan.
 _RATE = """
 0,1,2: 0-0, 0, 2;
 0,1,2: 1-63, 0, 4;

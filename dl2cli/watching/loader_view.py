@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
+import sysconfig
 import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any, Final
 
 from dl2cli.cores import usable_cores
@@ -27,6 +28,8 @@ _WRAPPERS: Final = ("base_dataloader", "dataloader", "loader", "_loader", "_data
 _FEWEST: Final = 5  # samples that say something
 _NOTHING: Final = Inside({}, 0)
 _NEVER: Final = object()
+# Where code lies that is not the program's: installed packages, and Python's own modules.
+_LIBRARIES: Final = (*(sysconfig.get_path(n) for n in ("purelib", "platlib", "stdlib")), "<")
 _IDLE_CORES: Final = 0.2  # fewer busy cores mean that no thread is loading
 
 
@@ -170,10 +173,30 @@ class LoaderView:
         main = threading.main_thread().ident
         if self._waiting is not None:
             yield self._waiting
+        if self._torch is not None:  # without workers, it loads where it is asked
+            return
         own = self._sampler.ident if self._sampler is not None else None
         for thread in threading.enumerate():
-            if thread.ident not in (None, main, own, self._waiting) and thread.name != "dl2-watch":
+            if thread.ident in (None, main, own, self._waiting) or thread.name == "dl2-watch":
+                continue
+            if self._may_load(sys._current_frames().get(thread.ident)):
                 yield int(thread.ident)
+
+    def _may_load(self, frame: FrameType | None) -> bool:
+        """Tell a thread of the loader from one of a library that has nothing to do with it.
+
+        A tracker or a profiler has threads that sleep in its own code. A loader's threads run code
+        of its package, of the dataset's, or of the program.
+        """
+        packages = {
+            type(each).__module__.partition(".")[0] for each in (self._loader, self.dataset)
+        }
+        while frame is not None:
+            package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+            if package in packages or not frame.f_code.co_filename.startswith(_LIBRARIES):
+                return True
+            frame = frame.f_back
+        return False
 
     def _seen(self) -> Inside:
         if self._folder is not None:

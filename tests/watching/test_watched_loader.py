@@ -134,14 +134,18 @@ def test_two_loaders_side_by_side(tmp_path: Path) -> None:
     assert one.watched.epochs[0].steps == 3
 
 
+def seed_worker(number: int) -> None:
+    torch.manual_seed(number)
+
+
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_workers_keep_their_own_init(context: str, tmp_path: Path) -> None:
     options = {"num_workers": 1, "multiprocessing_context": context, "persistent_workers": True}
-    plain = loader(worker_init_fn=torch.manual_seed, **options)
+    plain = loader(worker_init_fn=seed_worker, **options)
     with dl2cli.watch(plain, log=tmp_path / "run") as watched:
         for _ in range(2):
             assert len(list(watched)) == 5
-            assert plain.worker_init_fn is torch.manual_seed
+            assert plain.worker_init_fn is seed_worker
 
 
 def test_replay_gives_the_same_number_of_batches(tmp_path: Path) -> None:
