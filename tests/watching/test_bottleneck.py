@@ -92,17 +92,9 @@ def test_what_is_slow_is_named(case: str, workers: int, tmp_path: Path) -> None:
         assert loader.watched.text().startswith(expected[0].upper() + expected[1:])
 
 
-@pytest.mark.parametrize("workers", [None, 0])
-def test_a_thread_that_is_not_the_loaders_is_left_out(workers: int | None, tmp_path: Path) -> None:
+def test_a_thread_that_is_not_the_loaders_is_left_out(tmp_path: Path) -> None:
     """Trackers have threads that sleep in a library's code, whatever the loader does."""
-
-    class Burning:
-        def __iter__(self):
-            for _ in range(20):
-                burn(8 * SLOW_S)
-                yield torch.zeros(8, 3, 8, 8), 0
-
-    plain = Burning() if workers is None else DataLoader(Photos("decoding"), 8, num_workers=workers)
+    plain = DataLoader(Photos("decoding"), 8)
     ended = threading.Event()
     sleeper = threading.Thread(target=ended.wait, daemon=True)
     sleeper.start()

@@ -6,6 +6,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import PurePath
 
 from dl2cli.dataset.importers.base import LabelledFile
 
@@ -28,7 +29,7 @@ def split_files(
         by_class[min(member.label for member in members)].append(name)
     validation: set[str] = set()
     for names in by_class.values():
-        names.sort(key=lambda name: _rank(seed, name))
+        names.sort(key=lambda name: (_rank(seed, name), name))
         wanted = val_fraction * sum(len(groups[name]) for name in names)
         taken = 0
         for name in names[:-1]:  # at least one group stays in train
@@ -43,4 +44,10 @@ def split_files(
 
 
 def _rank(seed: int, name: str) -> bytes:
+    """Return what orders groups; of an image that stands alone, its file's name counts.
+
+    Where the source lies must not matter.
+    """
+    if name.startswith("\0"):
+        name = PurePath(name[1:]).name
     return hashlib.sha256(f"{seed}\0{name}".encode("utf-8", "surrogateescape")).digest()

@@ -11,7 +11,9 @@ import pytest
 from scipy.io import savemat
 
 from dl2cli.dataset.importers import ImportConfig, ImportResult, Placing, import_dataset, place
+from dl2cli.dataset.importers.base import LabelledFile
 from dl2cli.dataset.importers.place import class_folder
+from dl2cli.dataset.importers.split import split_files
 from dl2cli.errors import DataError, StorageError, UsageError
 
 Tree = dict[str, set[str]]
@@ -366,3 +368,12 @@ def test_unknown_layouts(tmp_path: Path) -> None:
             run(name)
     with pytest.raises(UsageError, match="must be at least 0 and below 1"):
         run("csv", val_fraction=1.0)
+
+
+def test_a_split_does_not_depend_on_where_the_source_lies() -> None:
+    def validation(root: str) -> set[str]:
+        files = [LabelledFile(Path(root, f"{i}.jpg"), "ab"[i % 2]) for i in range(40)]
+        return {file.path.name for file in split_files(files, 0.3, 1) if file.split == "val"}
+
+    assert validation("/data/birds") == validation("/home/me/birds")
+    assert len(validation("/data/birds")) == 12
