@@ -17,7 +17,7 @@ from dl2cli import pcr
 from dl2cli.errors import DataError, Interrupted, UsageError
 from dl2cli.pcr.config import ConvertConfig, ConvertProgress
 from dl2cli.pcr.convert import convert
-from dl2cli.pcr.extract import extract
+from dl2cli.pcr.extraction.extract import extract
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from dl2cli import pcr
 from dl2cli.errors import DataError, Dl2Error
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert
-from dl2cli.pcr.extract import extract
+from dl2cli.pcr.extraction.extract import extract
 from dl2cli.pcr.scan_script import DEFAULT
 from dl2cli.pcr.verify import verify
 from dl2cli_native import _core

@@ -15,7 +15,7 @@ from store_servers import FaultProxy, WebServer, garble, nginx, silent, status
 from dl2cli import pcr
 from dl2cli.dataset.location import DatasetKind, locate
 from dl2cli.errors import DataError, StorageError, UsageError
-from dl2cli.pcr.extract import extract
+from dl2cli.pcr.extraction.extract import extract
 from dl2cli.pcr.verify import verify
 from dl2cli.stores.options import StoreOptions
 from dl2cli.stores.path import dataset_path

@@ -33,7 +33,7 @@ class ExtractOptions(Options):
 def extract(options: ExtractOptions) -> None:
     """Write the images of a PCR dataset as plain JPEG files."""
     from dl2cli import pcr
-    from dl2cli.pcr.extract import extract as run
+    from dl2cli.pcr.extraction.extract import extract as run
 
     output = Output(json_mode=options.json)
     with image_progress(output, f"Extracting {options.dataset.name}") as tell:

@@ -23,7 +23,7 @@ from dl2cli.dataset.orientation import ORIENTATION
 from dl2cli.durability import try_lock
 from dl2cli.errors import DataError, StorageError, UsageError
 from dl2cli.pcr.dataset import Dataset, Record
-from dl2cli.pcr.extract_folder import ExtractFolder
+from dl2cli.pcr.extraction.folder import ExtractFolder
 from dl2cli.pcr.index import SourceInfo, check_inside
 from dl2cli_native import _core
 

@@ -17,7 +17,7 @@ from dl2cli.durability import try_lock
 from dl2cli.errors import DataError, StorageError, UsageError
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert
-from dl2cli.pcr.extract import extract
+from dl2cli.pcr.extraction.extract import extract
 from dl2cli_native import _core
 
 

@@ -1,0 +1,1 @@
+"""Writing the images of a dataset back as plain JPEG files."""
