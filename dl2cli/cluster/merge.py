@@ -19,6 +19,7 @@ from dl2cli.pcr.output_folder import (
     locked,
     lost_records,
     remove_files,
+    remove_temporary,
     storage_errors,
 )
 
@@ -65,6 +66,7 @@ def _merge_one(out: Path) -> ConvertResult:
                     "with --force."
                 )
         ignored = _join(out, parts, common[0])
+        remove_temporary(out)
         index.finalize(out, {}, common[0]["images_per_record"])
         # The first part goes last: with it, a merge that is killed here can be done again.
         names = [name for name in list_ours(out) if name.startswith("PCR_part_")]

@@ -34,7 +34,7 @@ from dl2cli.pcr.database import open_database
 from dl2cli.pcr.dataset import Dataset
 from dl2cli.pcr.dataset import open as open_dataset
 from dl2cli.pcr.index import RejectedInfo
-from dl2cli.pcr.output_folder import locked, prepare, storage_errors
+from dl2cli.pcr.output_folder import locked, prepare, remove_temporary, storage_errors
 from dl2cli.pcr.pipeline import OnProgress, RunRecords, run_here
 from dl2cli.pcr.plan import check_options, count_ignored, output_properties, record_order
 from dl2cli_native import _core
@@ -67,12 +67,10 @@ def convert(
     notes = _Notes(on_note)
     for warning in folder.warnings:
         notes.add(warning)
-    with storage_errors(config.out, force=config.force), locked(config.out) as is_locked:
-        if not is_locked:
-            notes.add(
-                f"The file system of {config.out} has no locks, so nothing keeps a second "
-                "conversion from writing there: start only one at a time."
-            )
+    with (
+        storage_errors(config.out, force=config.force),
+        locked(config.out, on_note=notes.add),
+    ):
         finished = prepare(config, folder, output_properties(config, folder))
         run = RunCounts()
         if finished:
@@ -138,6 +136,7 @@ class _Notes:
 
 def _finish(config: ConvertConfig, folder: ImageFolder, notes: _Notes) -> None:
     """Measure what was asked for, and write the final index."""
+    remove_temporary(config.out)
     properties: dict[str, Any] = {}
     with open_database(config.out / index.INDEX, write=True) as database:
         records = index.read_records(database)

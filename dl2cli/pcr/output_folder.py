@@ -7,7 +7,7 @@ import os
 import re
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,12 +27,14 @@ _SHOWN: Final = 3  # names in a message
 
 
 @contextlib.contextmanager
-def locked(out: Path, *, shared: bool = False) -> Iterator[bool]:
+def locked(
+    out: Path, *, shared: bool = False, on_note: Callable[[str], None] | None = None
+) -> Iterator[None]:
     """Create OUT and lock it, so that two conversions never write to one folder.
 
     The parts of one conversion share this lock, and each has another of its own.
 
-    Yields whether it is locked: some file systems have no locks.
+    Some file systems have no locks; then `on_note` is told what the user has to take care of.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -41,10 +43,14 @@ def locked(out: Path, *, shared: bool = False) -> Iterator[bool]:
     descriptor = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
-            locked = try_lock(descriptor, shared=shared)
+            if not try_lock(descriptor, shared=shared) and on_note is not None:
+                on_note(
+                    f"The file system of {out} has no locks, so nothing keeps a second conversion "
+                    "from writing there: start only one at a time."
+                )
         except BlockingIOError:
             raise UsageError(f"Another conversion is writing to {out}.") from None
-        yield locked
+        yield
     finally:
         os.close(descriptor)
 
@@ -61,9 +67,9 @@ def storage_errors(out: Path, *, force: bool = False) -> Iterator[None]:
     except OSError as error:
         raise StorageError(f"{out}: {error.strerror or error}. {again}") from error
     except StorageError as error:
-        if isinstance(error.__cause__, sqlite3.Error):  # says what, and not what to do next
-            raise StorageError(f"{error} {again}") from error
-        raise
+        if "same command" in str(error):  # it says already what to do next
+            raise
+        raise StorageError(f"{error} {again}") from error
 
 
 def prepare(config: ConvertConfig, folder: ImageFolder, properties: dict[str, Any]) -> bool:
@@ -129,6 +135,11 @@ def prepare(config: ConvertConfig, folder: ImageFolder, properties: dict[str, An
 def is_temporary(name: str) -> bool:
     """Tell whether a file of ours is one that a killed process left before it had its name."""
     return name.endswith(".tmp") or _UNFINISHED.fullmatch(name) is not None
+
+
+def remove_temporary(out: Path) -> None:
+    """Remove what killed workers or parts left, once all records are there."""
+    remove_files(out, [name for name in list_ours(out) if is_temporary(name)])
 
 
 def list_ours(out: Path) -> list[str]:

@@ -8,7 +8,6 @@ killed continues, and ends with the same bytes.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,8 +16,8 @@ from typing import Any, Final
 from dl2cli.analysis.pool import OrderedPool
 from dl2cli.dataset.resize import check_max_side
 from dl2cli.durability import sync_file_system
-from dl2cli.errors import DataError, Interrupted, StorageError, UsageError
-from dl2cli.pcr.output_folder import locked
+from dl2cli.errors import DataError, StorageError, UsageError
+from dl2cli.pcr.output_folder import locked, storage_errors
 from dl2cli.variants.config import (
     VariantResult,
     VariantsConfig,
@@ -86,12 +85,7 @@ def convert(
 
     for sentence in found.notes:
         note(sentence)
-    with _resumable(config), locked(config.out) as is_locked:
-        if not is_locked:
-            note(
-                f"The file system of {config.out} has no locks, so nothing keeps a second "
-                "conversion from writing there: start only one at a time."
-            )
+    with storage_errors(config.out, force=config.force), locked(config.out, on_note=note):
         run = _VariantsRun(config, found, listed, on_progress or (lambda _: None))
         run.execute()
         variants = tuple(run.publish(note))
@@ -132,20 +126,6 @@ def _listed(config: VariantsConfig, found: Plan) -> dict[str, Listed]:
             "another folder?"
         )
     return listed
-
-
-@contextlib.contextmanager
-def _resumable(config: VariantsConfig) -> Iterator[None]:
-    command = "the same command without --force" if config.force else "the same command"
-    again = f"What is done is kept: {command} resumes."
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Interrupted(f"Interrupted. {again}") from None
-    except OSError as error:
-        raise StorageError(f"{config.out}: {error.strerror or error}. {again}") from error
-    except StorageError as error:
-        raise StorageError(f"{error} {again}") from error
 
 
 class _VariantsRun:

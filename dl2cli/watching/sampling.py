@@ -40,12 +40,17 @@ class StackSampler:
         stop_at: CodeType | None = None,
         publish: Callable[[Inside], None] | None = None,
     ) -> None:
-        """Start; `threads` gives the identifiers of the threads to look at, each time."""
+        """Start; `threads` gives the identifiers of the threads to look at, each time.
+
+        Of several threads, one whose CPU clock stood still throughout does not count: it loads
+        nothing, but waits for something that has nothing to do with the loader.
+        """
         self._threads = threads
         self._known = known
         self._stop_at = stop_at
         self._publish = publish
-        self._samples: dict[tuple[Place, bool], int] = {}
+        self._samples: dict[int, dict[tuple[Place, bool], int]] = {}  # by thread
+        self._clocks: dict[int, tuple[int, int]] = {}  # of a thread, first and last seen, in ns
         self._idle = 0
         self._native: dict[int, int] = {}
         self._ended = threading.Event()
@@ -59,7 +64,12 @@ class StackSampler:
 
     def seen(self) -> Inside:
         """Return what was seen so far."""
-        return Inside(dict(self._samples), self._idle)
+        moved = [ident for ident, (first, last) in list(self._clocks.items()) if last != first]
+        counted = moved if len(self._samples) > 1 else list(self._samples)
+        return merged(
+            [Inside(dict(self._samples.get(ident, {})), 0) for ident in counted]
+            + [Inside({}, self._idle)]
+        )
 
     def stop(self) -> None:
         """End the thread."""
@@ -93,8 +103,9 @@ class StackSampler:
             return
         blocked = self._is_blocked(ident)
         key = (place, blocked)
-        if key in self._samples or len(self._samples) < _MOST_PLACES:
-            self._samples[key] = self._samples.get(key, 0) + 1
+        samples = self._samples.setdefault(ident, {})
+        if key in samples or len(samples) < _MOST_PLACES:
+            samples[key] = samples.get(key, 0) + 1
 
     def _is_blocked(self, ident: int) -> bool:
         """Tell whether a thread does not run in the next millisecond, although it could.
@@ -106,7 +117,9 @@ class StackSampler:
             clock = time.pthread_getcpuclockid(ident)
             start, ran = time.perf_counter_ns(), time.clock_gettime_ns(clock)
             time.sleep(_LOOK_S)
-            ran = time.clock_gettime_ns(clock) - ran
+            now = time.clock_gettime_ns(clock)
+            self._clocks[ident] = self._clocks.get(ident, (ran, ran))[0], now
+            ran = now - ran
             if ran > _COMPUTES * (time.perf_counter_ns() - start):
                 return False
             return self._state(ident) != "R"

@@ -11,7 +11,7 @@ from jpegs import contents, jpeg_bytes, photo
 from PIL import Image
 
 from dl2cli.dataset.location import locate
-from dl2cli.errors import DataError, UsageError
+from dl2cli.errors import DataError, Interrupted, UsageError
 from dl2cli.report.read.discover import Finder
 from dl2cli.variants import convert as module
 from dl2cli.variants.config import VariantsConfig, VariantsProgress
@@ -103,7 +103,7 @@ def test_stopped_anywhere_it_ends_with_the_same_bytes(
             if state.done >= stop:
                 raise KeyboardInterrupt
 
-        with pytest.raises(module.Interrupted, match="the same command resumes"):
+        with pytest.raises(Interrupted, match="the same command resumes"):
             convert(config, interrupt)
         assert not (config.out / "jpeg-10").exists()  # no part of it passes for the whole
     result = convert(config)

@@ -108,6 +108,34 @@ def test_a_thread_that_is_not_the_loaders_is_left_out(tmp_path: Path) -> None:
     assert stages.STORAGE not in epoch.busiest, verdict(epoch)
 
 
+def test_a_thread_that_never_runs_is_left_out(tmp_path: Path) -> None:
+    """A server of the program's own may sleep beside a loader that has threads."""
+
+    class Burning:
+        def __iter__(self):
+            for _ in range(20):
+                burn(8 * SLOW_S)
+                yield torch.zeros(8, 3, 8, 8), 0
+
+    ended = threading.Event()
+
+    def serve() -> None:
+        ended.wait()
+
+    server = threading.Thread(target=serve)
+    server.start()
+    try:
+        with dl2cli.watch(Burning(), log=tmp_path / "run") as loader:
+            for _ in loader:
+                pass
+    finally:
+        ended.set()
+        server.join()
+    epoch = loader.watched.epochs[0]
+    assert bottleneck(epoch) != stages.STORAGE, verdict(epoch)
+    assert stages.STORAGE not in epoch.busiest
+
+
 def test_the_report_reads_the_log(tmp_path: Path) -> None:
     with dl2cli.watch(DataLoader(Photos("disk"), 8), log=tmp_path / "slow") as loader:
         for _ in range(2):

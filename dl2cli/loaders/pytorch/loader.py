@@ -97,7 +97,10 @@ class PytorchLoader(FileLoader):
 
     def _finish(self, result: Result, order: EpochOrder, begin: int, waited: float) -> Batch:
         if result.failure is not None:
-            raise result.failure
+            # Where tblib pickles tracebacks (dask installs it), this one has the frames in which it
+            # was unpickled, and would keep torch's iterator and its workers alive.
+            result.failure.__context__ = None
+            raise result.failure.with_traceback(None) from None
         planned = min(self.config.batch_size, len(order) - begin)
         self._count(
             batches=1,
