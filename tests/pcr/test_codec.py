@@ -13,6 +13,7 @@ from PIL import Image
 from dl2cli.errors import Interrupted
 from dl2cli.pcr.config import ConvertConfig, ConvertProgress
 from dl2cli.pcr.convert import convert
+from dl2cli.pcr.dataset import limits_of
 from dl2cli.pcr.scan_script import DEFAULT, Scan, ScanScript, parse
 from dl2cli_native import _core
 
@@ -73,7 +74,8 @@ def test_any_image_and_script(
     fragments = transcode(jpeg, script, "native")
     assert fragments == transcode(jpeg, script, "libjpeg")
     whole = b"".join(fragments) + b"\xff\xd9"
-    assert _core.compare_coefficients(jpeg, whole) == ""
+    limits = limits_of(width * height)  # four components take more scans than a file may have
+    assert _core.compare_coefficients(jpeg, whole, limits) == ""
     assert jpegtran(whole, "-copy", "none") == jpegtran(jpeg, "-copy", "none")
     for scans in {1, len(fragments) // 2 + 1, len(fragments)}:
         prefix = b"".join(fragments[:scans]) + b"\xff\xd9"
