@@ -18,6 +18,7 @@ from dl2cli.errors import MissingDependency, UsageError
 from dl2cli.loaders.order.sample_order import SampleOrder
 from dl2cli.loaders.throttle import Throttle
 from dl2cli.loaders.transform import OutputConfig, TransformConfig, check
+from dl2cli.stores.counters import StoreStats
 from dl2cli.stores.options import StoreOptions
 from dl2cli_native import _core
 
@@ -78,10 +79,8 @@ class LoaderConfig:
         dataset_class: how the pytorch loader reads: "ImageFolder" reads files every epoch,
             "MinIOFolder" keeps their bytes in memory that all workers share.
         cache_bytes: the size of the memory that "MinIOFolder" shares.
-        auto_augment: whether the pytorch loader applies AutoAugment's ImageNet policy after the
-            crop.
-        multiprocessing_context: how the pytorch loader starts workers: "fork", "spawn" or
-            "forkserver"; None is Python's default.
+        auto_augment: apply AutoAugment's ImageNet policy after the crop (pytorch loader).
+        multiprocessing_context: how the pytorch loader starts workers; None is Python's default.
         persistent_workers: whether the pytorch loader keeps its workers from epoch to epoch.
         device_id: the GPU for the loaders that need one.
         throttle: a slower storage to imitate; DALI's own file reader cannot.
@@ -212,8 +211,7 @@ class ScanSelecting(Protocol):
 class LoaderStats:
     """Totals over all batches that a loader has given since it was made.
 
-    Seconds of stages are sums over threads, so they can exceed the wall time. None stands for a
-    number that this loader cannot know.
+    Seconds of stages are sums over threads. None is a number that this loader cannot know.
 
     Attributes:
         batches: batches given.
@@ -228,6 +226,7 @@ class LoaderStats:
         degraded: images decoded with fewer scan groups than asked for.
         skipped: images left out.
         cache_hits: images whose bytes were in memory already.
+        store: what a bucket was asked for, by all loaders of this process; None on disks.
         messages: a sentence on each damaged image; at most MAX_MESSAGES.
     """
 
@@ -243,6 +242,7 @@ class LoaderStats:
     degraded: int = 0
     skipped: int = 0
     cache_hits: int = 0
+    store: StoreStats | None = None
     messages: tuple[str, ...] = ()
 
 

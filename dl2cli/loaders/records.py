@@ -39,10 +39,11 @@ class RecordLoader(Loader):
         """Return the totals so far; that a cache takes no more is a message, too."""
         stats = super().stats()
         place = self.dataset.place
-        cache = place.cache if isinstance(place, StoreReader) else None
-        if cache is None or cache.stopped is None:
+        if not isinstance(place, StoreReader):
             return stats
-        return replace(stats, messages=(*stats.messages, cache.stopped))
+        stopped = place.cache.stopped if place.cache is not None else None
+        messages = stats.messages if stopped is None else (*stats.messages, stopped)
+        return replace(stats, store=place.stats(), messages=messages)
 
     @property
     def scans(self) -> int:

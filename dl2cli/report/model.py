@@ -139,6 +139,13 @@ class Epoch:
     v_data_s: float | None = None
     v_iteration_s: float | None = None
     bytes_read: float | None = None
+    # Of data in an object store (dl2 train).
+    store_requests: float | None = None
+    store_retries: float | None = None
+    store_bytes: float | None = None
+    cache_bytes: float | None = None
+    store_latency_p50_s: float | None = None
+    store_latency_p99_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from store_servers import FaultProxy, WebServer, silent, status
+from train_runs import records
 
 from dl2cli import pcr
 
@@ -107,6 +108,15 @@ def test_training_with_a_cache_is_the_same_and_reads_less(web: WebServer) -> Non
     both = sum(size for *_, size in web.requests()[begin:])
     assert plain == losses(Path("logs/run/experiment_report.json"))
     assert both < 2 * first
+    epochs = records(Path("logs/run/experiment_report.json"), "E")
+    gets = [row for row in web.requests()[begin:] if row[1] != "/pcr/PCR.db"]
+    assert sum(epoch["e.store_requests"] for epoch in epochs) == len(gets)
+    assert sum(epoch["e.store_bytes"] for epoch in epochs) == sum(size for *_, size in gets)
+    whole = pcr.open(url).prefix_bytes(10)
+    for epoch in epochs:
+        assert epoch["e.store_bytes"] + epoch["e.cache_bytes"] == whole
+        assert 0 < epoch["e.store_latency_p50"] <= epoch["e.store_latency_p99"]
+        assert epoch["e.store_retries"] == epoch["e.store_hedges"] == 0
     shown = json.loads(dl2("cache", "kept", "--json").stdout)
     assert [each["url"] for each in shown["datasets"]] == [url]
     assert 0 < shown["datasets"][0]["bytes_kept"] <= 60_000

@@ -159,6 +159,12 @@ def _epoch(index: int, data: dict[str, Any], times: tuple[float | None, float | 
         v_data_s=float_of(data, "v.data_time"),
         v_iteration_s=float_of(data, "v.iteration_time"),
         bytes_read=float_of(data, "e.bytes_read"),
+        store_requests=float_of(data, "e.store_requests"),
+        store_retries=float_of(data, "e.store_retries"),
+        store_bytes=float_of(data, "e.store_bytes"),
+        cache_bytes=float_of(data, "e.cache_bytes"),
+        store_latency_p50_s=float_of(data, "e.store_latency_p50"),
+        store_latency_p99_s=float_of(data, "e.store_latency_p99"),
     )
 
 

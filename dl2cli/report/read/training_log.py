@@ -7,7 +7,8 @@ meaning here; each is optional:
 * P: `scans` (scan groups read: a number, or a schedule as text), `dataset` and `variant` (names
   that override what the data path says), `storage`, `train_images`, `val_images` (an epoch).
 * E: `t.fetch_time` and `t.prep_time` (s, mean an iteration; they split `t.data_time` into waiting
-  for storage and for decode), `e.bytes_read` (bytes of the epoch's training from storage) and, of
+  for storage and for decode), `e.bytes_read` (bytes of the epoch's training from storage), of data
+  in an object store `e.store_*` and `e.cache_bytes` (the table in training/README.md) and, of
   a loop that was only watched, whose P has no `train_images`, `e.images` (trained on in the epoch).
 
 Records of a step `["N", epoch, iteration]` are notices for people, and passed over.
@@ -49,6 +50,8 @@ _EPOCH_KEYS = frozenset(
     ["e.total_time", "e.images", "e.bytes_read", "t.fetch_time", "t.prep_time", "t.iteration_speed"]
     + [f"{side}.{name}" for side in "tv" for name in ("top1", "loss", "data_time")]
     + ["t.compute_time", "t.iteration_time", "v.top5", "v.iteration_time"]
+    + ["e.store_requests", "e.store_retries", "e.store_bytes", "e.cache_bytes"]
+    + ["e.store_latency_p50", "e.store_latency_p99"]
 )
 _STEP_KEYS = ("t.data_time", "t.compute_time", "t.iteration_time")
 

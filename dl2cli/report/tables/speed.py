@@ -45,6 +45,10 @@ def _count(key: str, title: str, about: str = "") -> Field[Entry]:
     return num(key, title, lambda e: getattr(e.timing, key), rank=3, digits=0, about=about)
 
 
+def _store_bytes(key: str, title: str, about: str) -> Field[Entry]:
+    return num(key, title, lambda e: getattr(e.timing, key), style=Style.BYTES, rank=2, about=about)
+
+
 def throughput(entries: Sequence[Entry], base: Mapping[str, Entry], drop_first: int = 1) -> Table:
     """How fast each run was, what it waited for, and how it compares with its baseline."""
     fields: list[Field[Entry]] = [
@@ -84,6 +88,19 @@ def throughput(entries: Sequence[Entry], base: Mapping[str, Entry], drop_first: 
             style=Style.BYTES,
             rank=2,
         ),
+        num(
+            "store_requests",
+            "Requests",
+            lambda e: e.timing.store_requests,
+            rank=2,
+            digits=0,
+            about="to the object store, an epoch",
+        ),
+        _count("store_retries", "Retries", "requests made again, an epoch"),
+        _store_bytes("store_bytes", "From store", "bytes an epoch from the object store"),
+        _store_bytes("cache_bytes", "From cache", "bytes an epoch from the cache before it"),
+        _seconds("store_latency_p50_s", "Latency", 3, "median of a request to the store"),
+        _seconds("store_latency_p99_s", "p99", 2, "99th percentile of a request to the store"),
         _count("images_train", "Images", "training images an epoch"),
         _count("images_val", "Validated", "validation images an epoch"),
         _rate("rate_notebook_img_s", "Notebook", 3, "as the published notebooks compute it"),

@@ -15,6 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from dl2cli.stores.counters import StoreStats
+
 MAX_COUNT = 1 << 40  # no training has more epochs, steps or images
 
 
@@ -30,6 +32,12 @@ def count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT
 
 
+def store_counts(value: object) -> bool:
+    """Tell whether a value is what `StoreStats` counts."""
+    length = len(StoreStats().counts)
+    return isinstance(value, list | tuple) and len(value) == length and all(map(count, value))
+
+
 def seed_fits(value: object) -> bool:
     """Tell whether a value can be a random seed of torch."""
     return isinstance(value, int) and -(1 << 63) <= value < 1 << 64
@@ -42,6 +50,7 @@ def checkpoint_schema() -> dict[Any, Any]:
     meter = {
         "loss": float, "top1": int, "top5": int, "images": count, "batches": [count],
         "data_s": [float], "compute_s": [float], "bytes_read": count, "stages": {str: float},
+        Maybe("store"): store_counts,
     }  # fmt: skip
     run_log = {
         Maybe("elapsed_s"): float,

@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from dl2cli.stores.counters import StoreStats
 from dl2cli.training.fidelity.curriculum import Fidelity
 
 
@@ -117,6 +118,7 @@ class PhaseReport:
         fidelity: the scans (None when the loader has none), size and decoding of the images.
         stages_s: seconds of the loader's stages on this rank, as `LoaderStats` names them; they
             are sums over its threads.
+        store: what reading from an object store took on all ranks; None for data on disks.
         scored: False of a loop that is only watched: its loss, hits and rate are not known.
     """
 
@@ -142,6 +144,7 @@ class PhaseReport:
     lr: float | None
     fidelity: Fidelity
     stages_s: dict[str, float] = field(default_factory=dict)
+    store: StoreStats | None = None
     scored: bool = True
 
 

@@ -9,6 +9,7 @@ from operator import add
 from typing import TYPE_CHECKING, Any
 
 from dl2cli.loaders.base import LoaderStats
+from dl2cli.stores.counters import StoreStats
 from dl2cli.training.fidelity.curriculum import Fidelity
 from dl2cli.training.log.events import Phase, PhaseReport
 
@@ -49,6 +50,7 @@ class Meter:
         self._compute_s = array("d")
         self._bytes_read = 0
         self._stages: dict[str, float] = {}
+        self._store: StoreStats | None = None  # with data in an object store
 
     def add(
         self,
@@ -79,6 +81,8 @@ class Meter:
             if now is not None:
                 spent = max(0.0, now - (getattr(before, stage) or 0.0))
                 self._stages[stage] = self._stages.get(stage, 0.0) + spent
+        if after.store is not None:
+            self._add_store(after.store.since(before.store or StoreStats()))
 
     def merge(self, other: Meter) -> None:
         """Take all that another meter has."""
@@ -94,13 +98,15 @@ class Meter:
         self._bytes_read += other._bytes_read
         for stage, spent in other._stages.items():
             self._stages[stage] = self._stages.get(stage, 0.0) + spent
+        if other._store is not None:
+            self._add_store(other._store)
 
     def report(self, iteration: int, lr: float | None, fidelity: Fidelity) -> PhaseReport:
         """Return the means, after waiting for the device and for the other ranks.
 
         All ranks must call it at the same iteration, which is the last one (1-based).
         """
-        loss, top1, top5, images, bytes_read = self._over_ranks()
+        (loss, top1, top5, images, bytes_read), store = self._over_ranks()
         data_s, compute_s = _mean(self._data_s), _mean(self._compute_s)
         fetch_s = self._fetch_share(data_s)
         return PhaseReport(
@@ -126,6 +132,7 @@ class Meter:
             lr=lr,
             fidelity=fidelity,
             stages_s=dict(self._stages),
+            store=store,
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -141,6 +148,7 @@ class Meter:
             "compute_s": self._compute_s.tolist(),
             "bytes_read": self._bytes_read,
             "stages": dict(self._stages),
+            **({} if self._store is None else {"store": list(self._store.counts)}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -154,6 +162,10 @@ class Meter:
         self._compute_s = array("d", state["compute_s"])
         self._bytes_read = int(state["bytes_read"])
         self._stages = {str(k): float(v) for k, v in state["stages"].items()}
+        self._store = StoreStats(tuple(state["store"])) if "store" in state else None
+
+    def _add_store(self, stats: StoreStats) -> None:
+        self._store = stats if self._store is None else self._store.plus(stats)
 
     def _fold(self) -> None:
         """Turn tensors into sums, one transfer for all of them."""
@@ -170,13 +182,16 @@ class Meter:
         self._top5 += int(sum(top5))
         self._images += sum(images)
 
-    def _over_ranks(self) -> list[float]:
+    def _over_ranks(self) -> tuple[list[float], StoreStats | None]:
         import torch
 
         self._fold()
         mine = [self._loss, self._top1, self._top5, self._images, self._bytes_read]
+        sums, store = len(mine), self._store  # the data of all ranks are in a store, or of none
+        mine += store.counts if store is not None else ()
         total: list[float] = self._reduce(torch.tensor(mine, dtype=torch.float64)).tolist()
-        return total
+        counts = tuple(map(int, total[sums:]))
+        return total[:sums], StoreStats(counts) if counts else None
 
     def _fetch_share(self, data_s: float) -> float | None:
         """Return the part of a data time in which decoders lacked data.
@@ -207,7 +222,11 @@ def split_states(
     if rank > 0:
         return None
     summed = ("loss", "top1", "top5", "images", "bytes_read")
-    return {**states[0], **{key: sum(state[key] for state in states) for key in summed}}
+    whole = {**states[0], **{key: sum(state[key] for state in states) for key in summed}}
+    if "store" in whole:
+        counts = zip(*(state["store"] for state in states if "store" in state), strict=True)
+        whole["store"] = [sum(column) for column in counts]
+    return whole
 
 
 def _mean(values: Sequence[float]) -> float:

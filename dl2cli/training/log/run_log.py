@@ -11,7 +11,9 @@ behind the published ones of the same line, where readers that do not know them 
 * E, third line: `e.wall` (s), `e.images` and `e.bytes_read` (of training, all ranks),
   `e.val_images`, `e.val_bytes_read`, `e.scans`, `e.size` (of training images, pixels),
   `e.degraded` and `e.skipped` (images so far, this rank), `e.loader_fetch`, `e.loader_decode`,
-  `e.loader_fetch_wait`, `e.loader_wait` (s of this rank's training loader, over its threads).
+  `e.loader_fetch_wait`, `e.loader_wait` (s of this rank's training loader, over its threads);
+  for data in an object store, `e.store_requests`, `e.store_bytes`, `e.cache_bytes`,
+  `e.store_retries`, `e.store_hedges`, `e.store_latency_p50`, `e.store_latency_p99` (s).
 * S, second line: `s.epochs`, `s.wall` (s), `s.images`, `s.bytes_read`, `s.val_images`,
   `s.val_bytes_read`: totals over the epochs of the file, also those before a resume.
 * N, a record of its own: `["N", epoch, iteration]` with `n.kind`, `n.text` and `n.values`: a loss
@@ -37,6 +39,7 @@ from typing import Any
 
 from dl2cli.environment import UNKNOWN, host, versions
 from dl2cli.provenance import provenance
+from dl2cli.stores.counters import StoreStats
 from dl2cli.training.log.events import (
     EpochReport,
     Notice,
@@ -262,9 +265,24 @@ def _epoch_totals(report: EpochReport) -> Values:
         if train.fidelity.size_px is not None:
             totals["size"] = train.fidelity.size_px
         totals |= {f"loader_{k.removesuffix('_s')}": v for k, v in train.stages_s.items()}
+        totals |= _store(train.store)
     return _named(
         "e", totals | {"degraded": report.degraded, "skipped": report.skipped} | report.more
     )
+
+
+def _store(stats: StoreStats | None) -> Values:
+    if stats is None:
+        return {}
+    return {
+        "store_requests": stats.requests,
+        "store_bytes": stats.bytes_received,
+        "cache_bytes": stats.bytes_cached,
+        "store_retries": stats.retries,
+        "store_hedges": stats.hedges,
+        "store_latency_p50": stats.latency_p50_s,
+        "store_latency_p99": stats.latency_p99_s,
+    }
 
 
 def _summary(epochs: list[list[Values]]) -> tuple[Values, Values]:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dl2cli.loaders.base import LoaderStats
+from dl2cli.stores.counters import Counters, StoreStats
 from dl2cli.training.log.events import Phase
 from dl2cli.training.log.meters import Meter, split_states
 
@@ -176,3 +177,32 @@ def test_a_resume_with_another_number_of_ranks_keeps_the_sums(after: int):
             report = it.report(1, None, None)
     assert sums.tolist() == [12.0, 1, 8, 8, 21]
     assert report.iterations == 1
+
+
+@pytest.mark.parametrize("after", [1, 2, 3])
+def test_requests_to_a_store_are_summed_over_windows_ranks_and_resumes(after: int):
+    """Two ranks make 3 and 4 requests before a resume and none behind it."""
+    states = []
+    for rank in range(2):
+        counters, window, total = Counters(), meter(2), meter(2)
+        counters.add_request()  # the index, before the epoch
+        before = LoaderStats(store=counters.stats())
+        for _ in range(3 + rank):
+            counters.add_request()
+            counters.add_answer(100, 0.01 * (1 + rank))
+        feed(window, [(1.0, 1, 4, 0.1, 0.2)]).add_loader(
+            before, LoaderStats(store=counters.stats())
+        )
+        total.merge(window)
+        states.append(json.loads(json.dumps(total.state_dict())))
+    sums = torch.zeros(5 + len(StoreStats().counts), dtype=torch.float64)
+    quiet = LoaderStats(store=StoreStats())
+    for rank in range(after):
+        it = Meter(Phase.TRAIN, 0, after, sums.add_)
+        if mine := split_states(states, rank, after):
+            it.load_state_dict(mine)
+        it.add_loader(quiet, quiet)
+        store = it.report(1, None, None).store
+    assert (store.requests, store.bytes_received, store.retries) == (7, 700, 0)
+    assert store.latency_p50_s == pytest.approx(0.02, rel=0.03)
+    assert meter().report(0, None, None).store is None
