@@ -65,6 +65,15 @@ install_optional_package() {
     fi
 }
 
+# Install a server that the tests start themselves, and keep its own service from running.
+install_optional_server() {
+    [[ -n $(missing_packages "$1") ]] || return 0
+    install_optional_package "$1"
+    if command -v systemctl >/dev/null; then
+        as_root systemctl disable --now "$1" >/dev/null 2>&1 || true # systemd may not be running
+    fi
+}
+
 # Print the Python to use: 3.11 or newer.
 find_python() {
     local candidate

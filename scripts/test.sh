@@ -11,7 +11,7 @@ install_packages g++ cmake ninja-build libjpeg-dev imagemagick libjpeg-turbo-pro
 install_optional_package chromium
 install_optional_package iproute2 # network namespaces: machines of tests/cluster and tests/training
 install_optional_package webp # cwebp, which variants are compared with
-install_optional_package nginx # a web server with ranges, for tests/stores
+install_optional_server nginx # a web server with ranges, for tests/stores
 # clang-format is pinned, and not the distribution's: each version formats a little differently.
 # The loaders are tested with these versions of torch and DALI; dl2 takes any torch from 2.0.
 set_up test clang-format==14.0.6 "torch==$tested_torch" nvidia-dali-cuda130==2.4.0 pytorch-msssim
