@@ -1,18 +1,16 @@
-"""The loop: what is learnt, what is logged, and how a training goes on after it was stopped."""
+"""The loop: what is learnt, and what is logged."""
 
 from __future__ import annotations
 
 import csv
 import math
-import os
-import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from train_runs import curve, records, small_config, train
+from train_runs import Listener, curve, records, small_config, train
 
 from dl2cli.dataset.sample import SampleConfig, ensure_sample_set
 from dl2cli.errors import DataError, UsageError
@@ -20,52 +18,16 @@ from dl2cli.loaders import LoaderConfig, TransformConfig, create_loader
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert
 from dl2cli.pcr.plan import split_configs
-from dl2cli.training import fidelity_control
 from dl2cli.training.checkpoint.read import load_checkpoint
-from dl2cli.training.fidelity.autotune import AutotuneConfig, mean_gradient
+from dl2cli.training.fidelity.autotune import AutotuneConfig
 from dl2cli.training.fidelity.curriculum import Curriculum, Fidelity, parse_scans
-from dl2cli.training.log.events import NoticeKind, Observer, Phase, StepReport
+from dl2cli.training.log.events import NoticeKind, Phase
 from dl2cli.training.optimization.loss import LossConfig
 from dl2cli.training.optimization.lr_schedule import LrConfig
 from dl2cli.training.optimization.optimizer import OptimizerConfig
 from dl2cli.training.optimization.precision import PrecisionConfig
 
 LADDER = (Fidelity(1), Fidelity(5), Fidelity(10))
-
-
-class Listener(Observer):
-    """Keeps what it is told; may send a signal after a step."""
-
-    def __init__(self, stop_after: int | None = None, phase: Phase = Phase.TRAIN) -> None:
-        self.steps: list[StepReport] = []
-        self.notices = []
-        self.windows = []
-        self.epochs = []
-        self.closed = False
-        self.stop_after = stop_after
-        self.phase = phase
-
-    def started(self, info):
-        self.info = info
-
-    def stepped(self, report):
-        self.steps.append(report)
-        if self.stop_after is not None and report.phase is self.phase:
-            self.stop_after -= 1
-            if self.stop_after == 0:
-                os.kill(os.getpid(), signal.SIGTERM)
-
-    def window(self, report):
-        self.windows.append(report)
-
-    def epoch_ended(self, report):
-        self.epochs.append(report)
-
-    def noticed(self, notice):
-        self.notices.append(notice)
-
-    def close(self):
-        self.closed = True
 
 
 def test_a_run_is_told_logged_and_saved(sample_pcr: Path, tmp_path: Path):
@@ -133,142 +95,6 @@ def test_workers_and_prefetch_make_no_difference(sample_pcr: Path, tmp_path: Pat
     one = train(small_config(sample_pcr, tmp_path / "1", data_workers=1, data_prefetch=1))
     more = train(small_config(sample_pcr, tmp_path / "2", data_workers=3, data_prefetch=4))
     assert curve(one.log) == curve(more.log)
-
-
-@pytest.mark.parametrize("steps", [1, 3, 4, 6])
-def test_a_run_that_is_stopped_goes_on_as_if_nothing_had_happened(
-    sample_pcr: Path, tmp_path: Path, steps: int
-):
-    straight = train(small_config(sample_pcr, tmp_path / "straight"))
-    config = small_config(sample_pcr, tmp_path / "stopped")
-    stopped = train(config, [Listener(stop_after=steps)])
-    assert (stopped.status, stopped.stopped_by) == ("stopped", "SIGTERM")
-    resumed = train(
-        replace(config, checkpoint=replace(config.checkpoint, resume=stopped.checkpoint))
-    )
-    assert curve(resumed.log) == curve(straight.log)
-    assert len(records(resumed.log, "P")) == 1
-    assert resumed.best_top1_pct == straight.best_top1_pct
-
-
-def test_a_run_that_is_stopped_while_it_validates_does_not_train_again(
-    sample_pcr: Path, tmp_path: Path
-):
-    straight = train(small_config(sample_pcr, tmp_path / "straight"))
-    config = small_config(sample_pcr, tmp_path / "stopped")
-    stopped = train(config, [Listener(stop_after=1, phase=Phase.VALIDATION)])
-    assert stopped.stopped_by == "SIGTERM"
-    listener = Listener()
-    again = small_config(sample_pcr, tmp_path / "stopped", checkpoint_resume=stopped.checkpoint)
-    resumed = train(again, [listener])
-    assert sum(s.phase is Phase.TRAIN for s in listener.steps) == 4
-    assert curve(resumed.log) == curve(straight.log)
-
-
-def test_checkpoints_within_an_epoch_survive_a_crash(sample_pcr: Path, tmp_path: Path):
-    class Crash(Listener):
-        def stepped(self, report):
-            super().stepped(report)
-            if len(self.steps) == 4:
-                raise RuntimeError("power cut")
-
-    straight = train(small_config(sample_pcr, tmp_path / "straight"))
-    config = small_config(sample_pcr, tmp_path / "crashed", checkpoint_every_steps=1)
-    with pytest.raises(RuntimeError, match="power cut"):
-        train(config, [Crash()])
-    assert load_checkpoint(tmp_path / "crashed")["iteration"] == 3
-    resumed = train(
-        small_config(sample_pcr, tmp_path / "crashed", checkpoint_resume=tmp_path / "crashed")
-    )
-    assert curve(resumed.log) == curve(straight.log)
-
-
-def test_a_warning_saves_and_the_run_goes_on(sample_pcr: Path, tmp_path: Path):
-    class Warned(Listener):
-        def stepped(self, report):
-            super().stepped(report)
-            if len(self.steps) == 2:
-                os.kill(os.getpid(), signal.SIGUSR1)
-            if len(self.steps) == 4:  # no more than two steps later
-                self.saved = load_checkpoint(tmp_path / "run")["iteration"]
-
-    class AlwaysWarned(Listener):
-        def stepped(self, report):
-            os.kill(os.getpid(), signal.SIGUSR1)
-
-    listener = Warned()
-    result = train(small_config(sample_pcr, tmp_path / "run"), [listener])
-    assert (result.status, listener.saved) == ("complete", 2)
-    straight = train(small_config(sample_pcr, tmp_path / "straight"))
-    assert curve(result.log) == curve(straight.log)
-    config = small_config(sample_pcr, tmp_path / "stopped", checkpoint_on_usr1="stop")
-    stopped = train(config, [AlwaysWarned()])
-    assert stopped.stopped_by == "SIGUSR1"
-
-
-def test_a_stop_while_the_tuner_works_is_heard_at_its_next_batch(sample_pcr: Path, tmp_path: Path):
-    class Early(Listener):
-        def started(self, info):
-            super().started(info)
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    tuner = AutotuneConfig(batches=2)
-    listener = Early()
-    config = small_config(sample_pcr, tmp_path / "stopped", fidelity=tuner)
-    stopped = train(config, [listener])
-    assert (stopped.stopped_by, listener.steps) == ("SIGTERM", [])
-    assert not any(notice.kind is NoticeKind.FIDELITY for notice in listener.notices)
-    resumed = train(
-        replace(config, checkpoint=replace(config.checkpoint, resume=stopped.checkpoint))
-    )
-    straight = train(small_config(sample_pcr, tmp_path / "straight", fidelity=tuner))
-    assert curve(resumed.log) == curve(straight.log)
-
-
-@pytest.mark.parametrize("then", ["save", "stop"])
-def test_the_warning_of_a_cluster_while_the_tuner_works(
-    sample_pcr: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str
-):
-    def warned(*arguments):
-        os.kill(os.getpid(), signal.SIGUSR1)
-        return mean_gradient(*arguments)
-
-    class Looks(Listener):
-        def stepped(self, report):
-            super().stepped(report)
-            if len(self.steps) == 3:
-                self.saved = (tmp_path / "run" / "checkpoint.pth.tar").exists()
-
-    tuner, listener = AutotuneConfig(batches=1, every_epochs=2), Looks()
-    straight = train(small_config(sample_pcr, tmp_path / "straight", fidelity=tuner))
-    config = small_config(sample_pcr, tmp_path / "run", fidelity=tuner, checkpoint_on_usr1=then)
-    with monkeypatch.context() as patch:
-        patch.setattr(fidelity_control, "mean_gradient", warned)
-        result = train(config, [listener])
-    if then == "save":
-        assert listener.saved  # by the first steps, not by the end of the epoch
-    else:
-        assert (result.stopped_by, listener.steps) == ("SIGUSR1", [])
-        again = replace(config.checkpoint, resume=result.checkpoint)
-        result = train(replace(config, checkpoint=again))
-    assert curve(result.log) == curve(straight.log)
-
-
-def test_a_time_budget_stops_a_run(sample_pcr: Path, tmp_path: Path):
-    result = train(small_config(sample_pcr, tmp_path, time_budget_s=0.0))
-    assert result.stopped_by == "time budget"
-    assert load_checkpoint(tmp_path)["iteration"] == 1
-
-
-def test_run_epochs_ends_a_process_and_resume_goes_on(sample_pcr: Path, tmp_path: Path):
-    straight = train(small_config(sample_pcr, tmp_path / "straight"))
-    first = train(small_config(sample_pcr, tmp_path / "two", run_epochs=1))
-    assert (first.status, first.epochs_done) == ("complete", 1)
-    listener = Listener()
-    config = small_config(sample_pcr, tmp_path / "two", checkpoint_resume=first.checkpoint)
-    second = train(config, [listener])
-    assert curve(second.log) == curve(straight.log)
-    assert (listener.info.best_top1_pct, listener.info.best_epoch) == (first.best_top1_pct, 0)
 
 
 def test_accumulated_gradients_are_those_of_a_larger_batch(sample_pcr: Path, tmp_path: Path):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from dl2cli.loaders import LoaderConfig, TransformConfig
 from dl2cli.training.config import DataConfig, TrainConfig
+from dl2cli.training.log.events import Observer, Phase, StepReport
 from dl2cli.training.models import ModelConfig
 from dl2cli.training.optimization.lr_schedule import LrConfig
 from dl2cli.training.trainer import train
@@ -74,3 +77,38 @@ def curve(log: Path) -> list[tuple[Any, ...]]:
 
 
 __all__ = ["curve", "records", "small_config", "train"]
+
+
+class Listener(Observer):
+    """Keeps what it is told; may send a signal after a step."""
+
+    def __init__(self, stop_after: int | None = None, phase: Phase = Phase.TRAIN) -> None:
+        self.steps: list[StepReport] = []
+        self.notices = []
+        self.windows = []
+        self.epochs = []
+        self.closed = False
+        self.stop_after = stop_after
+        self.phase = phase
+
+    def started(self, info):
+        self.info = info
+
+    def stepped(self, report):
+        self.steps.append(report)
+        if self.stop_after is not None and report.phase is self.phase:
+            self.stop_after -= 1
+            if self.stop_after == 0:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    def window(self, report):
+        self.windows.append(report)
+
+    def epoch_ended(self, report):
+        self.epochs.append(report)
+
+    def noticed(self, notice):
+        self.notices.append(notice)
+
+    def close(self):
+        self.closed = True

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json as json_module
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Column
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
 from dl2cli.cli.framework.command import Command
 from dl2cli.cli.framework.options import Options, argument, flag, no, option
@@ -28,7 +25,6 @@ from dl2cli.errors import Interrupted, ThresholdMissed, UsageError
 if TYPE_CHECKING:
     from dl2cli.bench.config import BenchConfig
     from dl2cli.bench.result import BenchResult
-    from dl2cli.bench.run import BenchProgress
 
 _TEXT = """
 DATASET is a PCR dataset or an ImageFolder; of a folder with splits, train is measured. It is only
@@ -327,10 +323,11 @@ def _bench(config: BenchConfig, output: Output, files: _Files) -> BenchResult:
     from dl2cli.bench.result import BenchInterrupted
     from dl2cli.bench.run import bench
     from dl2cli.cli.screens.bench import render
+    from dl2cli.cli.screens.bench_progress import show_progress
 
     interruption: BenchInterrupted | None = None
     try:
-        with _progress(output) as tell:
+        with show_progress(output) as tell:
             result = bench(config, tell)
     except BenchInterrupted as interrupted:
         interruption, result = interrupted, interrupted.result
@@ -376,35 +373,3 @@ def _compare(
     output.result(result, *render_comparison(result))
     if not result.complete:
         raise Interrupted("Interrupted: the ratio is of the rounds until then.")
-
-
-@contextmanager
-def _progress(output: Output) -> Iterator[Callable[[BenchProgress], None]]:
-    """Show what is running, and how long all of it will take, on stderr."""
-    columns: tuple[Any, ...] = (
-        # The times are whole at 80 columns; what is running is cut where it must be.
-        BarColumn(bar_width=8, table_column=Column(min_width=8)),
-        TimeElapsedColumn(table_column=Column(min_width=7)),
-        TextColumn("of about", markup=False, table_column=Column(min_width=8)),
-        TextColumn("{task.fields[total_text]}", markup=False, table_column=Column(min_width=4)),
-        TextColumn(
-            "{task.description}",
-            markup=False,
-            table_column=Column(no_wrap=True, overflow="ellipsis"),
-        ),
-    )
-    with output.progress(*columns) as display:
-        task = display.add_task("starting", total=None, total_text="…")
-
-        def tell(state: BenchProgress) -> None:
-            elapsed = display.tasks[task].elapsed or 0.0
-            # The plan's seconds, stretched by how much longer the part that is done took.
-            pace = max(elapsed / state.done_s, 1.0) if state.done_s > 5 else 1.0
-            left = (state.total_s - state.done_s) * pace
-            minutes, rest = divmod(round(elapsed + left), 60)
-            display.update(
-                task, completed=state.done_s, total=state.total_s, description=state.doing,
-                total_text=f"{minutes}:{rest:02d}",
-            )  # fmt: skip
-
-        yield tell
