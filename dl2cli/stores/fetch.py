@@ -292,7 +292,9 @@ async def _cancel_all() -> None:
 
 _lock = threading.Lock()
 _loop: _Loop | None = None
-_fetchers: dict[tuple[str, StoreOptions], Fetcher] = {}
+_fetchers: dict[tuple[str, StoreOptions, frozenset[tuple[str, str]]], Fetcher] = {}
+# What obstore takes from the environment: a bucket at another endpoint is another bucket.
+_VARIABLES: Final = ("AWS_", "GOOGLE_", "AZURE_")
 
 
 def _run(work: Coroutine[Any, Any, _T]) -> concurrent.futures.Future[_T]:
@@ -316,7 +318,9 @@ def fetcher_of(path: StorePath, options: StoreOptions) -> Fetcher:
     root, _ = split_root(path)
     # What is kept on this machine makes no difference to the requests.
     options = replace(options, memory_bytes=0, cache_dir=None, cache_bytes=0)
+    named = frozenset(each for each in os.environ.items() if each[0].startswith(_VARIABLES))
+    key = root, options, named
     with _lock:
-        if (root, options) not in _fetchers:
-            _fetchers[root, options] = Fetcher(root, options)
-        return _fetchers[root, options]
+        if key not in _fetchers:
+            _fetchers[key] = Fetcher(root, options)
+        return _fetchers[key]

@@ -1,14 +1,15 @@
-"""A PCR dataset, and servers that have it: nginx, an S3, and proxies with faults in front."""
+"""A PCR dataset, and servers that have it: nginx, two S3s, and proxies with faults in front."""
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from loader_photos import make_folder
-from store_servers import FaultProxy, WebServer, fault_proxy, nginx, s3_server
+from store_servers import S3_SERVERS, FaultProxy, S3Server, WebServer, fault_proxy, nginx
 
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert
@@ -41,31 +42,52 @@ def web(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web
 
 
 @pytest.fixture(scope="session")
-def s3_endpoint(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An S3 with the bucket BUCKET, which holds `dataset` as `pcr/`."""
-    with s3_server(tmp_path_factory.mktemp("moto")) as endpoint:
-        import boto3
+def s3_server(
+    dataset: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], S3Server]]:
+    """Gives the S3 of a name, which has the bucket BUCKET, which holds `dataset` as `pcr/`."""
+    running: dict[str, S3Server] = {}
+    with contextlib.ExitStack() as stack:
 
-        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-        client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", **keys)
-        client.create_bucket(Bucket=BUCKET)
-        for file in dataset.iterdir():
-            client.put_object(Bucket=BUCKET, Key=f"pcr/{file.name}", Body=file.read_bytes())
-        client.close()
-        yield endpoint
+        def start(name: str) -> S3Server:
+            if name not in running:
+                work = tmp_path_factory.mktemp(name)
+                running[name] = stack.enter_context(S3_SERVERS[name](work))
+                fill(running[name], dataset)
+            return running[name]
+
+        yield start
+
+
+def fill(server: S3Server, dataset: Path) -> None:
+    import boto3
+
+    keys = {"aws_access_key_id": server.key, "aws_secret_access_key": server.secret}
+    client = boto3.client("s3", endpoint_url=server.endpoint, region_name="us-east-1", **keys)
+    client.create_bucket(Bucket=BUCKET)
+    for file in dataset.iterdir():
+        client.put_object(Bucket=BUCKET, Key=f"pcr/{file.name}", Body=file.read_bytes())
+    client.close()
 
 
 @pytest.fixture
-def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL of the dataset in S3, with the environment that leads there."""
-    for name, value in {
-        "AWS_ENDPOINT_URL": s3_endpoint,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    return f"s3://{BUCKET}/pcr"
+def s3_url(
+    s3_server: Callable[[str], S3Server], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], str]:
+    """Gives the URL of the dataset in the S3 of a name, and sets the environment for it."""
+
+    def use(name: str) -> str:
+        for variable, value in s3_server(name).environment().items():
+            monkeypatch.setenv(variable, value)
+        return f"s3://{BUCKET}/pcr"
+
+    return use
+
+
+@pytest.fixture(params=S3_SERVERS)
+def s3(request: pytest.FixtureRequest, s3_url: Callable[[str], str]) -> str:
+    """The URL of the dataset in each S3 in turn."""
+    return s3_url(request.param)
 
 
 @pytest.fixture

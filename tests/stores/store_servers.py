@@ -1,9 +1,10 @@
-"""Servers on loopback that the tests start and stop: nginx, S3 (moto), and a proxy with faults."""
+"""Servers on loopback that the tests start and stop: nginx, two S3s, and a proxy with faults."""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
+import importlib.util
 import os
 import re
 import shutil
@@ -89,9 +90,27 @@ def nginx(root: Path, work: Path, extra: str = "") -> Iterator[WebServer]:
         yield WebServer(f"http://127.0.0.1:{port}", work / "access.log")
 
 
+@dataclass(frozen=True)
+class S3Server:
+    """An S3, and the keys that it takes."""
+
+    endpoint: str
+    key: str
+    secret: str
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables with which obstore finds it."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": self.key,
+            "AWS_SECRET_ACCESS_KEY": self.secret,
+            "AWS_REGION": "us-east-1",
+        }
+
+
 @contextlib.contextmanager
-def s3_server(work: Path) -> Iterator[str]:
-    """Run moto, an S3 in memory; yields its endpoint."""
+def moto(work: Path) -> Iterator[S3Server]:
+    """Run moto, an imitation of S3 in memory."""
     pytest.importorskip("moto.server", reason="moto[server] is needed", exc_type=ImportError)
     port = free_port()
     with (work / "moto.log").open("wb") as log:
@@ -99,7 +118,25 @@ def s3_server(work: Path) -> Iterator[str]:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     with stopped(process):
         wait_for(port, process)
-        yield f"http://127.0.0.1:{port}"
+        yield S3Server(f"http://127.0.0.1:{port}", "test", "test")
+
+
+@contextlib.contextmanager
+def swift(work: Path) -> Iterator[S3Server]:
+    """Run OpenStack Swift with its S3 API: a real store, which checks signatures."""
+    if importlib.util.find_spec("swift") is None:
+        pytest.skip("OpenStack Swift is needed (the package swift)")
+    port = free_port()
+    with (work / "swift.log").open("wb") as log:
+        program = Path(__file__).with_name("swift_server.py")
+        command = [sys.executable, str(program), str(work / "swift"), str(port)]
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    with stopped(process):
+        wait_for(port, process)
+        yield S3Server(f"http://127.0.0.1:{port}", "test:tester", "testing")
+
+
+S3_SERVERS = {"moto": moto, "swift": swift}
 
 
 # A fault gets an answer and what it goes to; it returns True if it has dealt with it.

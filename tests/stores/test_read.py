@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from store_servers import FaultProxy, WebServer, garble, nginx, silent, status
+from store_servers import S3_SERVERS, FaultProxy, WebServer, garble, nginx, silent, status
 
 from dl2cli import pcr
 from dl2cli.dataset.location import DatasetKind, locate
@@ -27,13 +27,9 @@ from dl2cli.loaders import LoaderConfig, TransformConfig  # noqa: E402
 from dl2cli.loaders.native.pcr import PcrLoader  # noqa: E402
 
 
-@pytest.fixture(params=["nginx", "s3"])
-def url(request: pytest.FixtureRequest) -> str:
-    if request.param == "nginx":
-        server: WebServer = request.getfixturevalue("web")
-        return f"{server.url}/pcr"
-    s3: str = request.getfixturevalue("s3")
-    return s3
+@pytest.fixture(params=["nginx", *S3_SERVERS])
+def url(request: pytest.FixtureRequest, web: WebServer, s3_url: Callable[[str], str]) -> str:
+    return f"{web.url}/pcr" if request.param == "nginx" else s3_url(request.param)
 
 
 @pytest.fixture
