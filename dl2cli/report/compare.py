@@ -30,6 +30,15 @@ PEER_FIELDS = (
 LOADER_FIELDS = ("loader", "dataset_class", "cache_size_bytes")
 BOUND_BY_DATA = 0.3  # from this share of waiting on, a run is bound by its data path
 BOUND_BY_COMPUTE = 0.05
+# What `dl2cli.watch` calls its bottlenecks: it looks into the loader, and so knows more of them.
+_WATCHED_CAUSES = {
+    "the model": "compute",
+    "storage": "storage",
+    "decoding": "decode",
+    "the transform": "transform",
+    "collating": "collating",
+    "handing batches over": "handing over",
+}
 TRAININGS = (Kind.TRAIN, Kind.STAGE, Kind.REGIMEN)
 
 
@@ -144,7 +153,8 @@ def speedup(entry: Entry, baseline: Entry | None) -> float | None:
 def bound_of(entry: Entry) -> str | None:
     """Tell what an iteration mostly waits for, or None where that was not measured.
 
-    bench-io's own model counts for its measurements. Else it is what `stall_frac` says, a lower
+    bench-io's own model counts for its measurements, and for a watched loop what watching found in
+    its last epoch. Else it is what `stall_frac` says, a lower
     bound of the wait for data: "compute" below BOUND_BY_COMPUTE, from BOUND_BY_DATA on "storage",
     "decode", or "data" where the log does not split the wait, and "partly ..." between the two.
     """
@@ -153,11 +163,18 @@ def bound_of(entry: Entry) -> str | None:
         return {"prep": "decode"}.get(run.bound, run.bound)
     if timing.stall_frac is None or run.kind is Kind.STANDALONE:
         return None
+    watched = run.watched[-1] if isinstance(run, TrainingRun) and run.watched else None
+    if watched is not None and watched.straggler_rank is not None:
+        return watched.bound
     if timing.stall_frac < BOUND_BY_COMPUTE or entry.setup.dataset == "synthetic":
         return "compute"
     cause = "data"
     if timing.fetch_stall_s is not None and timing.prep_stall_s is not None:
         cause = "storage" if timing.fetch_stall_s >= timing.prep_stall_s else "decode"
+    if watched is not None:
+        cause = _WATCHED_CAUSES.get(watched.bottleneck or "", cause)
+        if cause == "compute":  # its batches come unevenly
+            return cause
     return cause if timing.stall_frac >= BOUND_BY_DATA else f"partly {cause}"
 
 

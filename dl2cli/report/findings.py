@@ -12,6 +12,7 @@ from dl2cli.report.metrics import ratio
 from dl2cli.report.model import Kind, LogNote, Severity
 from dl2cli.report.tables.learning import delta_top1
 from dl2cli.report.tables.table import duration, size
+from dl2cli.report.tables.waits import replayed, watched_epochs
 
 MAX_SENTENCES = 6  # of one kind
 NO_READS_BYTES = 2**20  # what any machine reads beside
@@ -40,6 +41,7 @@ def findings(
     yield _what_is_here(entries, notes)
     for sentences in (
         _fastest(entries),
+        _watched(entries),
         _bounds(entries),
         _compression(entries, base),
         _accuracies(entries),
@@ -111,6 +113,29 @@ def _fastest(entries: Sequence[Entry]) -> Iterator[str]:
             yield f"{arch} on {gpus}: synthetic data gives {rate_of(top):.0f} img/s, {rest}"
 
 
+def _verdict(entry: Entry) -> str | None:
+    """Return what the log itself says of the last epoch of a watched loop."""
+    epochs = watched_epochs(entry)
+    return epochs[-1].text if epochs else None
+
+
+def _watched(entries: Sequence[Entry]) -> Iterator[str]:
+    """Repeat what watching found: it looked into the loader, which no other log can."""
+    for entry in entries:
+        epochs = watched_epochs(entry)
+        if not epochs:
+            continue
+        said = {epoch.index: epoch for epoch in (replayed(entry), epochs[-1]) if epoch}
+        for epoch in said.values():
+            # Rank 0 takes its wait for a slow rank for computing.
+            if epoch.text and not (epoch.straggler and epoch.bottleneck == "the model"):
+                yield f"{entry.name}, epoch {epoch.index + 1}: {epoch.text}"
+        late = [epoch for epoch in epochs if epoch.straggler]
+        if late:
+            times = "" if len(late) == 1 else f", as in {len(late)} of {len(epochs)} epochs"
+            yield f"{entry.name}, epoch {late[-1].index + 1}{times}: {late[-1].straggler}"
+
+
 def _bounds(entries: Sequence[Entry]) -> Iterator[str]:
     known = [
         (e.timing.stall_frac, e)
@@ -118,6 +143,7 @@ def _bounds(entries: Sequence[Entry]) -> Iterator[str]:
         if e.timing.stall_frac is not None
         and (e.run.kind in TRAININGS or e.run.kind is Kind.BENCH)
         and e.setup.dataset != "synthetic"
+        and not _verdict(e)
     ]
     bound = sorted((p for p in known if p[0] >= BOUND_BY_DATA), key=lambda p: -p[0])
     for stall, entry in bound:

@@ -160,6 +160,38 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchedEpoch:
+    """What `dl2cli.watch` found in an epoch of somebody's own loop, as rank 0 saw it.
+
+    `first_batch_s` is told apart: the other waits are those for all further batches. `stall` and
+    the CPU shares are fractions, the latter of the usable cores. `loaded_img_s` is the rate that
+    `replay_img_s` compares with: the same loop before it was fed from kept batches. `text` and
+    `straggler` are sentences of the log.
+    """
+
+    index: int
+    first_batch_s: float | None
+    wait_p50_s: float | None
+    wait_p95_s: float | None
+    wait_p99_s: float | None
+    wait_max_s: float | None
+    stall: float | None
+    cpu_share: float | None
+    workers_cpu_share: float | None
+    replay_img_s: float | None
+    loaded_img_s: float | None = None
+    bottleneck: str | None = None
+    text: str | None = None
+    straggler_rank: int | None = None
+    straggler: str | None = None
+
+    @property
+    def bound(self) -> str | None:
+        """What bounds the loop; rank 0 takes its wait for another rank for computing."""
+        return self.bottleneck if self.straggler_rank is None else f"rank {self.straggler_rank}"
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """What every kind of run has."""
 
@@ -189,6 +221,7 @@ class TrainingRun(Run):
     wall_s: float | None = None  # last minus first timestamp
     images_train: int | None = None  # when the log itself tells
     images_val: int | None = None
+    watched: tuple[WatchedEpoch, ...] = ()  # empty: dl2 ran the loop itself
 
     @property
     def validated(self) -> bool:

@@ -11,7 +11,7 @@ from dl2cli.report.entries import Entry, build_entries, compared
 from dl2cli.report.findings import findings
 from dl2cli.report.io_stats import DiskStats, disk_stats
 from dl2cli.report.model import Corpus, LogNote, QualityList, Severity
-from dl2cli.report.tables import answer, context, learning, overview, speed
+from dl2cli.report.tables import answer, context, learning, overview, speed, waits
 from dl2cli.report.tables.table import Table, check_sort
 
 TABLE_NAMES = (
@@ -19,6 +19,7 @@ TABLE_NAMES = (
     "overview",
     "throughput",
     "groups",
+    "waits",
     "accuracy",
     "budget",
     "regimens",
@@ -84,6 +85,7 @@ def build_report(corpus: Corpus, config: ReportConfig) -> Report:
         overview.overview(entries),
         speed.throughput(entries, base, config.drop_first),
         *([speed.groups(entries, config.group_by)] if config.group_by else []),
+        waits.waits(entries),
         learning.accuracy(entries, base, times, config),
         learning.budget(entries, times, config),
         learning.regimens(entries),

@@ -24,6 +24,7 @@ from dl2cli.report.model import (
 from dl2cli.report.read import session as log
 from dl2cli.report.read.naming import storage_label
 from dl2cli.report.read.values import finite, float_of, int_of, natural_key, text_of
+from dl2cli.report.read.watched_loop import watched_epochs
 
 
 def training_run(session: log.LoggedSession, source: RunSource, kind: Kind) -> TrainingRun:
@@ -52,6 +53,7 @@ def training_run(session: log.LoggedSession, source: RunSource, kind: Kind) -> T
         wall_s=_difference(session.last_unix_s, session.first_unix_s),
         images_train=log.positive(params, "train_images") or log.mean_images(session),
         images_val=log.positive(params, "val_images"),
+        watched=watched_epochs(session.epochs, session.notices),
     )
 
 
@@ -84,7 +86,7 @@ def setup_of(params: Mapping[str, Any], source: RunSource) -> Setup:
         loader=loader,
         dataset_class=text_of(params, "dataset_class"),
         cache_size_bytes=int_of(params, "cache_size"),
-        arch=text_of(params, "arch"),
+        arch=text_of(params, "arch") or _watched_loop(params),
         workers=int_of(params, "workers"),
         batch_size=log.positive(params, "batch_size"),
         world_size=log.positive(params, "world_size"),
@@ -95,6 +97,14 @@ def setup_of(params: Mapping[str, Any], source: RunSource) -> Setup:
         epochs_asked=log.positive(params, "epochs"),
         run_epochs=int_of(params, "run_epochs"),
     )
+
+
+def _watched_loop(params: Mapping[str, Any]) -> str | None:
+    """Return what stands for the model of a loop that was only watched: its script's name."""
+    name = text_of(params, "watched")
+    if name is None:
+        return None
+    return "watched loop" if name.startswith("-") else f"watched {name}"  # `python -c`
 
 
 def _variant(
@@ -108,6 +118,8 @@ def _variant(
         scans = log.positive(params, "scans") or text_of(params, "scans")
         quality = str(scans)[:40] if scans else None
         return Variant(f"pcr-{quality}" if quality else "pcr", "pcr", quality, 1.0)
+    if text_of(params, "watched") and not text_of(params, "data"):
+        return None  # a loader that does not tell what it reads
     # A path of another layout: the images are taken as they are.
     return Variant("raw", "raw", None, 1.0) if params else None
 

@@ -20,6 +20,7 @@ class LoggedSession:
     epochs: dict[int, dict[str, Any]] = field(default_factory=dict)
     epoch_times: dict[int, tuple[float | None, float | None]] = field(default_factory=dict)
     steps: dict[tuple[int, int], list[float | None]] = field(default_factory=dict)
+    notices: dict[tuple[int, str], dict[str, Any]] = field(default_factory=dict)
     v_steps: set[tuple[int, int]] = field(default_factory=set)
     summary: dict[str, Any] = field(default_factory=dict)
     start: str | None = None

@@ -11,7 +11,8 @@ meaning here; each is optional:
   in an object store `e.store_*` and `e.cache_bytes` (the table in training/README.md) and, of
   a loop that was only watched, whose P has no `train_images`, `e.images` (trained on in the epoch).
 
-Records of a step `["N", epoch, iteration]` are notices for people, and passed over.
+Of the records of a step `["N", epoch, iteration]`, notices for people, those on a watched loop are
+kept (watched_loop.py), and the others passed over.
 
 The published logger opens its file anew, so a file with several P records was put together by
 hand: each P starts a session, and each session is a run of its own.
@@ -35,6 +36,8 @@ from dl2cli.report.read.values import (
     parse_json,
     seconds_of,
 )
+from dl2cli.report.read.watched_loop import EPOCH_KEYS as WATCHED_KEYS
+from dl2cli.report.read.watched_loop import take_notice
 from dl2cli.text import clean_text
 
 PREFIX = b"DLLL {"
@@ -49,7 +52,7 @@ MAX_SUMMARY_KEYS = 200
 _EPOCH_KEYS = frozenset(
     ["e.total_time", "e.images", "e.bytes_read", "t.fetch_time", "t.prep_time", "t.iteration_speed"]
     + [f"{side}.{name}" for side in "tv" for name in ("top1", "loss", "data_time")]
-    + ["t.compute_time", "t.iteration_time", "v.top5", "v.iteration_time"]
+    + ["t.compute_time", "t.iteration_time", "v.top5", "v.iteration_time", *WATCHED_KEYS]
     + ["e.store_requests", "e.store_retries", "e.store_bytes", "e.cache_bytes"]
     + ["e.store_latency_p50", "e.store_latency_p99"]
 )
@@ -146,6 +149,7 @@ def _take_record(session: LoggedSession, record: dict[str, Any], step: object, o
         session.params, session.has_params = data, True
         return
     if step[0] == "N":
+        take_notice(session.notices, step, data)
         return
     iterations = step[0] == "T"
     if odd or not iterations:

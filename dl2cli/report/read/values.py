@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
+from dl2cli.environment import UNKNOWN
 from dl2cli.text import clean_text
 
 # A larger value cannot be a count of epochs, workers or images: it only serves to exhaust memory.
@@ -19,9 +20,9 @@ _DECODER = json.JSONDecoder()  # a log has a million lines: spare json.loads' lo
 
 
 def text_of(data: Mapping[str, Any], key: str) -> str | None:
-    """Return a text value, or None when it is absent, null, empty or no text."""
+    """Return a text value, or None when it is absent, null, empty, "unknown" or no text."""
     value = data.get(key)
-    return clean_text(value) if isinstance(value, str) and value else None
+    return clean_text(value) if isinstance(value, str) and value not in ("", UNKNOWN) else None
 
 
 def int_of(data: Mapping[str, Any], key: str) -> int | None:
