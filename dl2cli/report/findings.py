@@ -199,13 +199,28 @@ def _accuracies(entries: Sequence[Entry]) -> Iterator[str]:
         if entry.accuracy.best_top1_pct is not None and entry.setup.dataset != "synthetic":
             families[(entry.setup.arch, entry.setup.dataset)].append(entry)
     for (arch, dataset), members in families.items():
-        best = max(members, key=lambda e: e.accuracy.best_top1_pct or 0.0)
-        acc = best.accuracy
+        ranked = sorted(members, key=lambda e: -(e.accuracy.best_top1_pct or 0.0))
+        best, acc = ranked[0], ranked[0].accuracy
+        tied = [e for e in ranked if _same_top1(e, best)]
+        if len(tied) > 1:
+            names = ", ".join(e.name for e in tied[:5])
+            more = f" and {len(tied) - 5} more runs" if len(tied) > 5 else ""
+            yield (
+                f"{arch} on {dataset}: {names}{more} have the same best top-1, "
+                f"{acc.best_top1_pct:.2f} %."
+            )
+            continue
         time = f", after {duration(best.total_s)} in all" if best.total_s is not None else ""
         yield (
             f"{arch} on {dataset}: {best.name} has the best top-1, {acc.best_top1_pct:.2f} % in "
             f"epoch {acc.best_top1_epoch}{time}."
         )
+
+
+def _same_top1(entry: Entry, other: Entry) -> bool:
+    return (
+        abs((entry.accuracy.best_top1_pct or 0.0) - (other.accuracy.best_top1_pct or 0.0)) < 0.005
+    )
 
 
 def _cold_caches(entries: Sequence[Entry]) -> Iterator[str]:

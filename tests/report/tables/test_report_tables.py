@@ -299,6 +299,14 @@ def test_findings_compare_only_what_differs(logs: Path) -> None:
     assert any("at the same top-1" in t for t in sentences if t.startswith("raw-ssd"))
 
 
+def test_no_run_is_called_the_best_of_those_with_the_same_accuracy(logs: Path) -> None:
+    (sentence,) = [t for t in make(logs).findings if "best top-1" in t]
+    assert "raw-hdd" in sentence
+    assert "raw-ssd" in sentence
+    assert "jpeg10" not in sentence
+    assert "have the same best top-1" in sentence
+
+
 @pytest.mark.parametrize(
     ("loader", "scans", "variant", "dataset"),
     [
