@@ -5,6 +5,7 @@ The C++ headers in include/dl2 document each class and function in full.
 
 from collections.abc import Sequence
 from enum import Enum
+from types import CodeType
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -532,3 +533,24 @@ def compare_pixels(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> tuple[float, f
 
     Raises ValueError.
     """
+
+class StackLooker:
+    """Looks at threads of this process, from a thread of its own. Raises OSError."""
+
+    def __init__(self) -> None: ...
+    def wait(self, seconds: float) -> bool:
+        """Sleep; return False if `stop` was called."""
+
+    def look(
+        self, seconds: float, threads: Sequence[tuple[int, int]]
+    ) -> list[tuple[list[tuple[CodeType, int]], bool, int]] | None:
+        """Sleep, and look at threads, each given by its `ident` and `native_id`.
+
+        Returns for each its stack as (code, line), the innermost frame first, at most 80 (none if
+        it has ended), whether it was blocked, and its CPU time in ns; None if `stop` was called.
+        Whether it was blocked is read at the end of the sleep, and the stack as soon as the GIL is
+        to be had. A thread that waits for the GIL is not blocked.
+        """
+
+    def stop(self) -> None:
+        """End `wait` and `look`, now and from now on; in a forked process nothing happens."""

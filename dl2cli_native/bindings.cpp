@@ -329,4 +329,5 @@ PYBIND11_MODULE(_core, m) {
     bind_reader(m);
     bind_loader(m);
     bind_scripts(m);
+    bind_watching(m);
 }

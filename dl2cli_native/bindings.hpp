@@ -64,4 +64,7 @@ void bind_loader(py::module_& m);
 // Registers what a search for scan scripts measures (bindings_scripts.cpp).
 void bind_scripts(py::module_& m);
 
+// Registers how threads are looked at (bindings_watching.cpp).
+void bind_watching(py::module_& m);
+
 }  // namespace dl2_python

@@ -7,6 +7,7 @@ and anything that is not found leaves less to say, never an error.
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import sys
 import sysconfig
@@ -14,15 +15,16 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType
 from typing import Any, Final
 
 from dl2cli.cores import usable_cores
 from dl2cli.environment import UNKNOWN
-from dl2cli.watching.sampling import StackSampler, WorkerInit, seen_by_workers
-from dl2cli.watching.stages import DECODE, STORAGE, Inside, stages_of_code
-from dl2cli.watching.usage import WaitingCpu
+from dl2cli.watching.sampling import StackSampler, Thread, WorkerInit, seen_by_workers
+from dl2cli.watching.stages import DECODE, STORAGE, Inside, Stack, stages_of_code
+from dl2cli.watching.usage import IdleCores, WaitingCpu
 
 _WRAPPERS: Final = ("base_dataloader", "dataloader", "loader", "_loader", "_dataloader", "pipeline")
 _FEWEST: Final = 5  # samples that say something
@@ -31,6 +33,7 @@ _NEVER: Final = object()
 # Where code lies that is not the program's: installed packages, and Python's own modules.
 _LIBRARIES: Final = (*(sysconfig.get_path(n) for n in ("purelib", "platlib", "stdlib")), "<")
 _IDLE_CORES: Final = 0.2  # fewer busy cores mean that no thread is loading
+_FREE_CORES: Final = 0.5  # with fewer, other programs hold this one up
 
 
 @dataclass(frozen=True)
@@ -69,10 +72,13 @@ class LoaderView:
         self._torch = torch_loader(loader)
         self._folder: Path | None = None
         self._sampler: StackSampler | None = None
-        self._waiting: int | None = None  # the thread that waits for a batch
+        self._loop: Thread | None = None  # the thread of the loop
+        self._waits = False
+        self._waited_until = 0.0  # of time.perf_counter
         self._restore: Any = None
         self._before = _NOTHING
         self._stats: Any = None
+        self._idle = IdleCores()
         self.cpu = WaitingCpu()
 
     @property
@@ -94,6 +100,7 @@ class LoaderView:
     def epoch_begins(self) -> None:
         """Make ready to look, before `iter(loader)`; `first_batch_came` ends what is needed."""
         self.cpu = WaitingCpu()
+        self._idle = IdleCores()
         self._stats = _stats_of(self._loader)
         if not self._inside:
             return
@@ -102,7 +109,10 @@ class LoaderView:
             self._inject()
         else:
             known = stages_of_code(self.dataset, getattr(self._torch, "collate_fn", None))
-            self._sampler = StackSampler(self._threads, known, stop_at=self._stop_at)
+            self._loop = threading.get_ident(), threading.get_native_id()
+            self._sampler = StackSampler(
+                self._threads, known, stop_at=self._stop_at, counts=self._loads
+            )
 
     def first_batch_came(self) -> None:
         """Give the DataLoader its `worker_init_fn` back: its workers run."""
@@ -111,14 +121,14 @@ class LoaderView:
             self._restore = None
 
     def wait_begins(self) -> None:
-        """Tell that this thread asks for a batch."""
-        self._waiting = threading.get_ident()
+        """Tell that the loop asks for a batch."""
+        self._waits = True
         self.cpu.begin()
 
     def wait_ends(self) -> None:
         """Tell that it has one."""
-        self._waiting = None
-        self.cpu.end()
+        self._waits = False
+        self._waited_until = self.cpu.end()
 
     def epoch_ended(self, workers_cpu_share: float | None) -> Work:
         """Stop to look, and return what the loader did in this epoch.
@@ -151,6 +161,9 @@ class LoaderView:
             return Work(idle_share=idle_share)
         cores = (workers_cpu_share or 0.0) * usable_cores() or self.cpu.cores
         computing = min(cores / min(max(self.workers or 1, 1), usable_cores()), 1.0)
+        if computing < 0.5 and self._idle.cores < _FREE_CORES:
+            # It may wait for a processor as well as for storage.
+            return Work(idle_share=idle_share)
         basis = f"by CPU use: while the loop waits, {cores:.1f} cores are at work"
         return Work({STORAGE: 1 - computing, DECODE: computing}, {}, {}, basis, idle_share)
 
@@ -168,35 +181,33 @@ class LoaderView:
         self._restore = WorkerInit(self._folder, self._torch.worker_init_fn, self._torch.collate_fn)
         self._torch.worker_init_fn = self._restore
 
-    def _threads(self) -> Iterator[int]:
-        """Yield the threads that may load: the one that waits, and those in the background."""
-        main = threading.main_thread().ident
-        if self._waiting is not None:
-            yield self._waiting
+    def _threads(self) -> Iterator[Thread]:
+        """Yield the threads that may load: the loop's, and those in the background."""
+        if self._loop is not None:
+            yield self._loop
         if self._torch is not None:  # without workers, it loads where it is asked
             return
-        own = self._sampler.ident if self._sampler is not None else None
+        own = (threading.main_thread().ident, self._loop and self._loop[0])
         for thread in threading.enumerate():
-            if thread.ident in (None, main, own, self._waiting) or thread.name == "dl2-watch":
+            if thread.ident is None or thread.ident in own or thread.name == "dl2-watch":
                 continue
-            if self._may_load(sys._current_frames().get(thread.ident)):
-                yield int(thread.ident)
+            if thread.native_id is not None:
+                yield thread.ident, thread.native_id
 
-    def _may_load(self, frame: FrameType | None) -> bool:
+    def _loads(self, ident: int, stack: Stack, at_s: float) -> bool:
         """Tell a thread of the loader from one of a library that has nothing to do with it.
 
-        A tracker or a profiler has threads that sleep in its own code. A loader's threads run code
-        of its package, of the dataset's, or of the program.
+        The loop's thread loads while it waits for a batch of this loader. A tracker or a profiler
+        has threads that sleep in its own code. A loader's threads run code of its package, of the
+        dataset's, or of the program.
         """
+        if self._loop is not None and ident == self._loop[0]:
+            waited = self._waits or self._waited_until > at_s
+            return waited and any(code is self._stop_at for code, _ in stack)
         packages = {
             type(each).__module__.partition(".")[0] for each in (self._loader, self.dataset)
         }
-        while frame is not None:
-            package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-            if package in packages or not frame.f_code.co_filename.startswith(_LIBRARIES):
-                return True
-            frame = frame.f_back
-        return False
+        return any(_package(code.co_filename) in (None, *packages) for code, _ in stack)
 
     def _seen(self) -> Inside:
         if self._folder is not None:
@@ -224,6 +235,15 @@ class LoaderView:
         if waited + decoded <= 0:
             return None
         return {STORAGE: waited / (waited + decoded), DECODE: decoded / (waited + decoded)}
+
+
+@lru_cache(maxsize=4096)
+def _package(file: str) -> str | None:
+    """Return the package that a file of code is installed as; None if it is the program's own."""
+    for folder in _LIBRARIES:
+        if file.startswith(folder):
+            return re.split(r"[/\\.]", file[len(folder) :].lstrip("/\\"), maxsplit=1)[0]
+    return None
 
 
 def _stats_of(loader: object) -> Any:  # noqa: ANN401

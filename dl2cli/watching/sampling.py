@@ -1,7 +1,9 @@
 """Samples the stacks of threads that load, in this process or in a worker of a DataLoader.
 
 A thread looks 20 times a second at first and five times later, which costs about a thousandth of
-a core: it notes where each thread is, and whether its CPU clock advances in the millisecond after.
+a core: it notes where each thread is, and whether the kernel has it run or blocked. The moments
+are the clock's: a thread that asked for the GIL then would get it at the next open() or torch
+operation, behind the Python code that took the time, and would blame those.
 """
 
 from __future__ import annotations
@@ -13,20 +15,35 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import CodeType
 from typing import Any, Final
 
-from dl2cli.watching.stages import Inside, Place, Threads, find_place, merged, stages_of_code
+from dl2cli.watching.stages import (
+    Inside,
+    Place,
+    Stack,
+    find_place,
+    is_between,
+    merged,
+    stages_of_code,
+)
+from dl2cli_native import _core
 
 _INTERVALS_S: Final = (0.05, 0.2)
 _OFTEN: Final = 60  # looks at the first interval
-_LOOK_S: Final = 0.001
 _PUBLISH: Final = (0.25, 0.1, 5.0)  # at least s, or that share of the time so far, at most s
-_COMPUTES: Final = 0.2  # the share of a look in which a thread must have run
 _MOST_PLACES: Final = 200
+# Around a look, a thread that keeps the GIL gives it up so soon, and not after 5 ms, which would
+# mostly be at some open() before. The time must be long compared with those 5 ms, which its
+# beginning depends on, and is not the whole time because threads that compute in turn, all in
+# Python, then change so often.
+_SWITCH_S: Final = 1e-5
+_AROUND_S: Final = 0.05
+
+Thread = tuple[int, int]  # `ident` and `native_id`
 
 
 class StackSampler:
@@ -34,33 +51,38 @@ class StackSampler:
 
     def __init__(
         self,
-        threads: Threads,
+        threads: Callable[[], Iterable[Thread]],
         known: Mapping[CodeType, str],
         *,
         stop_at: CodeType | None = None,
+        counts: Callable[[int, Stack, float], bool] | None = None,
         publish: Callable[[Inside], None] | None = None,
     ) -> None:
-        """Start; `threads` gives the identifiers of the threads to look at, each time.
+        """Start to look.
 
         Of several threads, one whose CPU clock stood still throughout does not count: it loads
         nothing, but waits for something that has nothing to do with the loader.
+
+        Args:
+            threads: gives the threads to look at, each time.
+            known: the stages of code that is the loader's own; see `find_place`.
+            stop_at: the code below which frames are of no interest.
+            counts: tells whether a thread (its identifier) with a stack loaded at a moment of
+                `time.perf_counter`; all do by default.
+            publish: takes what was seen, from time to time.
         """
         self._threads = threads
         self._known = known
         self._stop_at = stop_at
+        self._counts = counts
         self._publish = publish
         self._samples: dict[int, dict[tuple[Place, bool], int]] = {}  # by thread
         self._clocks: dict[int, tuple[int, int]] = {}  # of a thread, first and last seen, in ns
         self._idle = 0
-        self._native: dict[int, int] = {}
-        self._ended = threading.Event()
+        self._looker = _core.StackLooker()
+        self._ended = False
         self._thread = threading.Thread(target=self._run, name="dl2-watch", daemon=True)
         self._thread.start()
-
-    @property
-    def ident(self) -> int | None:
-        """The identifier of the thread that samples."""
-        return self._thread.ident
 
     def seen(self) -> Inside:
         """Return what was seen so far."""
@@ -72,18 +94,16 @@ class StackSampler:
         )
 
     def stop(self) -> None:
-        """End the thread."""
-        self._ended.set()
-        self._thread.join(timeout=1.0)
+        """End to look. The thread ends a moment later, which nobody needs to wait for."""
+        self._ended = True
+        self._looker.stop()
 
     def _run(self) -> None:
         began = published = time.monotonic()
         looks = 0
         # Not in step with anything that happens at a fixed rate itself.
-        while not self._ended.wait(_INTERVALS_S[looks >= _OFTEN] * random.uniform(0.5, 1.5)):
+        while self._look(_INTERVALS_S[looks >= _OFTEN] * random.uniform(0.5, 1.5)):
             looks += 1
-            for ident in self._threads():
-                self._look(ident)
             now = time.monotonic()
             least_s, share, most_s = _PUBLISH
             due_s = min(max(least_s, share * (now - began)), most_s)
@@ -92,50 +112,42 @@ class StackSampler:
                 with contextlib.suppress(OSError):  # the folder goes when the watching ends
                     self._publish(self.seen())
 
-    def _look(self, ident: int) -> None:
-        place = find_place(
-            sys._current_frames().get(ident),
-            self._known,
-            self._stop_at,
-        )
+    def _look(self, pause_s: float) -> bool:
+        """Look after a while; returns whether to go on."""
+        around_s = min(pause_s, _AROUND_S)
+        if not self._looker.wait(pause_s - around_s):
+            return False
+        usual_s = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_S)
+        changed_s = sys.getswitchinterval()
+        try:
+            return self._look_at(list(self._threads()), random.uniform(0, around_s))
+        finally:
+            if sys.getswitchinterval() == changed_s:  # else the program has just set its own
+                sys.setswitchinterval(usual_s)
+
+    def _look_at(self, threads: list[Thread], pause_s: float) -> bool:
+        at_s = time.perf_counter() + pause_s
+        found = self._looker.look(pause_s, threads)
+        if found is None or self._ended:
+            return False
+        for (ident, _), (stack, blocked, cpu_ns) in zip(threads, found, strict=True):
+            if stack and (self._counts is None or self._counts(ident, stack, at_s)):
+                self._clocks[ident] = self._clocks.get(ident, (cpu_ns, cpu_ns))[0], cpu_ns
+                self._add(ident, stack, blocked)
+        return True
+
+    def _add(self, ident: int, stack: Stack, blocked: bool) -> None:
+        if not blocked and is_between(stack):
+            return
+        place = find_place(stack, self._known, self._stop_at)
         if place is None:
             self._idle += 1
             return
-        blocked = self._is_blocked(ident)
         key = (place, blocked)
         samples = self._samples.setdefault(ident, {})
         if key in samples or len(samples) < _MOST_PLACES:
             samples[key] = samples.get(key, 0) + 1
-
-    def _is_blocked(self, ident: int) -> bool:
-        """Tell whether a thread does not run in the next millisecond, although it could.
-
-        A thread that waits for a processor, because others have them all, is not blocked: the
-        kernel calls its state R.
-        """
-        try:
-            clock = time.pthread_getcpuclockid(ident)
-            start, ran = time.perf_counter_ns(), time.clock_gettime_ns(clock)
-            time.sleep(_LOOK_S)
-            now = time.clock_gettime_ns(clock)
-            self._clocks[ident] = self._clocks.get(ident, (ran, ran))[0], now
-            ran = now - ran
-            if ran > _COMPUTES * (time.perf_counter_ns() - start):
-                return False
-            return self._state(ident) != "R"
-        except (OSError, OverflowError):  # it has just ended
-            return False
-
-    def _state(self, ident: int) -> str:
-        native = self._native.get(ident)
-        if native is None:
-            threads = {t.ident: t.native_id for t in threading.enumerate()}
-            native = self._native[ident] = threads.get(ident) or 0
-        try:
-            text = Path(f"/proc/self/task/{native}/stat").read_bytes()
-        except OSError:
-            return ""
-        return text.rpartition(b")")[2].split(maxsplit=1)[0].decode()
 
 
 @dataclass
@@ -161,8 +173,8 @@ class WorkerInit:
 
         info = get_worker_info()
         dataset = None if info is None else info.dataset
-        main = threading.get_ident()
-        StackSampler(lambda: (main,), stages_of_code(dataset, self.collate), publish=self._publish)
+        own = [(threading.get_ident(), threading.get_native_id())]
+        StackSampler(lambda: own, stages_of_code(dataset, self.collate), publish=self._publish)
 
     def _publish(self, seen: Inside) -> None:
         document = {

@@ -9,10 +9,10 @@ from __future__ import annotations
 import linecache
 import re
 import sysconfig
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from types import CodeType, FrameType
+from types import CodeType
 from typing import Any, Final
 
 # Stages of loading, in the order of the work; these are words that the user sees.
@@ -23,7 +23,6 @@ COLLATE: Final = "collating"
 SEND: Final = "handing batches over"
 STAGES: Final = (STORAGE, DECODE, TRANSFORM, COLLATE, SEND)
 
-_DEEPEST: Final = 80  # frames that are looked at
 _TRANSFORM_NAME: Final = re.compile(r"transform|augment", re.IGNORECASE)
 # A line that reads, even within a transform, waits for storage when it is blocked.
 _READS: Final = re.compile(
@@ -42,6 +41,8 @@ _WAITING: Final = (
     "/multiprocessing/queues.py", "/multiprocessing/synchronize.py",
     "torch/utils/data/_utils/pin_memory.py", "/socketserver.py",
 )  # fmt: skip
+
+Stack = Sequence[tuple[CodeType, int]]  # code and line of each frame, the innermost first
 
 
 @dataclass(frozen=True)
@@ -66,24 +67,21 @@ class Place:
 
 
 def find_place(
-    frame: FrameType | None, known: Mapping[CodeType, str], stop: CodeType | None = None
+    stack: Stack, known: Mapping[CodeType, str], stop: CodeType | None = None
 ) -> Place | None:
     """Return where a thread is, or None if it only waits for work.
 
     Args:
-        frame: its innermost frame.
+        stack: of the thread; without frames it has ended.
         known: the stages of code that is the loader's own, as `stages_of_code` finds them.
         stop: the code of the function below which frames are of no interest.
     """
-    if frame is None:
+    if not stack:
         return None
     fetching = in_worker = False
     stage = DECODE
-    own: FrameType | None = None
-    depth = 0
-    current: FrameType | None = frame
-    while current is not None and depth < _DEEPEST:
-        code = current.f_code
+    own: tuple[CodeType, int] | None = None
+    for code, line in stack:
         kind = _kind_of(code)
         if kind == _WORKER_LOOP or code is stop:
             in_worker = kind == _WORKER_LOOP
@@ -94,17 +92,25 @@ def find_place(
             stage = kind
         stage = known.get(code, stage)
         if own is None and kind in (_OWN, TRANSFORM):
-            own = current
-        current = current.f_back
-        depth += 1
+            own = code, line
+    innermost = stack[0][0]
     if in_worker and not fetching:
-        if frame.f_code.co_name not in _SENDS:
+        if innermost.co_name not in _SENDS:
             return None
         stage = SEND
-    elif not fetching and _kind_of(frame.f_code) == _WAITS:
+    elif not fetching and _kind_of(innermost) == _WAITS:
         return None
-    shown = own or frame
-    return Place(shown.f_code.co_filename, shown.f_lineno or 0, shown.f_code.co_name, stage)
+    code, line = own or stack[0]
+    return Place(code.co_filename, line, code.co_name, stage)
+
+
+def is_between(stack: Stack) -> bool:
+    """Tell whether a thread is found between two calls of torch's loop over the samples.
+
+    That takes no time. Python looks up there after C code that took some, and whose caller, say a
+    transform that ends with an operator, has returned since.
+    """
+    return bool(stack) and _kind_of(stack[0][0]) == _FETCHING
 
 
 @lru_cache(maxsize=4096)
@@ -238,6 +244,3 @@ def merged(parts: Iterable[Inside]) -> Inside:
         for key, count in part.samples.items():
             samples[key] = samples.get(key, 0) + count
     return Inside(samples, idle)
-
-
-Threads = Callable[[], Iterable[int]]

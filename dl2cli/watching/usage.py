@@ -41,6 +41,23 @@ class CpuUse:
         return share, children if children_s > 0.01 * (self.at_s - before.at_s) else None
 
 
+class IdleCores:
+    """How many processors had nothing to do, whoever uses the machine."""
+
+    def __init__(self) -> None:
+        self._at_s, self._idle_s = time.perf_counter(), _idle_s()
+
+    @property
+    def cores(self) -> float:
+        """How many, on average, since this object was made."""
+        return (_idle_s() - self._idle_s) / max(time.perf_counter() - self._at_s, 1e-9)
+
+
+def _idle_s() -> float:
+    times = psutil.cpu_times()
+    return float(times.idle + getattr(times, "iowait", 0.0))
+
+
 class WaitingCpu:
     """Adds up the CPU time that other threads of this process take while the loop waits.
 
@@ -57,11 +74,13 @@ class WaitingCpu:
         self._process, self._thread = time.process_time(), time.thread_time()
         self._wall = time.perf_counter()
 
-    def end(self) -> None:
-        """Take its end."""
+    def end(self) -> float:
+        """Take its end, and return it, of `time.perf_counter`."""
         others = (time.process_time() - self._process) - (time.thread_time() - self._thread)
         self.cpu_s += max(others, 0.0)
-        self.wait_s += time.perf_counter() - self._wall
+        now = time.perf_counter()
+        self.wait_s += now - self._wall
+        return now
 
     @property
     def cores(self) -> float:

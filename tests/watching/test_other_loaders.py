@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
 
 import dl2cli  # noqa: E402
+from dl2cli.environment import UNKNOWN  # noqa: E402
 from dl2cli.loaders import LoaderConfig, TransformConfig, create_loader  # noqa: E402
 from dl2cli.loaders.registry import has_dali  # noqa: E402
 from dl2cli.watching import stages  # noqa: E402
@@ -61,7 +62,8 @@ def test_dalis_iterator(sample_set: Path, tmp_path: Path) -> None:
     )
     epoch = epoch_of(iterator, tmp_path)
     assert (epoch.steps, epoch.images) == (6, 24)
-    assert epoch.basis.startswith("by CPU use") or "samples" in epoch.basis
+    # On a machine that others use up, nothing can be said.
+    assert epoch.basis.startswith(("by CPU use", UNKNOWN)) or "samples" in epoch.basis
 
 
 def test_a_loader_that_accelerate_prepared(tmp_path: Path) -> None:

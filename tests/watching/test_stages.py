@@ -5,16 +5,19 @@ from __future__ import annotations
 import sys
 import threading
 import time
+import traceback
 from functools import partial
 from pathlib import Path
 
 from dl2cli.watching import stages
 from dl2cli.watching.sampling import StackSampler, WorkerInit, seen_by_workers
 from dl2cli.watching.stages import Inside, Place, find_place, merged, stage_of, stages_of_code
+from dl2cli_native import _core
 
 
 def here(known=None):
-    return find_place(sys._getframe(), known or {})
+    stack = [(frame.f_code, line) for frame, line in traceback.walk_stack(sys._getframe())]
+    return find_place(stack, known or {})
 
 
 def my_transform():
@@ -82,7 +85,8 @@ def test_a_thread_that_waits_for_work_is_idle_and_a_sleeping_one_is_blocked() ->
     sleeps = threading.Thread(target=time.sleep, args=(1.0,))
     waits.start()
     sleeps.start()
-    sampler = StackSampler(lambda: (waits.ident, sleeps.ident), {})
+    threads = [(each.ident, each.native_id) for each in (waits, sleeps)]
+    sampler = StackSampler(lambda: threads, {})
     while sampler.seen().idle < 3:
         time.sleep(0.02)
     sampler.stop()
@@ -90,6 +94,31 @@ def test_a_thread_that_waits_for_work_is_idle_and_a_sleeping_one_is_blocked() ->
     waits.join()
     sleeps.join()
     assert all(blocked for _, blocked in sampler.seen().samples)
+
+
+def test_a_sampler_that_stops_leaves_the_switch_interval_as_it_was() -> None:
+    before = sys.getswitchinterval()
+    sampler = StackSampler(lambda: [(threading.get_ident(), threading.get_native_id())], {})
+    while not sampler.seen().busy:
+        time.sleep(0.01)
+    sampler.stop()
+    for thread in threading.enumerate():
+        if thread.name == "dl2-watch":
+            thread.join()
+    assert sys.getswitchinterval() == before
+
+
+def test_a_looker_sleeps_until_it_is_stopped() -> None:
+    looker = _core.StackLooker()
+    own = threading.get_ident(), threading.get_native_id()
+    assert looker.wait(0.001)
+    ((stack, _, cpu_ns), (gone, blocked, no_ns)) = looker.look(0.001, [own, (1, 2**22 + 1)])
+    assert stack[0] == (sys._getframe().f_code, sys._getframe().f_lineno - 1)
+    assert cpu_ns > 0
+    assert (gone, blocked, no_ns) == ([], False, 0)
+    looker.stop()
+    assert not looker.wait(60)
+    assert looker.look(60, [own]) is None
 
 
 def test_workers_tell_through_files(tmp_path: Path) -> None:
