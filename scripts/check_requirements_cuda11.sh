@@ -17,7 +17,7 @@ python=$work/venv/bin/python
 import sys, tomllib
 project = tomllib.load(open(sys.argv[1], "rb"))["project"]
 extras = project["optional-dependencies"]
-wanted = project["dependencies"] + [r for e in ("train", "dali-cuda11", "analysis", "plots") for r in extras[e]]
+wanted = project["dependencies"] + [r for e in ("train", "dali-cuda11", "imagemagick", "plots") for r in extras[e]]
 print(*wanted, sep="\n")
 END
 "$python" -m pip install --dry-run --requirement "$requirements" --requirement "$work/dl2.txt" \

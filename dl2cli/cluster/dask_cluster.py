@@ -19,7 +19,7 @@ from dl2cli_native import _core
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-EXTRA: Final = "cluster"
+EXTRA: Final = "dask"
 CONNECT_S: Final = 10
 POLL_S: Final = 0.2  # how often Ctrl-C and a lost scheduler are noticed
 TASKS_A_THREAD: Final = 2  # under way, so that no thread waits for the driver

@@ -130,9 +130,7 @@ def read_rare_jpeg(jpeg: bytes, limits: _core.Limits) -> RareJpeg:
     try:
         import imagecodecs
     except ImportError:
-        raise UnsupportedImage(
-            f"{kind}: install the extra `formats` (imagecodecs) to read it"
-        ) from None
+        raise UnsupportedImage(f"{kind}: install the extra `imagecodecs` to read it") from None
     try:
         samples = np.asarray(imagecodecs.jpeg_decode(jpeg))
     except MemoryError:

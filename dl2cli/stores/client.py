@@ -108,7 +108,7 @@ class Client:
             import obstore
             from obstore.store import from_url
         except ImportError:
-            raise MissingDependency("obstore, which reads object stores,", "stores") from None
+            raise MissingDependency("obstore", "object-stores") from None
 
         self._get: Any = obstore.get_async
         self._put: Any = obstore.put_async

@@ -31,6 +31,6 @@ def config(tmp_path: Path) -> ConvertConfig:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A scheduler and two workers."""
-    pytest.importorskip("distributed", reason="dask.distributed (the extra `cluster`) is needed")
+    pytest.importorskip("distributed", reason="dask.distributed (the extra `dask`) is needed")
     with Cluster(tmp_path_factory.mktemp("dask") / "cluster", workers=2) as cluster:
         yield cluster

@@ -25,7 +25,7 @@ from dl2cli.pcr.convert import convert
 from dl2cli.pcr.pipeline import split_records
 from dl2cli.pcr.plan import record_order
 
-pytest.importorskip("distributed", reason="dask.distributed (the extra `cluster`) is needed")
+pytest.importorskip("distributed", reason="dask.distributed (the extra `dask`) is needed")
 
 
 def command(config: ConvertConfig, scheduler: object) -> list[str]:

@@ -15,7 +15,7 @@ from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.convert import convert
 from dl2cli.stores.options import StoreOptions
 
-pytest.importorskip("obstore", reason="obstore is needed: pip install 'dl2cli[stores]'")
+pytest.importorskip("obstore", reason="obstore is needed: pip install 'dl2cli[object-stores]'")
 
 BUCKET = "photos"
 

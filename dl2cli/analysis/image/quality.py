@@ -61,7 +61,7 @@ def magick() -> Any:  # noqa: ANN401 - wand has no types
         from wand.image import Image
         from wand.resource import limits
     except ImportError as error:
-        raise MissingDependency("wand with ImageMagick's library", "analysis") from error
+        raise MissingDependency("wand with ImageMagick's library", "imagemagick") from error
     limits["memory"] = limits["map"] = limits["area"] = _MEMORY_LIMIT_BYTES
     limits["disk"] = 0
     limits["width"] = limits["height"] = _SIDE_LIMIT

@@ -38,7 +38,7 @@ def _load(path: Path, variable: str) -> np.ndarray[Any, Any]:
     try:
         from scipy.io import loadmat
     except ImportError as error:
-        raise MissingDependency("scipy", "import") from error
+        raise MissingDependency("scipy", "mat-files") from error
     try:
         content = loadmat(path, variable_names=[variable], appendmat=False)
     except FileNotFoundError:

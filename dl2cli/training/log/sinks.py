@@ -28,7 +28,7 @@ from dl2cli.training.log.events import (
 )
 from dl2cli.training.log.run_log import epoch_values, phase_values
 
-_EXTRA = "tracking"
+_EXTRA = "trackers"
 _PROJECT = "dl2"
 _MAX_PARAMETER = 6000  # characters of a parameter in MLflow; it refuses more
 _logger = logging.getLogger(__name__)

@@ -138,7 +138,7 @@ def test_a_library_that_is_missing_is_named(
     monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
     monkeypatch.delattr("torch.utils.tensorboard", raising=False)
-    with pytest.raises(MissingDependency, match=rf"{name} is needed.*dl2cli\[tracking\]"):
+    with pytest.raises(MissingDependency, match=rf"{name} is needed.*dl2cli\[trackers\]"):
         create_sinks([name], tmp_path)
 
 
