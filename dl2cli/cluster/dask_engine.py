@@ -17,10 +17,13 @@ the rows of a few records a thread.
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import tempfile
 from collections import Counter, deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from dl2cli.cluster.dask_cluster import Build, DaskCluster, WorkersDied
@@ -30,6 +33,7 @@ from dl2cli.errors import StorageError
 from dl2cli.pcr.config import ConvertConfig, ConvertProgress
 from dl2cli.pcr.index import RecordRows
 from dl2cli.pcr.pipeline import OnProgress, Pipeline, split_records
+from dl2cli.stores.path import is_remote
 
 # Dask gives a task up after some workers died over it, which on a cluster whose machines are taken
 # away at any time says little; a record that is to blame ends the conversion a little later.
@@ -50,14 +54,27 @@ def convert_record(
     """
     host = socket.gethostname()
     build.check(host)
-    pipeline = Pipeline(config, lambda _: None, images=len(files), attempt=attempt_name())
     try:
-        (rows,) = pipeline.run([(record, files)])
+        with _folder(config.out) as folder:
+            pipeline = Pipeline(
+                config, lambda _: None, images=len(files), attempt=attempt_name(), folder=folder
+            )
+            (rows,) = pipeline.run([(record, files)])
     except StorageError as error:
         raise StorageError(f"On {host}: {error}") from error
     except OSError as error:
         raise StorageError(f"On {host}: {config.out}: {error.strerror or error}.") from error
     return replace(rows, host=host)
+
+
+@contextlib.contextmanager
+def _folder(out: Path) -> Iterator[Path]:
+    """Yield where to write record files: OUT, or for a store a folder that goes with the task."""
+    if is_remote(out):
+        with tempfile.TemporaryDirectory(prefix="dl2-", ignore_cleanup_errors=True) as name:
+            yield Path(name)
+    else:
+        yield out
 
 
 class DaskEngine:

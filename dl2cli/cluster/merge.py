@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from dl2cli.cluster.parts import Part, parts_in
+from dl2cli.cluster.part import Part, parts_in
+from dl2cli.cluster.store_parts import fetch_parts, remove_parts
 from dl2cli.dataset.splits import SPLIT_NAMES
 from dl2cli.errors import DataError, UsageError
 from dl2cli.pcr import index
@@ -21,7 +23,10 @@ from dl2cli.pcr.output_folder import (
     remove_files,
     remove_temporary,
     storage_errors,
+    working_folder,
 )
+from dl2cli.pcr.transfer.to_store import moved, publish
+from dl2cli.stores.path import StorePath, is_remote
 
 _SHOWN: Final = 10  # parts in a message
 # Properties that only a part's index has; the others go into the index of the dataset.
@@ -41,16 +46,21 @@ def merge(out: Path) -> tuple[ConvertResult, ...]:
         DataError: a record file is missing, or every image was rejected.
         StorageError: the system refuses to read or write.
     """
-    folders = [out] if parts_in(out) else [out / name for name in SPLIT_NAMES]
-    folders = [folder for folder in folders if parts_in(folder)]
+    folders = [each for each in (out, *(out / name for name in SPLIT_NAMES)) if _has_parts(each)]
     if not folders:
         raise UsageError(f"{out} holds no parts of a conversion; `--part I/N` makes them.")
     return tuple(_merge_one(folder) for folder in folders)
 
 
+def _has_parts(out: Path) -> bool:
+    with storage_errors(out):
+        return bool(parts_in(fetch_parts(out) if isinstance(out, StorePath) else out))
+
+
 def _merge_one(out: Path) -> ConvertResult:
     start = time.perf_counter()
-    with storage_errors(out), locked(out):
+    place = working_folder(out)
+    with storage_errors(out), locked(place):
         parts = _whole_set(out)
         properties = [_read_properties(out, part) for part in parts]
         unfinished = [part for part, each in zip(parts, properties, strict=True) if not each]
@@ -66,27 +76,26 @@ def _merge_one(out: Path) -> ConvertResult:
                     "with --force."
                 )
         ignored = _join(out, parts, common[0])
-        remove_temporary(out)
-        index.finalize(out, {}, common[0]["images_per_record"])
-        # The first part goes last: with it, a merge that is killed here can be done again.
-        names = [name for name in list_ours(out) if name.startswith("PCR_part_")]
-        remove_files(out, sorted(names, key=lambda name: name.startswith(parts[0].stem)))
-    dataset = open_dataset(out)
-    run = RunCounts(resumed_records=len(dataset.records))
-    about = about_rotated(dataset)
-    return describe(
-        dataset,
-        run,
-        source=source,
-        ignored=ignored,
-        seconds=time.perf_counter() - start,
-        notes=() if about is None else (about,),
-    )
+        remove_temporary(place)
+        index.finalize(place, {}, common[0]["images_per_record"])
+        if not isinstance(out, StorePath):
+            # The first part goes last: with it, a merge that is killed here can be done again.
+            names = [name for name in list_ours(out) if name.startswith("PCR_part_")]
+            remove_files(out, sorted(names, key=lambda name: name.startswith(parts[0].stem)))
+        dataset = open_dataset(place)
+        run = RunCounts(resumed_records=len(dataset.records))
+        notes = [about_rotated(moved(dataset, out))]
+        seconds = time.perf_counter() - start
+        result = describe(dataset, run, source=source, ignored=ignored, seconds=seconds)
+        if isinstance(out, StorePath):
+            publish(place, out)
+            notes.append(remove_parts(out, parts))
+    return replace(result, out=out, notes=tuple(filter(None, notes)))
 
 
 def _whole_set(out: Path) -> tuple[Part, ...]:
     """Return parts 1 to N. Raises UsageError if one is missing, or if there are two kinds of N."""
-    parts = parts_in(out)
+    parts = parts_in(working_folder(out))
     counts = sorted({part.count for part in parts})
     if len(counts) > 1:
         raise UsageError(
@@ -95,7 +104,7 @@ def _whole_set(out: Path) -> tuple[Part, ...]:
         )
     there = {part.number for part in parts}
     missing = [Part(i, counts[0]) for i in range(1, counts[0] + 1) if i not in there]
-    _check_none(out, missing, "has not begun")
+    _check_none(out, missing, "is not done" if is_remote(out) else "has not begun")
     return parts
 
 
@@ -111,7 +120,7 @@ def _check_none(out: Path, parts: list[Part], what: str) -> None:
 def _read_properties(out: Path, part: Part) -> dict[str, Any]:
     """Return the properties of a part that is done; nothing if it is not."""
     # Opened for writing, so that SQLite undoes what a killed process has begun.
-    with open_database(out / f"{part.stem}.db", write=True) as database:
+    with open_database(working_folder(out) / f"{part.stem}.db", write=True) as database:
         properties = index.read_properties(database)
         lost = lost_records(out, database)
     if properties.get("complete") is not True:
@@ -126,8 +135,9 @@ def _read_properties(out: Path, part: Part) -> dict[str, Any]:
 
 def _join(out: Path, parts: tuple[Part, ...], properties: dict[str, Any]) -> dict[str, int]:
     """Make the working index of the dataset from those of the parts; return what was left out."""
-    working = out / index.INDEX
-    with open_database(out / f"{parts[0].stem}.db", write=True) as database:
+    place = working_folder(out)
+    working = place / index.INDEX
+    with open_database(place / f"{parts[0].stem}.db", write=True) as database:
         classes = index.read_classes(database)
         query = "SELECT reason, COUNT(*) FROM ignored GROUP BY reason ORDER BY reason"
         ignored = dict(database.rows(query, most=index.MAX_REJECTED))
@@ -135,7 +145,7 @@ def _join(out: Path, parts: tuple[Part, ...], properties: dict[str, Any]) -> dic
     with open_database(working, write=True) as database:
         connection = database.connection
         for part in parts:
-            path = (out / f"{part.stem}.db").absolute().as_uri()
+            path = (place / f"{part.stem}.db").absolute().as_uri()
             connection.execute("ATTACH ? AS part", (f"{path}?mode=ro&immutable=1",))
             with connection:
                 for table in (*_ROWS, *(("ignored",) if part is parts[0] else ())):

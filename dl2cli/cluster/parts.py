@@ -19,8 +19,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from dl2cli.cluster.part import Part, parts_in
+from dl2cli.cluster.store_parts import is_sent, send_part
 from dl2cli.dataset.discovery import ImageFile, ImageFolder, discover
 from dl2cli.durability import try_lock
 from dl2cli.errors import DataError, UsageError
@@ -37,47 +39,12 @@ from dl2cli.pcr.output_folder import (
     lost_records,
     remove_files,
     storage_errors,
+    working_folder,
 )
 from dl2cli.pcr.pipeline import OnProgress, Pipeline, split_records
 from dl2cli.pcr.plan import check_options, output_properties, record_order
-
-MAX_PARTS: Final = 1_000_000
-_PART_INDEX: Final = re.compile(r"PCR_part_(\d+)_of_(\d+)\.db")
-
-
-@dataclass(frozen=True)
-class Part:
-    """Part `number`, from 1, of `count`. Its text is "3/8"."""
-
-    number: int
-    count: int
-
-    def __post_init__(self) -> None:
-        """Raises UsageError."""
-        if not 1 <= self.number <= self.count <= MAX_PARTS:
-            raise UsageError(
-                f"A part must be I/N with I from 1 to N, and N at most {MAX_PARTS:,}, not {self}."
-            )
-
-    def __str__(self) -> str:
-        return f"{self.number}/{self.count}"
-
-    @classmethod
-    def parse(cls, text: str) -> Part:
-        """Read "3/8". Raises UsageError."""
-        match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
-        if match is None:
-            raise UsageError(f"--part must be I/N, such as 3/8, not {text!r}.")
-        return cls(int(match[1]), int(match[2]))
-
-    @property
-    def stem(self) -> str:
-        """What the names of its files in OUT begin with."""
-        return f"PCR_part_{self.number}_of_{self.count}"
-
-    def has(self, record: int) -> bool:
-        """Tell whether a record belongs to this part."""
-        return record % self.count == self.number - 1
+from dl2cli.pcr.transfer.to_store import is_published
+from dl2cli.stores.path import StorePath, is_remote
 
 
 @dataclass(frozen=True)
@@ -92,7 +59,8 @@ class PartResult:
         images: images that this run looked at.
         rejected: files of this part that were not converted, in all its runs.
         seconds: wall time of this run.
-        waiting_for: the parts that have not finished; empty when they can be merged.
+        waiting_for: the parts that have not finished; empty when they can be merged, and None for a
+            store, which is not asked.
         notes: sentences about what the user should know.
     """
 
@@ -104,7 +72,7 @@ class PartResult:
     images: int
     rejected: int
     seconds: float
-    waiting_for: tuple[int, ...]
+    waiting_for: tuple[int, ...] | None
     notes: tuple[str, ...]
 
 
@@ -131,19 +99,23 @@ def convert_part(
         for record, files in split_records(config, record_order(config, folder))
         if part.has(record)
     ]
+    place = working_folder(config.out)
     with (
         storage_errors(config.out, force=config.force),
-        locked(config.out, shared=True),
-        _part_lock(config.out, part),
+        locked(place, shared=True),
+        _part_lock(place, part),
     ):
         properties = output_properties(config, folder)
-        if _is_merged(config, properties):
+        waiting: tuple[int, ...] | None = None if place != config.out else ()
+        if _is_merged(config, properties) or _is_sent(config, part, properties):
             run, rejected = RunCounts(resumed_records=len(records)), 0
-            waiting: tuple[int, ...] = ()
         else:
             _prepare(config, part, folder, properties)
             run, rejected = _run(config, part, folder, records, on_progress or (lambda _: None))
-            waiting = _waiting_for(config.out, part)
+            if isinstance(config.out, StorePath):
+                send_part(config.out, part)
+            else:
+                waiting = _waiting_for(config.out, part)
     return PartResult(
         source=config.source,
         out=config.out,
@@ -166,7 +138,8 @@ def _run(
     tell: OnProgress,
 ) -> tuple[RunCounts, int]:
     """Convert the records that the part's index lacks; returns what was done, and its rejects."""
-    with open_database(config.out / f"{part.stem}.db", write=True) as database:
+    place = working_folder(config.out)
+    with open_database(place / f"{part.stem}.db", write=True) as database:
         done = index.read_progress(database)
         run = RunCounts(resumed_records=len(done))
         pipeline = Pipeline(
@@ -210,6 +183,8 @@ def _part_lock(out: Path, part: Part) -> Iterator[None]:
 
 def _is_merged(config: ConvertConfig, properties: dict[str, Any]) -> bool:
     """Tell whether OUT holds the finished dataset. Raises UsageError for any other index."""
+    if is_remote(config.out):
+        return is_published(config, properties)
     if not (config.out / index.INDEX).exists():
         return False
     with open_database(config.out / index.INDEX) as database:
@@ -223,16 +198,21 @@ def _is_merged(config: ConvertConfig, properties: dict[str, Any]) -> bool:
     )
 
 
+def _is_sent(config: ConvertConfig, part: Part, properties: dict[str, Any]) -> bool:
+    return is_remote(config.out) and is_sent(config, part, properties)
+
+
 def _prepare(
     config: ConvertConfig, part: Part, folder: ImageFolder, properties: dict[str, Any]
 ) -> None:
     """Make the part's index ready; the files of other parts are never touched."""
-    ours = [name for name in list_ours(config.out) if _belongs_to(name, part)]
-    working = config.out / f"{part.stem}.db"
+    place = working_folder(config.out)
+    ours = [name for name in list_ours(place) if _belongs_to(name, part)]
+    working = place / f"{part.stem}.db"
     if config.force:
-        remove_files(config.out, [name for name in ours if not name.endswith(".lock")])
+        remove_files(place, [name for name in ours if not name.endswith(".lock")])
     else:
-        remove_files(config.out, [name for name in ours if is_temporary(name)])
+        remove_files(place, [name for name in ours if is_temporary(name)])
     if not working.exists():
         about = {"part": part.number, "parts": part.count, "source": os.fspath(config.source)}
         index.create_working(working, {**properties, **about}, folder.classes)
@@ -269,13 +249,3 @@ def _waiting_for(out: Path, part: Part) -> tuple[int, ...]:
             if index.read_properties(database).get("complete") is not True:
                 finished.discard(each.number)
     return tuple(number for number in range(1, part.count + 1) if number not in finished)
-
-
-def parts_in(out: Path) -> tuple[Part, ...]:
-    """Return the parts whose index is in OUT, finished or not, in order."""
-    try:
-        names = sorted(os.listdir(out))  # noqa: PTH208 - names, not paths
-    except OSError:
-        return ()
-    matches = filter(None, map(_PART_INDEX.fullmatch, names))
-    return tuple(sorted((Part(int(m[1]), int(m[2])) for m in matches), key=lambda p: p.number))

@@ -12,9 +12,10 @@ image being transcoded a thread, and about 300 bytes a source file for the plan.
 from __future__ import annotations
 
 import contextlib
+import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,17 @@ from dl2cli.pcr.database import open_database
 from dl2cli.pcr.dataset import Dataset
 from dl2cli.pcr.dataset import open as open_dataset
 from dl2cli.pcr.index import RejectedInfo
-from dl2cli.pcr.output_folder import locked, prepare, remove_temporary, storage_errors
+from dl2cli.pcr.output_folder import (
+    locked,
+    prepare,
+    remove_temporary,
+    storage_errors,
+    working_folder,
+)
 from dl2cli.pcr.pipeline import OnProgress, RunRecords, run_here
 from dl2cli.pcr.plan import check_options, count_ignored, output_properties, record_order
+from dl2cli.pcr.transfer.to_store import is_published, moved, of_each_record, publish
+from dl2cli.stores.path import StorePath, is_remote
 from dl2cli_native import _core
 
 
@@ -67,11 +76,11 @@ def convert(
     notes = _Notes(on_note)
     for warning in folder.warnings:
         notes.add(warning)
-    with (
-        storage_errors(config.out, force=config.force),
-        locked(config.out, on_note=notes.add),
-    ):
-        finished = prepare(config, folder, output_properties(config, folder))
+    place = working_folder(config.out)
+    with storage_errors(config.out, force=config.force), locked(place, on_note=notes.add):
+        properties = output_properties(config, folder)
+        published = is_published(config, properties)
+        finished = published or prepare(config, folder, properties)
         run = RunCounts()
         if finished:
             run.resumed_records = -(-len(order) // config.images_per_record)
@@ -80,15 +89,16 @@ def convert(
         seconds = time.perf_counter() - start  # without measuring fidelity
         if not finished:
             _finish(config, folder, notes)
-        dataset = open_dataset(config.out)
-        if not finished and (about := about_rotated(dataset)):
+        dataset = open_dataset(config.out if published else place)
+        records = moved(dataset, config.out)
+        if not finished and (about := about_rotated(records)):
             notes.add(about)
         fidelity = stored_fidelity(dataset.properties)
         if run.converted_images == 0:
-            fidelity = fidelity or _measure(config, dataset, notes)  # finished before, unmeasured
+            fidelity = fidelity or _measure(config, records, notes)  # finished before, unmeasured
             if about := _about_rejected(config, tuple(dataset.rejected())):
                 notes.add(about)
-        return describe(
+        result = describe(
             dataset,
             run,
             source=config.source,
@@ -97,6 +107,11 @@ def convert(
             fidelity=fidelity,
             notes=tuple(notes.sentences),
         )
+        if published:
+            shutil.rmtree(place, ignore_errors=True)
+        elif isinstance(config.out, StorePath):
+            publish(place, config.out)
+        return replace(result, out=config.out)
 
 
 @dataclass
@@ -111,7 +126,7 @@ def _run(
     config: ConvertConfig, order: list[ImageFile], tell: OnProgress, run_records: RunRecords
 ) -> RunCounts:
     """Convert the records that the working index lacks, and add each to it."""
-    with open_database(config.out / index.INDEX, write=True) as database:
+    with open_database(working_folder(config.out) / index.INDEX, write=True) as database:
         done = index.read_progress(database)
         run = RunCounts(resumed_records=len(done))
         with contextlib.closing(run_records(config, order, done, tell)) as records:
@@ -136,14 +151,15 @@ class _Notes:
 
 def _finish(config: ConvertConfig, folder: ImageFolder, notes: _Notes) -> None:
     """Measure what was asked for, and write the final index."""
-    remove_temporary(config.out)
+    place = working_folder(config.out)
+    remove_temporary(place)
     properties: dict[str, Any] = {}
-    with open_database(config.out / index.INDEX, write=True) as database:
+    with open_database(place / index.INDEX, write=True) as database:
         records = index.read_records(database)
         if not records:
             raise DataError(
                 f"{config.source}: every image was rejected; `rejected` in "
-                f"{config.out / index.INDEX} lists the reasons. Mend them and use --force to "
+                f"{place / index.INDEX} lists the reasons. Mend them and use --force to "
                 "convert anew."
             )
         index.replace_ignored(database.connection, folder.ignored)
@@ -151,7 +167,7 @@ def _finish(config: ConvertConfig, folder: ImageFolder, notes: _Notes) -> None:
         stored = output_properties(config, folder)
         dataset = Dataset(config.out, records, folder.classes, stored)
         properties["fidelity"] = [vars(each) for each in _measure(config, dataset, notes)]
-    index.finalize(config.out, properties, config.images_per_record)
+    index.finalize(place, properties, config.images_per_record)
 
 
 def _measure(config: ConvertConfig, dataset: Dataset, notes: _Notes) -> tuple[ScanFidelity, ...]:
@@ -213,7 +229,7 @@ def about_rotated(dataset: Dataset) -> str | None:
     earlier run, another part of a job array or another machine converted.
     """
     rotated = sum(
-        int((dataset.read_orientations(number) > 1).sum()) for number in range(len(dataset.records))
+        of_each_record(dataset, lambda number: int((dataset.read_orientations(number) > 1).sum()))
     )
     if rotated == 0:
         return None
@@ -228,6 +244,11 @@ def _about_rejected(config: ConvertConfig, rejected: tuple[RejectedInfo, ...]) -
     """Say what to do about files that an earlier run rejected and this one did not look at."""
     if not rejected:
         return None
+    if is_remote(config.out):
+        return (
+            f"{config.out} was converted before, and {len(rejected):,} files were rejected then. "
+            "After mending them, convert to another place."
+        )
     finished = (config.out / index.INDEX).stat().st_mtime
     changed = []
     for each in rejected:

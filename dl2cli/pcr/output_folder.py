@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +19,10 @@ from dl2cli.errors import DataError, Interrupted, StorageError, UsageError
 from dl2cli.pcr import index, published
 from dl2cli.pcr.config import ConvertConfig
 from dl2cli.pcr.database import Database, open_database
+from dl2cli.stores.fetch import side_by_side
+from dl2cli.stores.path import StorePath
+from dl2cli.stores.reader import StoreReader
+from dl2cli.user_folders import cache_dir
 
 _OURS: Final = re.compile(r"PCR(_sources|_\d+)?\.db(\.tmp|-journal)?(-journal)?")
 # What a conversion in parts or on a cluster keeps there until its parts are merged: a part's index
@@ -24,6 +30,16 @@ _OURS: Final = re.compile(r"PCR(_sources|_\d+)?\.db(\.tmp|-journal)?(-journal)?"
 _PART: Final = re.compile(r"PCR_part_\d+_of_\d+\.(lock|db(\.tmp|-journal)?(-journal)?)")
 _UNFINISHED: Final = re.compile(r"PCR_\d+\.db\.[0-9a-f]{16}(\.tmp)?")
 _SHOWN: Final = 3  # names in a message
+
+
+def working_folder(out: Path, use: str = "conversions") -> Path:
+    """Return where the index of an unfinished dataset is kept.
+
+    It is OUT itself, or for a store a folder of the user's cache, one for each URL and use.
+    """
+    if not isinstance(out, StorePath):
+        return out
+    return cache_dir() / use / hashlib.sha256(out.url.encode()).hexdigest()[:32]
 
 
 @contextlib.contextmanager
@@ -79,10 +95,11 @@ def prepare(config: ConvertConfig, folder: ImageFolder, properties: dict[str, An
         UsageError: OUT holds other files, another dataset, or a conversion with other options.
         DataError: OUT holds the finished result, but a record file of it was lost.
     """
-    ours = list_ours(config.out)
-    working = config.out / index.INDEX
+    out = working_folder(config.out)
+    ours = list_ours(out)
+    working = out / index.INDEX
     if config.force:
-        remove_files(config.out, ours)
+        remove_files(out, ours)
         ours = []
     if not ours:
         index.create_working(working, properties, folder.classes)
@@ -98,7 +115,7 @@ def prepare(config: ConvertConfig, folder: ImageFolder, properties: dict[str, An
             raise UsageError(
                 f"{config.out} holds PCR files without an index; --force replaces them."
             )
-        remove_files(config.out, ours)
+        remove_files(out, ours)
         index.create_working(working, properties, folder.classes)
         return False
     with open_database(working, write=True) as database:
@@ -113,22 +130,26 @@ def prepare(config: ConvertConfig, folder: ImageFolder, properties: dict[str, An
         complete = stored.get("complete") is True
         check_same_options(config, stored, properties, complete=complete)
         lost = lost_records(config.out, database)
-        if complete and lost:
+        if complete and lost and out == config.out:
             raise DataError(
                 f"{config.out} holds a finished conversion, but {lost[0].file} is missing or not "
                 "as long as it was; --force converts anew."
             )
-        if complete:
+        if complete and not lost:
             # A run that was killed in its last moment leaves the empty journal of its index.
-            (config.out / index.JOURNAL).unlink(missing_ok=True)
+            (out / index.JOURNAL).unlink(missing_ok=True)
             return True
-        if not config.resume:
+        if not config.resume and not complete:
             raise UsageError(
                 f"{config.out} holds an unfinished conversion; --resume goes on with it, "
                 "--force starts anew."
             )
-        forget_records(database.connection, lost)
-    remove_files(config.out, [name for name in ours if is_temporary(name)])
+        if not complete:
+            forget_records(database.connection, lost)
+    if complete:  # but a store, to which no reader was sent yet, has lost records
+        remove_files(out, ours)
+        index.create_working(working, properties, folder.classes)
+    remove_files(out, [name for name in ours if is_temporary(name)])
     return False
 
 
@@ -186,16 +207,32 @@ def check_same_options(
 
 
 def lost_records(out: Path, database: Database) -> list[index.RecordInfo]:
-    """Return the records whose file is missing, or not as long as the index says."""
+    """Return the records whose file is missing, or not as long as the index says.
 
-    def is_there(record: index.RecordInfo) -> bool:
-        try:
-            status = (out / record.file).stat()
-        except FileNotFoundError:
-            return False
-        return stat.S_ISREG(status.st_mode) and status.st_size == sum(record.lengths)
+    A store is asked for a byte of each.
+    """
+    records = index.read_records(database)
+    if isinstance(out, StorePath):
+        reader = StoreReader(out)
+        there = side_by_side([partial(_in_store, reader, each) for each in records], reader.cancel)
+    else:
+        there = [_on_disk(out, each) for each in records]
+    return [record for record, found in zip(records, there, strict=True) if not found]
 
-    return [record for record in index.read_records(database) if not is_there(record)]
+
+def _on_disk(out: Path, record: index.RecordInfo) -> bool:
+    try:
+        status = (out / record.file).stat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_size == sum(record.lengths)
+
+
+def _in_store(reader: StoreReader, record: index.RecordInfo) -> bool:
+    try:
+        return reader.size(record.file) == sum(record.lengths)
+    except (FileNotFoundError, ValueError):  # a ValueError says that it is empty
+        return False
 
 
 def forget_records(connection: sqlite3.Connection, records: list[index.RecordInfo]) -> None:

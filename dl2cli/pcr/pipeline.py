@@ -23,6 +23,9 @@ from dl2cli.pcr import foreign, index
 from dl2cli.pcr.config import ConvertConfig, ConvertProgress
 from dl2cli.pcr.index import RecordRows, RejectedRow, SourceRow
 from dl2cli.pcr.lossy import is_lossy, quality_of, reencode_jpeg
+from dl2cli.pcr.output_folder import working_folder
+from dl2cli.pcr.transfer.to_store import sent
+from dl2cli.stores.path import StorePath
 from dl2cli_native import _core
 
 POLL_MS: Final = 100  # how often progress is told, and Ctrl-C is seen
@@ -75,6 +78,7 @@ class Pipeline:
         attempt: 16 hexadecimal digits of this run, where another process may write the same record
             at the same time (a task that a cluster starts twice): each writes a file of its own,
             and the last rename wins, with the same bytes.
+        folder: where record files are written; on their way to a store, they leave it again.
     """
 
     def __init__(
@@ -85,8 +89,10 @@ class Pipeline:
         images: int,
         resumed_images: int = 0,
         attempt: str = "",
+        folder: Path | None = None,
     ) -> None:
         self.config = config
+        self.folder = folder or working_folder(config.out)
         self.tell = tell
         self.images = images
         self.resumed_images = resumed_images
@@ -107,6 +113,13 @@ class Pipeline:
 
         Raises as `convert` does.
         """
+        made = self._make(records)
+        out = self.config.out
+        yield from sent(made, self.folder, out) if isinstance(out, StorePath) else made
+
+    def _make(
+        self, records: Iterable[tuple[int, list[ImageFile]]]
+    ) -> Generator[RecordRows, None, None]:
         config = self.config
         size = config.images_per_record
         # One record is written while two are converted; small records need more of them ahead.
@@ -254,7 +267,7 @@ class Pipeline:
         row = None
         if sources:  # a record has no file if every image was rejected
             file = f"PCR_{job.record}.db"
-            path = self.config.out / file
+            path = self.folder / file
             written = path.with_name(f"{file}.{self.attempt}") if self.attempt else path
             entry = job.native.write(os.fsencode(written), self.config.script.groups)
             if written != path:

@@ -22,6 +22,7 @@ from dl2cli.pcr import index
 from dl2cli.pcr.config import ConvertConfig, ConvertPlan
 from dl2cli.pcr.lossy import is_lossy
 from dl2cli.pcr.script_choice import PROPERTY
+from dl2cli.stores.path import is_remote
 from dl2cli_native import _core
 
 
@@ -86,6 +87,8 @@ def check_options(config: ConvertConfig) -> None:
             "--keep-damaged keeps what can be decoded of a damaged JPEG as it is, so it does not "
             "go with --max-side or --quality-cap."
         )
+    if is_remote(config.out):
+        return
     # Not `resolve`, which raises over a loop of links.
     source, out = (Path(os.path.realpath(path)) for path in (config.source, config.out))
     if out == source or source in out.parents:

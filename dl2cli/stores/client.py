@@ -112,6 +112,7 @@ class Client:
 
         self._get: Any = obstore.get_async
         self._put: Any = obstore.put_async
+        self._delete: Any = obstore.delete_async
         settings: Any = {
             "connect_timeout": datetime.timedelta(seconds=options.connect_timeout_s),
             "read_timeout": datetime.timedelta(seconds=options.read_timeout_s),
@@ -159,6 +160,13 @@ class Client:
             raise _failure(error) from error
         etag: str | None = result["e_tag"]
         return etag
+
+    async def delete(self, key: str) -> None:
+        """Remove an object. Raises RequestError."""
+        try:
+            await self._delete(self._store, key)
+        except Exception as error:
+            raise _failure(error) from error
 
 
 def split_root(path: StorePath) -> tuple[str, str]:

@@ -17,7 +17,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 FIRST_RETRIES: Final = 3  # of the request that a command begins with
 _CANCEL_EVERY_S: Final = 0.05
 _ENOUGH_LATENCIES: Final = 100  # before a 99th percentile means anything
+_SIDE_BY_SIDE: Final = 16
 _T = TypeVar("_T")
 
 
@@ -120,6 +121,15 @@ class Fetcher:
             return await self._client.put(key, body)
 
         return self._wait(self._again(path, once, self.options.retries), path, under_way)
+
+    def delete(self, path: StorePath) -> None:
+        """Remove an object; one that is not there may be an error. Raises OSError as `fetch`."""
+
+        async def once() -> None:
+            self.counters.add_request()
+            await self._client.delete(split_root(path)[1])
+
+        self._wait(self._again(path, once, self.options.retries), path)
 
     def _wait(
         self,
@@ -254,6 +264,20 @@ def cancel_until_done(
     while left:
         cancel()
         left = list(concurrent.futures.wait(left, timeout=_CANCEL_EVERY_S).not_done)
+
+
+def side_by_side(work: Sequence[Callable[[], _T]], cancel: Callable[[], None]) -> list[_T]:
+    """Make short requests from several threads, and return their results in order.
+
+    `cancel` ends the requests that are under way when one fails, or at Ctrl-C.
+    """
+    with concurrent.futures.ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        futures = [pool.submit(each) for each in work]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            cancel_until_done(futures, cancel)
+            raise
 
 
 class _Loop:

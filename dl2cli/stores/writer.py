@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import uuid
@@ -51,6 +52,11 @@ class StoreWriter:
             if (vouched and vouched[1] == md5) or self._is_there(path, body):
                 return
         raise OSError(errno.EREMOTEIO, f"{path} is not what was written")
+
+    def remove(self, name: str) -> None:
+        """Remove an object. Raises OSError with a code and the reason."""
+        with contextlib.suppress(FileNotFoundError):
+            self._fetcher.delete(self.prefix / name)
 
     def cancel(self) -> None:
         """End the requests that are under way: each raises OSError (ECANCELED)."""

@@ -16,7 +16,8 @@ from PIL import Image
 
 from dl2cli import pcr
 from dl2cli.cluster.merge import merge
-from dl2cli.cluster.parts import Part, convert_part, parts_in
+from dl2cli.cluster.part import Part, parts_in
+from dl2cli.cluster.parts import convert_part
 from dl2cli.errors import DataError, Interrupted, UsageError
 from dl2cli.pcr.config import ConvertConfig, ConvertProgress
 from dl2cli.pcr.convert import convert

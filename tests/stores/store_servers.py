@@ -13,12 +13,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
+from dl2cli.stores.path import StorePath, dataset_path
+from dl2cli.stores.reader import StoreReader
 
 STARTED_WITHIN_S = 60
 
@@ -265,6 +268,14 @@ class FaultProxy:
         return sum(1 for seen, _ in self.seen if seen == path)
 
 
+def in_store(url: str, names: Iterable[str]) -> dict[str, bytes]:
+    """Read whole objects."""
+    path = dataset_path(url)
+    assert isinstance(path, StorePath)
+    reader = StoreReader(path)
+    return {name: b"".join(map(bytes, reader.read(name, 0, reader.size(name)))) for name in names}
+
+
 @contextlib.contextmanager
 def fault_proxy(upstream: str) -> Iterator[FaultProxy]:
     """Run a proxy in front of a server."""
@@ -275,13 +286,14 @@ def fault_proxy(upstream: str) -> Iterator[FaultProxy]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
+            sent = self.rfile.read(int(self.headers["Content-Length"] or 0))
             with proxy.lock:
                 proxy.seen.append((self.path, self.headers["Range"]))
                 number = proxy.count(self.path)
             connection = http.client.HTTPConnection(address)
             try:
                 headers = {n: v for n, v in self.headers.items() if n.lower() != "connection"}
-                connection.request("GET", self.path, headers=headers)
+                connection.request(self.command, self.path, sent, headers)
                 answer = connection.getresponse()
                 body = answer.read()
             finally:
@@ -292,6 +304,8 @@ def fault_proxy(upstream: str) -> Iterator[FaultProxy]:
                     fault(exchange)
                     return
             exchange.answer()
+
+        do_PUT = do_DELETE = do_GET  # noqa: N815 - these are the names
 
         def log_message(self, *_: object) -> None:
             pass

@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from store_servers import FaultProxy, WebServer, garble, status
-from typer.testing import CliRunner
+from jpegs import contents
+from store_servers import FaultProxy, WebServer, garble, in_store, status
 
 from dl2cli import pcr
-from dl2cli.cli.main import app
-from dl2cli.dataset.location import locate
 from dl2cli.errors import DataError, StorageError, UsageError
 from dl2cli.pcr import index
 from dl2cli.pcr.dataset_files import local_file
 from dl2cli.pcr.transfer.copy import copy
 from dl2cli.pcr.verify import verify
 from dl2cli.stores.options import StoreOptions
-from dl2cli.stores.path import StorePath, dataset_path
-from dl2cli.stores.reader import StoreReader
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in folder.iterdir()}
-
-
-def in_store(url: str, names: list[str]) -> dict[str, bytes]:
-    path = dataset_path(url)
-    assert isinstance(path, StorePath)
-    reader = StoreReader(path)
-    return {name: b"".join(map(bytes, reader.read(name, 0, reader.size(name)))) for name in names}
+from dl2cli.stores.path import dataset_path
 
 
 @pytest.mark.parametrize("where", ["folder", "web", "s3"])
@@ -143,49 +126,3 @@ def test_what_is_there_is_not_written_over(dataset: Path, tmp_path: Path) -> Non
     with pytest.raises(UsageError, match="fidelities 1 to 10"):
         copy(pcr.open(dataset), tmp_path / "other", 11)
     assert list(contents(full)) == ["letter.txt"]
-
-
-class TestConvertToAStore:
-    def test_the_result_is_that_of_a_folder(
-        self, s3: str, folder: Path, dataset: Path, cache: Path
-    ) -> None:
-        target = dataset_path(s3).parent / "converted"
-        command = ["convert", str(folder), str(target), "--images-per-record", "7"]
-        for _ in range(2):  # the second finds everything there
-            done = CliRunner().invoke(app, command)
-            assert done.exit_code == 0, (done.output, done.exception)
-        assert in_store(str(target), sorted(contents(dataset))) == contents(dataset)
-        assert not list((cache / "dl2" / "conversions").iterdir())
-
-    def test_splits_go_to_splits(self, s3: str, sample_set: Path) -> None:
-        target = dataset_path(s3).parent / "splits"
-        done = CliRunner().invoke(app, ["convert", str(sample_set), str(target)])
-        assert done.exit_code == 0, (done.output, done.exception)
-        assert [split.name for split in locate(target).splits] == ["train", "val"]
-
-    def test_it_goes_on_after_the_store_failed(
-        self, s3: str, folder: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        target = dataset_path(s3).parent / "goes-on"
-        command = ["convert", str(folder), str(target), "--images-per-record", "7"]
-        endpoint = os.environ["AWS_ENDPOINT_URL"]
-        with monkeypatch.context() as broken:
-            broken.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-            failed = subprocess.run(
-                [sys.executable, "-m", "dl2cli", *command],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-        assert failed.returncode == 1
-        assert "goes-on" in failed.stderr
-        assert os.environ["AWS_ENDPOINT_URL"] == endpoint
-        done = CliRunner().invoke(app, command)
-        assert done.exit_code == 0, (done.output, done.exception)
-        assert in_store(str(target), sorted(contents(dataset))) == contents(dataset)
-
-    @pytest.mark.parametrize("option", ["--force", "--to=webp", "--part=1/2"])
-    def test_what_needs_a_folder_says_so(self, option: str, folder: Path) -> None:
-        refused = CliRunner().invoke(app, ["convert", str(folder), "s3://bucket/out", option])
-        assert isinstance(refused.exception, UsageError)
-        assert "needs a folder for OUT" in str(refused.exception)

@@ -23,10 +23,10 @@ from dl2cli.cli.framework.shared import (
     SEED,
     WORKERS,
 )
-from dl2cli.cli.framework.store_target import sent_to, store_target
 from dl2cli.cli.screens.convert import part_table, plan_table, result_tables
 from dl2cli.cores import usable_cores
 from dl2cli.errors import UsageError
+from dl2cli.stores.path import is_remote
 
 if TYPE_CHECKING:
     from dl2cli.cluster.parts import PartResult
@@ -174,7 +174,7 @@ class _Machines(Options):
 class ConvertOptions(_Layout, _Images, _Variants, _RunOptions, _Machines):
     """The options of `dl2 convert`."""
 
-    source: Path = argument("SOURCE", "The ImageFolder to convert.")
+    source: Path = argument("SOURCE", "The ImageFolder to convert.", url=True)
     out: Path | None = argument(
         "OUT",
         "The folder of the dataset, which need not exist yet, or its URL in a store.",
@@ -184,7 +184,7 @@ class ConvertOptions(_Layout, _Images, _Variants, _RunOptions, _Machines):
 
 def convert(options: ConvertOptions) -> None:
     """Convert an ImageFolder, or each of its splits, to a PCR dataset or to variants."""
-    target = store_target(options)
+    _check_places(options)
     if options.to != "pcr":
         from dl2cli.cli.commands.convert_variants import convert_variants
 
@@ -212,7 +212,7 @@ def convert(options: ConvertOptions) -> None:
         check_search(dry_run=options.dry_run, part=options.part)
     config = ConvertConfig(
         source=options.source,
-        out=options.out if target is None else target.folder,
+        out=options.out,
         images_per_record=options.images_per_record,
         script=DEFAULT if goal else load(options.scan_script),
         seed=options.seed,
@@ -256,12 +256,19 @@ def convert(options: ConvertOptions) -> None:
                 measure = _measure(options.mssim_samples, tell_measured)
                 each = replace(each, measure_fidelity=measure)  # noqa: PLW2901
             results.append(run(each, tell, output.message, engine))
-    results = sent_to(target, results, output)
     output.result(
         ConvertReport(tuple(results)),
         *(part for r in results for part in result_tables(r)),
         provenance=lambda: provenance(config, data=options.source),
     )
+
+
+def _check_places(options: ConvertOptions) -> None:
+    """Refuse URLs where only folders will do. Raises UsageError."""
+    if is_remote(options.source) and not options.merge:
+        raise UsageError(f"SOURCE must be on this machine, not at the URL {options.source}.")
+    if options.to != "pcr" and options.out is not None and is_remote(options.out):
+        raise UsageError(f"--to needs a folder for OUT, not {options.out}.")
 
 
 def _one_quality(options: ConvertOptions) -> int:
@@ -293,7 +300,8 @@ def _engine(options: ConvertOptions, output: Output) -> RunRecords:
 
 
 def _convert_part(config: ConvertConfig, text: str, output: Output) -> None:
-    from dl2cli.cluster.parts import Part, convert_part
+    from dl2cli.cluster.part import Part
+    from dl2cli.cluster.parts import convert_part
     from dl2cli.pcr.plan import split_configs
 
     part = Part.parse(text)
@@ -302,7 +310,9 @@ def _convert_part(config: ConvertConfig, text: str, output: Output) -> None:
         with _progress(output, f"Part {part} of {each.source.name}") as (tell, _):
             results.append(convert_part(each, part, tell, output.message))
     output.result(ConvertReport(tuple(results)), *map(part_table, results))
-    if not any(result.waiting_for for result in results):
+    if is_remote(config.out):
+        output.message(f"When all parts are done, dl2 convert {config.out} --merge joins them.")
+    elif not any(result.waiting_for for result in results):
         output.message(f"All parts are done: dl2 convert {config.out} --merge joins them.")
 
 

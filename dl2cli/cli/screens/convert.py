@@ -38,14 +38,15 @@ def part_table(result: PartResult) -> Table:
     """Return what became of one part of a conversion."""
     number, count = result.part
     table = facts_table(f"Part {number}/{count}: {result.source} → {result.out}")
-    waiting = ", ".join(map(str, result.waiting_for[:_SHOWN]))
-    more = len(result.waiting_for) - _SHOWN
     rows = [
         ("records", f"{result.records:,} ({result.resumed_records:,} from an earlier run)"),
         ("images", f"{result.images:,} in {result.seconds:.1f} s"),
         ("rejected", f"{result.rejected:,}"),
-        ("parts to do", (waiting or "none") + (f" and {more:,} more" if more > 0 else "")),
     ]
+    if result.waiting_for is not None:
+        waiting = ", ".join(map(str, result.waiting_for[:_SHOWN])) or "none"
+        more = len(result.waiting_for) - _SHOWN
+        rows.append(("parts to do", waiting + (f" and {more:,} more" if more > 0 else "")))
     for row in rows:
         table.add_row(*row)
     return table

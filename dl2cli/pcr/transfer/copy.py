@@ -14,8 +14,6 @@ Memory: for each worker, a record's prefix, twice.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import shutil
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,12 +28,12 @@ from dl2cli.pcr.dataset import Dataset
 from dl2cli.pcr.dataset import open as open_dataset
 from dl2cli.pcr.dataset_files import is_file, local_file
 from dl2cli.pcr.index import RecordInfo, RecordRows
-from dl2cli.pcr.output_folder import locked, storage_errors
+from dl2cli.pcr.output_folder import locked, storage_errors, working_folder
+from dl2cli.pcr.transfer.to_store import publish
 from dl2cli.stores.fetch import cancel_until_done
 from dl2cli.stores.path import StorePath
 from dl2cli.stores.reader import REREADS, StoreReader
 from dl2cli.stores.writer import StoreWriter, write_file
-from dl2cli.user_folders import cache_dir
 from dl2cli_native import _core
 
 _WORKERS: Final = 4
@@ -94,7 +92,7 @@ def copy(
             "a copy could not be verified: copy its files, or convert its images anew."
         )
     writer = StoreWriter(out) if isinstance(out, StorePath) else None
-    folder = _staging(out) if isinstance(out, StorePath) else out
+    folder = working_folder(out, "copies")
     job = _CopyJob(source, out, folder, scans, writer)
     if job.is_done():
         return job.result(0, len(source.records))
@@ -260,10 +258,8 @@ class _CopyJob:
             complete = index.read_properties(database).get("complete") is True
         if not complete:
             index.finalize(self.folder, {}, per_record, sources)
-        if self.writer is not None:
-            for name in (index.SOURCES, index.INDEX):
-                self.writer.write(name, [(self.folder / name).read_bytes()])
-            shutil.rmtree(self.folder, ignore_errors=True)
+        if isinstance(self.out, StorePath):
+            publish(self.folder, self.out)
 
 
 def read_verified(dataset: Dataset, info: RecordInfo, scans: int) -> tuple[bytes, list[memoryview]]:
@@ -315,9 +311,3 @@ def _taken_apart(
         if _core.crc32c(group) != checksum:
             raise ValueError(f"scan group {number}: wrong checksum")
     return metadata, parts[1:]
-
-
-def _staging(out: StorePath) -> Path:
-    """Return where the working index of a copy to a store is kept."""
-    name = hashlib.sha256(out.url.encode()).hexdigest()[:32]
-    return cache_dir() / "copies" / name
