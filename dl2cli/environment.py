@@ -40,6 +40,12 @@ COMPUTING = {
     "dali": ("nvidia-dali-cuda110", "nvidia-dali-cuda120", "nvidia-dali-cuda130"),
     "numpy": ("numpy",),
 }
+# Modules that may also have read, decoded, changed or fed the images of a result.
+LOADING = (
+    *("webdataset", "spdl", "streaming", "litdata", "ffcv", "obstore", "distributed"),
+    *("cv2", "turbojpeg", "albumentations", "kornia", "scipy", "pyarrow"),
+    *("timm", "lightning", "accelerate", "transformers"),
+)
 VARIABLES = re.compile(
     r"DL2_.*|JSIMD_.*|OMP_NUM_THREADS|MKL_NUM_THREADS|MAGICK_.*|CUDA_VISIBLE_DEVICES|MALLOC_.*"
 )
@@ -180,6 +186,15 @@ def all_versions() -> dict[str, str]:
         "torch_cuda": _torch_cuda() or "none",
     }
     return own | {name: _version(name) or "not installed" for name in PACKAGES}
+
+
+def loaded_versions() -> dict[str, str]:
+    """Return the versions of those modules of `LOADING` that this process has imported."""
+    loaded = {name: sys.modules[name] for name in LOADING if name in sys.modules}
+    return {
+        name: str(getattr(module, "__version__", None) or _version(name) or UNKNOWN)
+        for name, module in loaded.items()
+    }
 
 
 def native_core_file() -> Path | None:

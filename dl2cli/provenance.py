@@ -21,11 +21,12 @@ from dl2cli import environment
 from dl2cli.block_device import find_device
 from dl2cli.environment import UNKNOWN
 
+CACHE_LEFT: Final = f"{UNKNOWN}: left as it was, and not asked about"
 _GIT_S: Final = 5.0
 _HASHED: Final = (".py", ".so", ".j2", ".css", ".js")
 # Where a run's results go, and which process it is, says nothing of what it does.
 _NO_SETTINGS: Final = frozenset(
-    {"experiment_name", "workspace", "resume", "report_file", "gpu", "local_rank", "folder"}
+    {"experiment_name", "workspace", "resume", "report_file", "gpu", "local_rank", "folder", "out"}
 )
 
 
@@ -33,7 +34,7 @@ def provenance(
     configuration: object,
     *,
     data: str | Path | None = None,
-    cache: str = UNKNOWN,
+    cache: str = CACHE_LEFT,
     device: str = "cpu",
 ) -> dict[str, Any]:
     """Return where a result comes from, JSON types only, without any null.
@@ -46,7 +47,7 @@ def provenance(
     """
     return {
         "code": dict(_code()),
-        "versions": environment.all_versions(),
+        "versions": environment.all_versions() | environment.loaded_versions(),
         "configuration_sha256": configuration_hash(configuration),
         "host": known(environment.host(device)),
         "storage": _storage(data),
@@ -56,10 +57,7 @@ def provenance(
 
 def configuration_hash(configuration: object) -> str:
     """Return a hash of all settings, the same for equal ones; it leaves out where results go."""
-    settings = _plain(configuration)
-    if isinstance(settings, dict):
-        settings = {key: value for key, value in settings.items() if key not in _NO_SETTINGS}
-    text = json.dumps(settings, sort_keys=True, default=_text)
+    text = json.dumps(_plain(configuration), sort_keys=True, default=_text)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -71,9 +69,10 @@ def known(values: Mapping[str, Any]) -> dict[str, Any]:
 def _plain(value: object) -> Any:  # noqa: ANN401
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = dataclasses.fields(value)
-        return {field.name: _plain(getattr(value, field.name)) for field in fields}
+        return _plain({field.name: getattr(value, field.name) for field in fields})
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        items = ((str(key), item) for key, item in value.items())
+        return {key: _plain(item) for key, item in items if key not in _NO_SETTINGS}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value

@@ -28,6 +28,7 @@ from dl2cli.dataset.pillow_limits import pillow_limits
 from dl2cli.dataset.pixels import decode_source
 from dl2cli.errors import DataError, UsageError, system_failure
 from dl2cli.output_file import write_output
+from dl2cli.provenance import provenance
 from dl2cli_native import _core
 
 KIND: Final = "dl2-bench-io-decoding"
@@ -210,12 +211,12 @@ def _name(variant: LoaderVariant) -> str:
     return known.name if known else "raw"
 
 
-def write_logs(result: DecodingResult, folder: Path) -> list[Path]:
+def write_logs(config: BenchConfig, result: DecodingResult, folder: Path) -> list[Path]:
     """Write a log of each variant in the form of the published codec logs.
 
     `dec-st-jpeg-10/decode.json` (`st`: a single thread) has `dataset`, `total_time` (s) and
     `dec_times` (s an image) as published, and behind them `cpu_times` (s), which says that pixels
-    were decoded, and `bpp`.
+    were decoded, `bpp` and `provenance`.
 
     Raises:
         UsageError, StorageError: the folder cannot be written.
@@ -228,6 +229,7 @@ def write_logs(result: DecodingResult, folder: Path) -> list[Path]:
             "dec_times": each.dec_times_s,
             "cpu_times": each.cpu_times_s,
             "bpp": [each.bits_per_pixel] * len(each.dec_times_s),
+            "provenance": provenance(config, data=each.data),
         }
         path = folder / f"dec-st-{each.name}" / "decode.json"
         write_output(path, json.dumps(document, allow_nan=False).encode())

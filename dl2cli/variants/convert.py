@@ -308,7 +308,7 @@ class _VariantsRun:
         where = self.config.log or self.config.out / "logs"
         log = log_file(where, folder.name)
         if resumed < len(self.plan.files) or not log.is_file():
-            write_log(log, self.config.source, state, shared=shared)
+            write_log(log, self.config, state, shared=shared)
         return VariantResult(
             name=folder.name,
             out=folder.out,

@@ -44,8 +44,10 @@ def test_the_same_images_are_decoded_of_every_variant(photos: Path, tmp_path: Pa
         assert each.bits_per_pixel == pytest.approx(each.bytes_per_image * 8 / (90 * 60))
     by_name = {each.name: each.bytes_per_image for each in result.variants}
     assert by_name["pcr-2"] < by_name["pcr-10"]
-    written = write_logs(result, tmp_path)
-    assert len(json.loads(written[0].read_text())["dec_times"]) == 10
+    written = write_logs(config, result, tmp_path)
+    document = json.loads(written[0].read_text())
+    assert len(document["dec_times"]) == 10
+    assert "null" not in json.dumps(document["provenance"])
     runs = Finder([tmp_path]).load().runs
     assert {run.kind for run in runs} == {Kind.CODEC_DEC}
     assert not any(run.notes for run in runs)

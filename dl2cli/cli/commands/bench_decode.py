@@ -27,6 +27,7 @@ def bench_decode(options: BenchOptions) -> None:
     """Measure decoding, and write the logs if asked to."""
     from dl2cli.bench.config import BenchConfig
     from dl2cli.bench.decode import decode_variants, write_logs
+    from dl2cli.provenance import provenance
 
     refuse_given(options, _OTHERS, "does not go with --decode")
     if options.dataset is not None:
@@ -41,8 +42,9 @@ def bench_decode(options: BenchOptions) -> None:
     with image_progress(output, "Decoding, rounds") as tell:
         result = decode_variants(config, options.decode, tell)
     if log is not None:
-        write_logs(result, log)
-    output.result(result, *_render(result))
+        write_logs(config, result, log)
+    configuration = (config, options.decode)
+    output.result(result, *_render(result), provenance=lambda: provenance(configuration))
 
 
 def _render(result: DecodingResult) -> list[Table | Text]:

@@ -354,6 +354,7 @@ def _compare(
 ) -> None:
     from dl2cli.bench.compare import compare
     from dl2cli.cli.screens.bench import render_comparison
+    from dl2cli.provenance import provenance
 
     columns = (
         TextColumn("comparing", markup=False),
@@ -370,6 +371,10 @@ def _compare(
             result = compare(config, names, with_step=with_step, on_round=tell)
     except KeyboardInterrupt:
         raise Interrupted("Interrupted before anything was compared.") from None
-    output.result(result, *render_comparison(result))
+    output.result(
+        result,
+        *render_comparison(result),
+        provenance=lambda: provenance((config, names), data=config.data),
+    )
     if not result.complete:
         raise Interrupted("Interrupted: the ratio is of the rounds until then.")

@@ -303,13 +303,18 @@ def _convert_part(config: ConvertConfig, text: str, output: Output) -> None:
     from dl2cli.cluster.part import Part
     from dl2cli.cluster.parts import convert_part
     from dl2cli.pcr.plan import split_configs
+    from dl2cli.provenance import provenance
 
     part = Part.parse(text)
     results = []
     for each in split_configs(config):
         with _progress(output, f"Part {part} of {each.source.name}") as (tell, _):
             results.append(convert_part(each, part, tell, output.message))
-    output.result(ConvertReport(tuple(results)), *map(part_table, results))
+    output.result(
+        ConvertReport(tuple(results)),
+        *map(part_table, results),
+        provenance=lambda: provenance((config, str(part)), data=config.source),
+    )
     if is_remote(config.out):
         output.message(f"When all parts are done, dl2 convert {config.out} --merge joins them.")
     elif not any(result.waiting_for for result in results):
@@ -318,6 +323,7 @@ def _convert_part(config: ConvertConfig, text: str, output: Output) -> None:
 
 def _merge(options: ConvertOptions, output: Output) -> None:
     from dl2cli.cluster.merge import merge
+    from dl2cli.provenance import provenance
 
     if options.given.keys() - {"source", "merge", "json"}:
         raise UsageError(
@@ -327,7 +333,11 @@ def _merge(options: ConvertOptions, output: Output) -> None:
     results = merge(options.source)
     for note in (note for each in results for note in each.notes):
         output.message(note)
-    output.result(ConvertReport(results), *(part for r in results for part in result_tables(r)))
+    output.result(
+        ConvertReport(results),
+        *(part for r in results for part in result_tables(r)),
+        provenance=lambda: provenance(options.settings(), data=options.source),
+    )
 
 
 def _measure(samples: int, tell: Callable[[int, int], None]) -> MeasureFidelity:

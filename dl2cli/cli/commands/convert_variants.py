@@ -37,6 +37,7 @@ _ONLY_PCR = (
 
 def convert_variants(options: ConvertOptions) -> None:
     """Make the variants that the options name."""
+    from dl2cli.provenance import provenance
     from dl2cli.variants.convert import convert, plan
 
     refuse_given(options, _ONLY_PCR, "is for PCR datasets, and not for --to " + options.to)
@@ -50,7 +51,9 @@ def convert_variants(options: ConvertOptions) -> None:
         return
     with _progress(output, f"Converting {config.source.name}") as tell:
         result = convert(config, tell, output.message)
-    output.result(result, *_tables(result))
+    output.result(
+        result, *_tables(result), provenance=lambda: provenance(config, data=config.source)
+    )
 
 
 def _config(options: ConvertOptions) -> VariantsConfig:

@@ -37,6 +37,7 @@ def copy(options: CopyOptions) -> None:
     """Copy a PCR dataset between folders and stores."""
     from dl2cli import pcr
     from dl2cli.pcr.transfer.copy import copy as run
+    from dl2cli.provenance import provenance
 
     output = Output(json_mode=options.json)
     with image_progress(output, f"Copying {options.source.name}") as tell:
@@ -47,6 +48,7 @@ def copy(options: CopyOptions) -> None:
         result,
         f"{result.images:,} images in {result.records:,} records at fidelity {result.scans} in "
         f"{options.out}, {size(result.bytes_written)} written{resumed}",
+        provenance=lambda: provenance(options.settings(), data=options.source),
     )
 
 

@@ -34,6 +34,7 @@ def extract(options: ExtractOptions) -> None:
     """Write the images of a PCR dataset as plain JPEG files."""
     from dl2cli import pcr
     from dl2cli.pcr.extraction.extract import extract as run
+    from dl2cli.provenance import provenance
 
     output = Output(json_mode=options.json)
     with image_progress(output, f"Extracting {options.dataset.name}") as tell:
@@ -42,6 +43,7 @@ def extract(options: ExtractOptions) -> None:
         result,
         f"{result.images:,} images at fidelity {result.scans} in {options.folder}, "
         f"{size(result.bytes_written)} written",
+        provenance=lambda: provenance(options.settings(), data=options.dataset),
     )
     if result.renamed:
         output.message(

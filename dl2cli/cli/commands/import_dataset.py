@@ -78,6 +78,7 @@ def import_dataset(options: ImportOptions) -> None:
     """Make an ImageFolder of a known dataset."""
     from dl2cli.dataset.importers import ImportConfig, Placing
     from dl2cli.dataset.importers import import_dataset as run
+    from dl2cli.provenance import provenance
 
     output = Output(json_mode=options.json)
     config = ImportConfig(
@@ -97,7 +98,9 @@ def import_dataset(options: ImportOptions) -> None:
     )
     with image_progress(output, f"Importing {options.source.name}") as tell:
         result = run(config, tell)
-    output.result(result, *_lines(result))
+    output.result(
+        result, *_lines(result), provenance=lambda: provenance(config, data=options.source)
+    )
 
 
 def _lines(result: ImportResult) -> list[str]:

@@ -81,6 +81,7 @@ def inspect(options: InspectOptions) -> None:
     """Show what is in a PCR dataset, and check it if that is asked for."""
     from dl2cli import pcr
     from dl2cli.pcr.verify import verify as run
+    from dl2cli.provenance import provenance
 
     output = Output(json_mode=options.json)
     opened = pcr.open(options.dataset)
@@ -90,7 +91,11 @@ def inspect(options: InspectOptions) -> None:
         with image_progress(output, f"Verifying {options.dataset.name}") as tell:
             verification = run(opened, options.against, workers, tell, options.max_pixels)
     report = _describe(opened, verification)
-    output.result(report, *_tables(report))
+    output.result(
+        report,
+        *_tables(report),
+        provenance=lambda: provenance(options.settings(), data=options.dataset),
+    )
     for reason in report.missing if verification is None else ():
         output.message(reason)
     if report.missing or (verification is not None and verification.damage):

@@ -264,6 +264,11 @@ class Options:
         if given:
             raise TypeError(f"There are no options {', '.join(given)}.")
 
+    def settings(self) -> dict[str, Any]:
+        """Return what the command was asked for, by attribute; not how the result is shown."""
+        names = (each.attribute for each in self.parameters())
+        return {name: getattr(self, name) for name in names if name != "json"}
+
     @classmethod
     @functools.cache
     def parameters(cls) -> tuple[Parameter, ...]:

@@ -87,15 +87,28 @@ def _run(
 
         result = train_once(config, observers())
         if launch.is_first:
-            output.result(result, *result_tables(result))
+            output.result(
+                result, *result_tables(result), provenance=lambda: _provenance(config, [])
+            )
         return (result,)
     from dl2cli.training.regimen import train_regimen
 
     regimen = train_regimen(config, stages, observers)
     if launch.is_first:
-        output.result(regimen, *(each for one in regimen.stages for each in result_tables(one)))
+        output.result(
+            regimen,
+            *(each for one in regimen.stages for each in result_tables(one)),
+            provenance=lambda: _provenance(config, stages),
+        )
         _say(output, f"The wall time of each stage: {regimen.log}")
     return regimen.stages
+
+
+def _provenance(config: TrainConfig, stages: list[Stage]) -> dict[str, object]:
+    from dl2cli.provenance import provenance
+
+    data = config.data.root or config.data.train.data
+    return provenance((config, stages), data=data if str(data) else None)
 
 
 def _prepare(

@@ -56,7 +56,6 @@ _LATENCY = {
     "compute_latency_at99": 0.99,
     "compute_latency_at95": 0.95,
 }
-CACHE_LEFT = "unknown: left as it was, and not asked about"
 _TOTALS = ("wall", "images", "bytes_read", "val_images", "val_bytes_read")
 Values = dict[str, float | int | None]
 
@@ -170,9 +169,7 @@ def _parameters(info: RunInfo) -> dict[str, Any]:
         "device": info.device,
         "host": host(info.device),
         "versions": versions(),
-        "provenance": provenance(
-            info.parameters, data=_data(info), device=info.device, cache=CACHE_LEFT
-        ),
+        "provenance": provenance(info.parameters, data=_data(info), device=info.device),
     }
 
 
