@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Peers: dl2's loaders beside DALI, torch with Pillow, SPDL, WebDataset, Mosaic Streaming, LitData.
+"""Peers: dl2's loaders beside DALI, torch, SPDL, WebDataset, Mosaic Streaming, LitData and FFCV.
 
     scripts/bench_peers.py FOLDER [--python PEER=PYTHON ...] [--threads N] [--rounds 3]
                            [--only TEXT ...] [--work WORK]
@@ -16,8 +16,8 @@ go with dl2's own packages. A peer that cannot be imported is listed as not inst
 Shown are medians over the rounds: images/s from the beginning of an epoch to its last batch; CPU
 milliseconds an image, over all threads and processes of the peer, which hold also on a machine that
 does other work; and the ratio of CPU time to that of dl2 jpeg within a round, which reads the same
-files. FFCV installs only from sources, with OpenCV's and libjpeg-turbo's headers, and slipstream is
-on no package index: they are not measured.
+files. FFCV installs only from sources, with OpenCV's and libjpeg-turbo's headers (README.md says
+how), and encodes the photos anew. Slipstream is on no package index: it is not measured.
 """
 
 from __future__ import annotations
@@ -41,7 +41,6 @@ from dl2cli.pcr.convert import convert
 
 BASE = "dl2 jpeg"
 NOT_MEASURED = {
-    "FFCV": "not installed: its package builds only from sources, and needs OpenCV",
     "slipstream": "not installed: it has no package",
 }
 
