@@ -105,7 +105,6 @@ class LoaderView:
         if not self._inside:
             return
         if self._torch is not None and self._torch.num_workers > 0:
-            self._before = seen_by_workers(self._folder) if self._folder else _NOTHING
             self._inject()
         else:
             known = stages_of_code(self.dataset, getattr(self._torch, "collate_fn", None))
@@ -176,6 +175,13 @@ class LoaderView:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _inject(self) -> None:
+        self._before = _NOTHING
+        if self._folder is not None:
+            if getattr(self._torch, "persistent_workers", False):
+                self._before = seen_by_workers(self._folder)
+            else:  # else the files of all epochs would add up
+                shutil.rmtree(self._folder, ignore_errors=True)
+                self._folder = None
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="dl2-watch-"))
         self._restore = WorkerInit(self._folder, self._torch.worker_init_fn, self._torch.collate_fn)

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType
 from typing import Any, Final
@@ -40,7 +40,7 @@ _MOST_PLACES: Final = 200
 # mostly be at some open() before. The time must be long compared with those 5 ms, which its
 # beginning depends on, and is not the whole time because threads that compute in turn, all in
 # Python, then change so often.
-_SWITCH_S: Final = 1e-5
+_SWITCH_S: Final = 5e-5
 _AROUND_S: Final = 0.05
 
 Thread = tuple[int, int]  # `ident` and `native_id`
@@ -179,9 +179,7 @@ class WorkerInit:
     def _publish(self, seen: Inside) -> None:
         document = {
             "idle": seen.idle,
-            "samples": [
-                [asdict(place), blocked, n] for (place, blocked), n in seen.samples.items()
-            ],
+            "samples": [[vars(place), blocked, n] for (place, blocked), n in seen.samples.items()],
         }
         path = self.folder / f"{os.getpid()}.json"
         partial = path.with_suffix(".partial")

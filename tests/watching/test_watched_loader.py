@@ -7,6 +7,7 @@ import json
 import logging
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,17 @@ def test_two_loaders_side_by_side(tmp_path: Path) -> None:
     assert one.watched.epochs[0].steps == 3
 
 
+class Slow(TensorDataset):
+    """Sleeps 50 ms for each image."""
+
+    def __init__(self, images: int) -> None:
+        super().__init__(torch.arange(images))
+
+    def __getitem__(self, index: int) -> object:
+        time.sleep(0.05)
+        return super().__getitem__(index)
+
+
 def seed_worker(number: int) -> None:
     torch.manual_seed(number)
 
@@ -146,6 +158,22 @@ def test_workers_keep_their_own_init(context: str, tmp_path: Path) -> None:
         for _ in range(2):
             assert len(list(watched)) == 5
             assert plain.worker_init_fn is seed_worker
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_each_epoch_has_its_own_looks(
+    persistent: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what the workers of earlier epochs left is not read again, epoch after epoch."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    plain = DataLoader(Slow(20), 4, num_workers=1, persistent_workers=persistent)
+    with dl2cli.watch(plain, log=False) as watched:
+        for _ in range(3):
+            assert len(list(watched)) == 5
+            assert len(list(tmp_path.glob("dl2-watch-*/*.json"))) == 1
+    looks = [int(each.basis.split()[0]) for each in watched.watched.epochs]
+    assert all(0 < each < 60 for each in looks), looks  # of a second at 20 a second
+    assert list(tmp_path.glob("dl2-watch-*")) == []
 
 
 def test_replay_gives_the_same_number_of_batches(tmp_path: Path) -> None:
