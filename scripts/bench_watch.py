@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """What `dl2cli.watch` costs: the same loop with it and without, epoch by epoch in turn.
 
-    scripts/bench_watch.py [--step-ms 5] [--steps 100] [--workers 2] [--rounds 9]
+    scripts/bench_watch.py [--step-ms 5] [--steps 400] [--workers 1] [--rounds 15]
 
 A step is a small network's real one, repeated until it takes `--step-ms`; the DataLoader decodes
-JPEGs with Pillow in its workers, which are watched, too. What counts is the CPU time of this
-process and its workers, which other programs on the machine change little, and the clock beside it.
-The bare cost of a step is measured on batches that cost nothing.
+JPEGs with Pillow in its workers, which are watched, too. Epochs are compared by the clock, which
+the user feels, and by the CPU time of this process and its workers, which other programs on the
+machine change less. They are long, and their workers persist, because a training's epoch takes
+minutes; what an epoch costs once, with workers that start anew, is measured on empty ones.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import dl2cli
 from dl2cli.bench.storage.counters import process_tree_cpu_s
@@ -71,9 +72,10 @@ def make_step(step_ms: float) -> Callable[[torch.Tensor], None]:
     return step
 
 
-def run(
-    loader: Iterable[torch.Tensor], step: Callable[[torch.Tensor], None]
-) -> tuple[float, float]:
+Loader = Iterable[torch.Tensor]
+
+
+def run(loader: Loader, step: Callable[[torch.Tensor], None]) -> tuple[float, float]:
     """Return the seconds of an epoch by the clock, and of CPU with the workers."""
     cpu_s, began = process_tree_cpu_s(), time.perf_counter()
     for images in loader:
@@ -82,61 +84,93 @@ def run(
     return wall_s, process_tree_cpu_s() - cpu_s
 
 
-def in_turn(pairs: int, plain: Callable[[], float], watched: Callable[[], float]) -> list[float]:
-    """Return the ratios watched / plain of pairs, the first of which changes by turns."""
-    ratios = []
+def in_turn(
+    pairs: int, plain: Callable[[], tuple[float, float]], watched: Callable[[], tuple[float, float]]
+) -> list[tuple[tuple[float, float], tuple[float, float]]]:
+    """Return pairs of results, plain and watched; which goes first changes by turns."""
+    results = []
     for number in range(pairs):
         if number % 2:
             second, first = watched(), plain()
         else:
             first, second = plain(), watched()
-        ratios.append(second / first)
-    return ratios
+        results.append((first, second))
+    return results
 
 
-def bare_cost_us(steps: int, rounds: int, folder: str) -> float:
-    """Return the median cost of watching a step that takes nothing, in microseconds."""
+def spread(values: list[float], digits: int) -> str:
+    """Return the median and the quartiles."""
+    low, middle, high = statistics.quantiles(values, n=4)
+    return f"{middle:.{digits}f} (quartiles {low:.{digits}f} and {high:.{digits}f})"
+
+
+def show_epochs(options: argparse.Namespace, folder: str) -> None:
+    """Compare long epochs whose workers persist."""
+    step = make_step(options.step_ms)
+    dataset = Photos(16 * options.steps)
+
+    def make() -> DataLoader:
+        persist = options.workers > 0
+        return DataLoader(dataset, 16, num_workers=options.workers, persistent_workers=persist)
+
+    plain, watched = make(), dl2cli.watch(make(), log=Path(folder, "run"))
+    for loader in (plain, watched):
+        run(loader, step)
+    pairs = in_turn(options.rounds, lambda: run(plain, step), lambda: run(watched, step))
+    epoch_s = statistics.median(plain[0] for plain, _ in pairs)
+    print(f"{options.rounds} pairs of epochs of {options.steps} steps, {epoch_s:.1f} s each")
+    for kind, name in enumerate(("clock", "CPU time")):
+        ratios = [watched[kind] / plain[kind] for plain, watched in pairs]
+        print(f"watched / plain by {name}: {spread(ratios, 4)}")
+
+
+def show_fixed_cost(options: argparse.Namespace, folder: str) -> None:
+    """Measure what an epoch costs once: two steps with nothing to do, and workers that start."""
+    dataset = TensorDataset(torch.zeros(2))
+    plain = DataLoader(dataset, num_workers=options.workers)
+    watched = dl2cli.watch(
+        DataLoader(dataset, num_workers=options.workers), log=Path(folder, "fixed")
+    )
+    for loader in (plain, watched):
+        run(loader, lambda _: None)
+    pairs = in_turn(
+        4 * options.rounds, lambda: run(plain, lambda _: None), lambda: run(watched, lambda _: None)
+    )
+    costs = [1e3 * (watched[0] - plain[0]) for plain, watched in pairs]
+    print(f"an epoch costs {spread(costs, 1)} ms more once")
+
+
+def show_step_cost(folder: str, steps: int = 20_000) -> None:
+    """Measure what a step costs, on batches that cost nothing."""
     batches = [torch.zeros(16, 3, 8, 8)] * steps
 
-    def spent(loader: Iterable[torch.Tensor]) -> float:
+    def spent(loader: Loader) -> tuple[float, float]:
         began = time.thread_time()
         for _ in loader:
             pass
-        return time.thread_time() - began
+        return time.thread_time() - began, 0.0
 
     loader = dl2cli.watch(batches, log=Path(folder, "bare"), print_freq=steps)
-    return statistics.median(spent(loader) - spent(batches) for _ in range(rounds)) / steps * 1e6
+    pairs = in_turn(5, lambda: spent(batches), lambda: spent(loader))
+    costs = [1e6 * (watched[0] - plain[0]) / steps for plain, watched in pairs]
+    print(f"a step costs {spread(costs, 1)} us more")
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--step-ms", type=float, default=5.0)
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    step = make_step(options.step_ms)
-    dataset = Photos(16 * options.steps)
-    plain = DataLoader(dataset, 16, num_workers=options.workers)
+    print(f"load of the machine at the beginning: {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
     with tempfile.TemporaryDirectory() as folder:
-        watched = dl2cli.watch(
-            DataLoader(dataset, 16, num_workers=options.workers), log=Path(folder, "run")
-        )
-        run(plain, step)
-        for number, name in enumerate(("clock", "CPU time")):
-            ratios = in_turn(
-                options.rounds,
-                lambda n=number: run(plain, step)[n],
-                lambda n=number: run(watched, step)[n],
-            )
-            print(
-                f"watched / plain by {name}: {statistics.median(ratios):.4f} "
-                f"({min(ratios):.3f} to {max(ratios):.3f}), {options.rounds} pairs of epochs of "
-                f"{options.steps} steps"
-            )
-        print(f"a step costs {bare_cost_us(20_000, 5, folder):.1f} us more")
+        show_step_cost(folder)
+        show_fixed_cost(options, folder)
+        show_epochs(options, folder)
+    print(f"load of the machine at the end: {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":

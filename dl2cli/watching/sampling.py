@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import random
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -30,17 +29,16 @@ from dl2cli.watching.stages import (
     merged,
     stages_of_code,
 )
+from dl2cli.watching.switching import quick_switches
 from dl2cli_native import _core
 
 _INTERVALS_S: Final = (0.05, 0.2)
 _OFTEN: Final = 60  # looks at the first interval
 _PUBLISH: Final = (0.25, 0.1, 5.0)  # at least s, or that share of the time so far, at most s
 _MOST_PLACES: Final = 200
-# Around a look, a thread that keeps the GIL gives it up so soon, and not after 5 ms, which would
-# mostly be at some open() before. The time must be long compared with those 5 ms, which its
-# beginning depends on, and is not the whole time because threads that compute in turn, all in
-# Python, then change so often.
-_SWITCH_S: Final = 5e-5
+# So long before a look, at most, threads begin to switch quickly (switching.py). The beginning
+# depends on the 5 ms of slow switching, so the time is long compared with them; it is not the whole
+# time, because threads that compute in turn, all in Python, then change so often.
 _AROUND_S: Final = 0.05
 
 Thread = tuple[int, int]  # `ident` and `native_id`
@@ -117,14 +115,8 @@ class StackSampler:
         around_s = min(pause_s, _AROUND_S)
         if not self._looker.wait(pause_s - around_s):
             return False
-        usual_s = sys.getswitchinterval()
-        sys.setswitchinterval(_SWITCH_S)
-        changed_s = sys.getswitchinterval()
-        try:
+        with quick_switches:
             return self._look_at(list(self._threads()), random.uniform(0, around_s))
-        finally:
-            if sys.getswitchinterval() == changed_s:  # else the program has just set its own
-                sys.setswitchinterval(usual_s)
 
     def _look_at(self, threads: list[Thread], pause_s: float) -> bool:
         at_s = time.perf_counter() + pause_s

@@ -96,18 +96,6 @@ def test_a_thread_that_waits_for_work_is_idle_and_a_sleeping_one_is_blocked() ->
     assert all(blocked for _, blocked in sampler.seen().samples)
 
 
-def test_a_sampler_that_stops_leaves_the_switch_interval_as_it_was() -> None:
-    before = sys.getswitchinterval()
-    sampler = StackSampler(lambda: [(threading.get_ident(), threading.get_native_id())], {})
-    while not sampler.seen().busy:
-        time.sleep(0.01)
-    sampler.stop()
-    for thread in threading.enumerate():
-        if thread.name == "dl2-watch":
-            thread.join()
-    assert sys.getswitchinterval() == before
-
-
 def test_a_looker_sleeps_until_it_is_stopped() -> None:
     looker = _core.StackLooker()
     own = threading.get_ident(), threading.get_native_id()
