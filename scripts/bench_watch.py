@@ -17,6 +17,7 @@ import io
 import os
 import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -140,6 +141,25 @@ def show_fixed_cost(options: argparse.Namespace, folder: str) -> None:
     print(f"an epoch costs {spread(costs, 1)} ms more once")
 
 
+def show_look_cost(seconds: float = 10.0) -> None:
+    """Measure the CPU time of the thread that looks, beside one that decodes."""
+    # A worker's thread looks in just this way; from outside its clock cannot be read.
+    watched = dl2cli.watch(DataLoader(Photos(10**9), 16), log=False)
+    batches = iter(watched)
+    ids = {each.native_id for each in threading.enumerate() if each.name == "dl2-watch"}
+    (clock,) = [(~number << 3) | 6 for number in ids if number is not None]
+    began = time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        next(batches)
+    spent_s, took_s = time.clock_gettime(clock), time.perf_counter() - began
+    watched.stop_watching()
+    looks = int(watched.watched.epochs[0].basis.split()[0])
+    print(
+        f"a look costs {1e3 * spent_s / looks:.2f} ms of CPU time, all of them "
+        f"{spent_s / took_s:.2%} of a core in the first {took_s:.0f} s"
+    )
+
+
 def show_step_cost(folder: str, steps: int = 20_000) -> None:
     """Measure what a step costs, on batches that cost nothing."""
     batches = [torch.zeros(16, 3, 8, 8)] * steps
@@ -167,6 +187,7 @@ def main() -> None:
     torch.set_num_threads(1)
     print(f"load of the machine at the beginning: {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
     with tempfile.TemporaryDirectory() as folder:
+        show_look_cost()
         show_step_cost(folder)
         show_fixed_cost(options, folder)
         show_epochs(options, folder)

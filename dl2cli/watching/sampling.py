@@ -112,11 +112,13 @@ class StackSampler:
 
     def _look(self, pause_s: float) -> bool:
         """Look after a while; returns whether to go on."""
-        around_s = min(pause_s, _AROUND_S)
-        if not self._looker.wait(pause_s - around_s):
-            return False
+        around_s = pause_s
+        if pause_s > 2 * _AROUND_S:  # else one sleep does, which is half the cost
+            around_s = random.uniform(0, _AROUND_S)
+            if not self._looker.wait(pause_s - _AROUND_S):
+                return False
         with quick_switches:
-            return self._look_at(list(self._threads()), random.uniform(0, around_s))
+            return self._look_at(list(self._threads()), around_s)
 
     def _look_at(self, threads: list[Thread], pause_s: float) -> bool:
         at_s = time.perf_counter() + pause_s
