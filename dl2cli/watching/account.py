@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import time
 from array import array
 from collections.abc import Sequence
@@ -198,5 +199,5 @@ def quantiles(values: Sequence[float]) -> tuple[float, ...]:
 
 
 def _slowest(later: Sequence[float]) -> tuple[SlowBatch, ...]:
-    order = sorted(range(len(later)), key=later.__getitem__, reverse=True)
-    return tuple(SlowBatch(index + 2, later[index]) for index in order[:_SLOWEST])
+    order = heapq.nlargest(_SLOWEST, range(len(later)), key=later.__getitem__)
+    return tuple(SlowBatch(index + 2, later[index]) for index in order)

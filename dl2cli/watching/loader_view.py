@@ -20,11 +20,10 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, Final
 
-from dl2cli.cores import usable_cores
 from dl2cli.environment import UNKNOWN
 from dl2cli.watching.sampling import StackSampler, Thread, WorkerInit, seen_by_workers
 from dl2cli.watching.stages import DECODE, STORAGE, Inside, Stack, stages_of_code
-from dl2cli.watching.usage import IdleCores, WaitingCpu
+from dl2cli.watching.usage import IdleCores, WaitingCpu, usable_cores
 
 _WRAPPERS: Final = ("base_dataloader", "dataloader", "loader", "_loader", "_dataloader", "pipeline")
 _FEWEST: Final = 5  # samples that say something

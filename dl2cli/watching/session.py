@@ -234,7 +234,7 @@ def _new_folder(name: str) -> Path:
 
 
 def phase_report(
-    epoch: int, iteration: int, times: Sequence[tuple[float, float]], images: int, world_size: int
+    epoch: int, iteration: int, times: Sequence[tuple[float, float]], images: float, world_size: int
 ) -> PhaseReport:
     """Return the report of some steps: (wait, rest) in seconds each, and this rank's images."""
     data = [data_s for data_s, _ in times]
@@ -252,7 +252,7 @@ def phase_report(
         epoch=epoch,
         iteration=iteration,
         iterations=len(times),
-        images=images * world_size,
+        images=round(images * world_size),
         loss=math.nan,
         top1_pct=math.nan,
         top5_pct=math.nan,
@@ -281,8 +281,13 @@ def epoch_report(
     wait_s = summary.wait_s + summary.first_batch_s
     if summary.device_wait_s is not None:
         wait_s = min(summary.device_wait_s, summary.wall_s)
-    times = [(wait_s / steps, (summary.wall_s - wait_s) / steps)] * steps
-    train = phase_report(summary.epoch, summary.steps, times, summary.images, 1)
+    # A mean step stands for all of them.
+    step = wait_s / steps, (summary.wall_s - wait_s) / steps
+    train = replace(
+        phase_report(summary.epoch, summary.steps, [step], summary.images / steps, 1),
+        iterations=steps,
+        wall_s=summary.wall_s,
+    )
     heard = sum(each.images for each in ranks)
     images = round(heard * world_size / max(len(ranks), 1))
     data_s = train.data_s

@@ -5,12 +5,19 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing import active_children
 
 import psutil
 
+from dl2cli import cores
 from dl2cli.bench.storage.counters import process_tree_cpu_s
-from dl2cli.cores import usable_cores
+
+
+@cache
+def usable_cores() -> int:
+    """Return `dl2cli.cores.usable_cores()`, of which the container's files take a millisecond."""
+    return cores.usable_cores()
 
 
 @dataclass(frozen=True)
