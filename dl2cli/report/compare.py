@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -47,9 +48,9 @@ def baselines(entries: Sequence[Entry], pattern: str) -> dict[str, Entry]:
 
     `pattern` is a variant (`raw`), a storage (`hdd`), or a glob over run names. For a variant or
     storage, the baseline is the first run that agrees with the run in everything else
-    (PEER_FIELDS). Among the runs that a glob names, the baseline is the comparable one that agrees
-    with the run most. Where there is no raw run, the default stands for the PCR runs with the most
-    scans.
+    (PEER_FIELDS); of several, the first with the same seed. Among the runs that a glob names, the
+    baseline is the comparable one that agrees with the run most. Where there is no raw run, the
+    default stands for the PCR runs with the most scans.
     """
     usable = [entry for entry in entries if entry.run.duplicate_of is None]
     if pattern == DEFAULT_BASELINE:
@@ -88,19 +89,28 @@ def _baselines_but(
     """
     like = [name for name in PEER_FIELDS if name != field]
     loose = [name for name in like if name not in LOADER_FIELDS]
-    strict_peers: dict[tuple[object, ...], Entry] = {}
-    loose_peers: dict[tuple[object, ...], Entry] = {}
+    strict_peers: dict[tuple[object, ...], list[Entry]] = defaultdict(list)
+    loose_peers: dict[tuple[object, ...], list[Entry]] = defaultdict(list)
     for entry in candidates:
-        strict_peers.setdefault(_key(entry, like), entry)
-        loose_peers.setdefault(_key(entry, loose), entry)
+        strict_peers[_key(entry, like)].append(entry)
+        loose_peers[_key(entry, loose)].append(entry)
     found: dict[str, Entry] = {}
     for entry in entries:
-        peer = strict_peers.get(_key(entry, like))
-        if peer is None and entry.setup.codec == "pcr":
-            peer = loose_peers.get(_key(entry, loose))
-        if peer is not None:
-            found[entry.name] = peer
+        peers = strict_peers.get(_key(entry, like), [])
+        if not peers and entry.setup.codec == "pcr":
+            peers = loose_peers.get(_key(entry, loose), [])
+        if peers:
+            seed = entry.setup.seed
+            found[entry.name] = next((p for p in peers if p.setup.seed == seed), peers[0])
     return found
+
+
+def repeats(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
+    """Find for each run, by its name, itself and those that repeat it, perhaps with other seeds."""
+    alike: dict[tuple[object, ...], list[Entry]] = defaultdict(list)
+    for entry in entries:
+        alike[_key(entry, PEER_FIELDS)].append(entry)
+    return {entry.name: same for same in alike.values() for entry in same}
 
 
 def _key(entry: Entry, fields: Sequence[str]) -> tuple[object, ...]:

@@ -90,6 +90,7 @@ class Setup:
     epochs_asked: int | None = None
     run_epochs: int | None = None
     device: str | None = None
+    seed: int | None = None
 
     @property
     def storage_words(self) -> str | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from dl2cli.dataset.naming import Variant, parse_data_path
 from dl2cli.report.model import (
@@ -25,6 +25,8 @@ from dl2cli.report.read import session as log
 from dl2cli.report.read.naming import storage_label
 from dl2cli.report.read.values import finite, float_of, int_of, natural_key, text_of
 from dl2cli.report.read.watched_loop import watched_epochs
+
+_T = TypeVar("_T")
 
 
 def training_run(session: log.LoggedSession, source: RunSource, kind: Kind) -> TrainingRun:
@@ -96,6 +98,7 @@ def setup_of(params: Mapping[str, Any], source: RunSource) -> Setup:
         lr=finite(float_of(params, "lr")),
         epochs_asked=log.positive(params, "epochs"),
         run_epochs=int_of(params, "run_epochs"),
+        seed=int_of(params, "seed"),
     )
 
 
@@ -167,8 +170,9 @@ def regimen_run(
             codec="+".join(s.codec or "?" for s in setups),
             quality="+".join(s.quality or "-" for s in setups),
             subset_frac=None,
-            cache_size_bytes=None,
-            mixup=None,
+            cache_size_bytes=_common(s.cache_size_bytes for s in setups),
+            mixup=_common(s.mixup for s in setups),
+            seed=_common(s.seed for s in setups),
             run_epochs=None,
         ),
         status=_worst(run.status for run in stages),
@@ -180,6 +184,12 @@ def regimen_run(
         stage_datasets=journal.datasets if journal else tuple(s.data_path for s in setups),
         total_s=_regimen_total(stages, journal),
     )
+
+
+def _common(values: Iterable[_T]) -> _T | None:
+    """Return what all stages agree in."""
+    first, *others = dict.fromkeys(values)
+    return None if others else first
 
 
 def _first_epoch(run: TrainingRun) -> int:

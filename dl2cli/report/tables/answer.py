@@ -2,7 +2,8 @@
 
 Runs of one variant on one storage share a row. It has the rate of the fastest of them, the accuracy
 of the best and the time to the target of the soonest; speed-up and difference are against the
-baselines of just these runs. The columns `fastest_run` and `best_run` name them.
+baselines of just these runs: the fastest and the best of those that were repeated. The columns
+`fastest_run` and `best_run` name them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from dl2cli.report.compare import Clock, bound_of, rate_of, speedup, time_to
+from dl2cli.report.compare import Clock, bound_of, rate_of, repeats, speedup, time_to
 from dl2cli.report.config import ReportConfig
 from dl2cli.report.entries import Entry, compared
 from dl2cli.report.model import CodecRun, Kind
@@ -55,9 +56,21 @@ def answer(
     config: ReportConfig,
 ) -> Table:
     """What each variant gains in speed, what it costs in accuracy, and what bounds it."""
+    repeated = repeats(compared(entries))
+
+    def repeated_baseline(entry: Entry) -> list[Entry]:
+        found = base.get(entry.name)
+        return [] if found is None else repeated.get(found.name, [found])
 
     def gain(row: _Answer) -> float | None:
-        return speedup(row.fastest, base.get(row.fastest.name)) if row.fastest else None
+        others = repeated_baseline(row.fastest) if row.fastest else ()
+        gains = (speedup(row.fastest, other) for other in others if row.fastest)
+        return min((gain for gain in gains if gain is not None), default=None)
+
+    def difference(row: _Answer) -> float | None:
+        others = repeated_baseline(row.best) if row.best else ()
+        deltas = (delta_top1(row.best, {row.best.name: other}) for other in others if row.best)
+        return min((delta for delta in deltas if delta is not None), default=None)
 
     def baseline(row: _Answer) -> str | None:
         found = base.get(row.fastest.name if row.fastest else row.best.name if row.best else "")
@@ -76,7 +89,7 @@ def answer(
             about="of that run over its baseline"),
         num("best_top1_pct", "Top-1", lambda r: r.best and r.best.accuracy.best_top1_pct, unit="%",
             digits=2, rank=0, about="best validation accuracy"),
-        num("delta_top1_points", "Difference", lambda r: r.best and delta_top1(r.best, base),
+        num("delta_top1_points", "Difference", difference,
             unit="points", digits=2, rank=0, about="of that top-1 and the baseline's"),
         num("time_to_target_s", "To target", lambda r: r.time_s(clocks), unit="s",
             style=Style.DURATION, rank=0, about=_about_target(config)),

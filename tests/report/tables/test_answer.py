@@ -90,6 +90,30 @@ def test_without_raw_runs_full_fidelity_is_the_baseline(tmp_path: Path) -> None:
     assert few["baseline"] == "scans-10"
 
 
+def test_the_best_of_several_seeds_is_compared_with_the_best(tmp_path: Path) -> None:
+    for seed, (raw_top1, jpeg_top1) in enumerate([(50.0, 52.0), (60.0, 51.0)]):
+        for variant, top1, data_s in (
+            ("raw", raw_top1, 0.07 - 0.01 * seed),
+            ("jpeg-10", jpeg_top1, 0.0),
+        ):
+            start = float(len(list(tmp_path.iterdir())))
+            training = Training(
+                data=f"data-hdd/photos/{variant}/", top1=top1, data_s=data_s, start=start,
+                params={"seed": seed},
+            )  # fmt: skip
+            write_training(tmp_path / f"{variant}-seed{seed}" / "r.json", training)
+    report = make(tmp_path)
+    raw, jpeg = rows(report)
+    assert (raw["speedup"], raw["delta_top1_points"]) == (1.0, 0.0)
+    assert jpeg["speedup"] == pytest.approx(jpeg["rate_img_s"] / raw["rate_img_s"])
+    assert jpeg["delta_top1_points"] == pytest.approx(jpeg["best_top1_pct"] - raw["best_top1_pct"])
+    table = report.table("accuracy")
+    assert table is not None
+    deltas = {row["run"]: row["delta_top1_points"] for row in table.records()}
+    assert deltas["jpeg-10-seed0"] == pytest.approx(2.0)
+    assert deltas["jpeg-10-seed1"] == pytest.approx(-9.0)
+
+
 def test_synthetic_data_has_no_accuracy(tmp_path: Path) -> None:
     training = Training(data="no/real/dataset", loader="synthetic", top1=3.0)
     write_training(tmp_path / "synth" / "r.json", training)
