@@ -5,7 +5,8 @@
 
 It needs `pip install timm`, and so torchvision. timm's `create_loader` sets the dataset's
 transform, which takes Pillow images. Its sampler mixes all images, so give the dataset room for
-many records, or use plain_loop.py's sampler where records are many.
+many records, or use plain_loop.py's sampler where records are many. `-inc1`, which timm's own
+recipes append to `auto_augment`, makes timm 1.0.31 ask for a posterisation that Pillow 13 refuses.
 """
 
 import argparse

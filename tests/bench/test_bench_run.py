@@ -101,6 +101,7 @@ def test_a_real_model_on_plain_files(large: Path) -> None:
     assert result.compute is not None
     assert (result.compute.arch, result.compute.device) == ("small_cnn", "cpu")
     assert any("on the CPU" in note for note in result.notes)
+    assert any("AU counts decoding as waiting" in note for note in result.notes)
     assert [run.condition for run in result.runs] == ["synthetic", "warm", "cold"]
     assert result.what_if is not None
     assert result.what_if.scans == (None,)

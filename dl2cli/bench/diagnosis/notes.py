@@ -16,6 +16,7 @@ from dl2cli.bench.probes.loader_variant import bytes_per_image
 from dl2cli.bench.statistics import Spread
 from dl2cli.stores.path import is_remote
 
+_AU: Final = "AU counts decoding as waiting, unlike MLPerf Storage's, whose loaders decode nothing."
 BUSY: Final = 0.3  # share of the cores that others used before the measurement began
 
 
@@ -28,6 +29,8 @@ def make_notes(measured: Measured, verdict: Verdict | None) -> tuple[str, ...]:
         notes += _cache(measured)
     if measured.target is not None and measured.compute is not None:
         notes += _target(measured, measured.target, measured.compute)
+    if measured.trained:  # also of a measurement that was interrupted: the table has AU
+        notes.append(_AU)
     return tuple(notes)
 
 
@@ -105,7 +108,6 @@ def _target(measured: Measured, target: TrainedVariant, compute: ComputeResult) 
         if steps == 1:
             what = f"a single step, with the wait for it ({share:.0%} of the run)"
         yield f"AU was measured over {what}; MLPerf Storage asks for {MLPERF_STEPS} steps."
-    yield "AU counts decoding as waiting, unlike MLPerf Storage's, whose loaders decode nothing."
 
 
 def _spreads(measured: Measured) -> Iterator[tuple[str, Spread]]:
