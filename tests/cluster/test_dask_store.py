@@ -22,8 +22,8 @@ from dl2cli.pcr.convert import convert
 from dl2cli.stores.path import StorePath, dataset_path
 from dl2cli.stores.reader import StoreReader
 
-pytest.importorskip("distributed", reason="dask.distributed (the extra `cluster`) is needed")
-pytest.importorskip("obstore", reason="obstore is needed: pip install 'dl2cli[stores]'")
+pytest.importorskip("distributed", reason="dask.distributed (the extra `dask`) is needed")
+pytest.importorskip("obstore", reason="obstore is needed: pip install 'dl2cli[object-stores]'")
 
 
 @pytest.fixture
