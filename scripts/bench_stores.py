@@ -1,15 +1,21 @@
 #!/usr/bin/env python3
-"""Loading from a server with limited bandwidth and latency: PCR at each k, and WebDataset, in turn.
+"""Loading from a server with limited bandwidth and latency: PCR at each k, and peers, in turn.
 
     scripts/bench_stores.py IMAGEFOLDER [--mb-s 4] [--latency-ms 20] [--rounds 3]
+                            [--python PEER=PYTHON ...]
 
-nginx serves a PCR dataset and tar shards of the same JPEGs on loopback, and a proxy in front of it
-gives all connections together the bandwidth, and every request the latency. Each variant loads one
-epoch a round, shuffled, random resized crops of 224 pixels, batches of 32; rounds take turns.
+nginx serves a PCR dataset and the shards of WebDataset, Mosaic Streaming and LitData with the same
+JPEGs on loopback, and a proxy in front of it gives all connections together the bandwidth, and
+every request the latency. Each variant loads one epoch a round, shuffled, images of 224 pixels in
+batches of 32, nothing kept from the epoch before; rounds take turns. The last two speak S3, of
+which nginx understands enough to be read from.
+
+`--python mosaic=PYTHON` and `litdata=PYTHON` name the Python of an environment that has the peer
+(`pip install mosaicml-streaming`, `pip install litdata`), which may not go with dl2's packages. A
+peer that cannot be imported is listed as not installed.
 
 Shown are medians over the rounds: images/s; bytes that the proxy sent, over the sum of the prefixes
-that the index names (for WebDataset, over the size of the shards); requests, and as predicted.
-WebDataset (`pip install webdataset`) is left out where it is not installed.
+that the index names (for peers, over the size of their files); GETs, and as predicted.
 """
 
 from __future__ import annotations
@@ -17,10 +23,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import json
+import os
 import shutil
 import socket
 import statistics
 import subprocess
+import sys
 import tarfile
 import tempfile
 import threading
@@ -28,6 +37,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dl2cli import pcr
 from dl2cli.dataset.discovery import discover
@@ -40,8 +50,7 @@ BATCH, SIZE, WORKERS, SHARD_IMAGES = 32, 224, 2, 128
 _CHUNK = 16 << 10
 _RATIOS = (
     ("pcr k=5", "pcr k=10"),
-    ("pcr k=10", "webdataset"),
-    ("pcr k=5", "webdataset"),
+    *((k, peer) for peer in ("webdataset", "mosaic", "litdata") for k in ("pcr k=10", "pcr k=5")),
 )
 _NGINX = """
 daemon off; master_process off; {user} pid {work}/pid; error_log {work}/error.log;
@@ -209,6 +218,66 @@ def webdataset_variant(url: str, shards: Path, count: int) -> Variant | None:
     return Variant("webdataset", epoch, size, count)
 
 
+class PeerProcess:
+    """A peer of store_peers.py, which loads an epoch when it is asked to."""
+
+    def __init__(self, name: str, python: str) -> None:
+        self.command = [python, str(Path(__file__).with_name("store_peers.py")), name]
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self, environment: dict[str, str], *arguments: object) -> dict[str, Any]:
+        """Start it and return its first answer."""
+        self.process = subprocess.Popen(
+            [*self.command, *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+        )
+        return self.answer()
+
+    def answer(self) -> dict[str, Any]:
+        """Wait for its next line."""
+        assert self.process is not None
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{' '.join(self.command)} ended; what it said is above")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def stop(self) -> None:
+        """End it, by closing its input."""
+        if self.process is not None and self.process.stdin is not None:
+            self.process.stdin.close()
+            self.process.wait()
+
+    def epoch(self, _: int) -> int:
+        """Load an epoch; returns its images."""
+        assert self.process is not None
+        assert self.process.stdin is not None
+        print("epoch", file=self.process.stdin, flush=True)
+        return int(self.answer()["images"])
+
+
+def peer_variant(
+    name: str, python: str, images: Path, root: Path, endpoint: str
+) -> tuple[Variant | str, PeerProcess]:
+    """Write a peer's shards and start it; returns why not if it is not installed."""
+    peer = PeerProcess(name, python)
+    folder = root / name
+    said = peer.start({}, "write", images, folder)
+    if "missing" in said:
+        return f"not installed: {said['missing']}", peer
+    assert peer.process is not None
+    peer.process.wait()
+    keys = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": "us-east-1"}
+    where = {"AWS_ENDPOINT_URL": endpoint, "S3_ENDPOINT_URL": endpoint}
+    peer.start({**keys, **where}, "read", f"s3://{name}", WORKERS)
+    files = list(folder.iterdir())
+    return Variant(name, peer.epoch, sum(f.stat().st_size for f in files), len(files)), peer
+
+
 def report(variants: list[Variant]) -> None:
     """Print a line for each variant, and the ratios within the rounds."""
     print("variant     images/s   MB sent  of predicted  GETs  predicted")
@@ -234,7 +303,9 @@ def main() -> None:
     parser.add_argument("--mb-s", type=float, default=4.0)
     parser.add_argument("--latency-ms", type=float, default=20.0)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--python", action="append", default=[], metavar="PEER=PYTHON")
     options = parser.parse_args()
+    pythons = dict(each.split("=", 1) for each in options.python)
     with tempfile.TemporaryDirectory() as name:
         root, work = Path(name) / "www", Path(name) / "nginx"
         root.mkdir()
@@ -247,11 +318,27 @@ def main() -> None:
             peer = webdataset_variant(f"{url}/tar", root / "tar", count)
             variants = [pcr_variant(f"{url}/pcr", scans) for scans in (1, 2, 5, 10)]
             variants += [peer] if peer else []
-            for number in range(options.rounds):
-                for variant in variants if number % 2 == 0 else variants[::-1]:
-                    variant.run(number, link)
+            missing = {} if peer else {"webdataset": "not installed"}
+            started = []
+            try:
+                for peer_name in ("mosaic", "litdata"):
+                    python = pythons.get(peer_name, sys.executable)
+                    found, process = peer_variant(peer_name, python, options.images, root, url)
+                    started.append(process)
+                    if isinstance(found, str):
+                        missing[peer_name] = found
+                    else:
+                        variants.append(found)
+                for number in range(options.rounds):
+                    for variant in variants if number % 2 == 0 else variants[::-1]:
+                        variant.run(number, link)
+            finally:
+                for each in started:
+                    each.stop()
             link.close()
         report(variants)
+        for peer_name, reason in missing.items():
+            print(f"{peer_name:<12}{reason}")
 
 
 if __name__ == "__main__":
