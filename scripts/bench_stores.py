@@ -218,6 +218,10 @@ def webdataset_variant(url: str, shards: Path, count: int) -> Variant | None:
     return Variant("webdataset", epoch, size, count)
 
 
+class PeerEnded(Exception):  # noqa: N818 - the name says it
+    """A peer has failed; the others go on."""
+
+
 class PeerProcess:
     """A peer of store_peers.py, which loads an epoch when it is asked to."""
 
@@ -242,7 +246,7 @@ class PeerProcess:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit(f"{' '.join(self.command)} ended; what it said is above")
+            raise PeerEnded(f"ended with exit code {self.process.wait()}; its log is above")
         found: dict[str, Any] = json.loads(line)
         return found
 
@@ -331,12 +335,17 @@ def main() -> None:
                         variants.append(found)
                 for number in range(options.rounds):
                     for variant in variants if number % 2 == 0 else variants[::-1]:
-                        variant.run(number, link)
+                        if variant.name in missing:
+                            continue
+                        try:
+                            variant.run(number, link)
+                        except PeerEnded as error:
+                            missing[variant.name] = str(error)
             finally:
                 for each in started:
                     each.stop()
             link.close()
-        report(variants)
+        report([each for each in variants if each.name not in missing])
         for peer_name, reason in missing.items():
             print(f"{peer_name:<12}{reason}")
 
