@@ -94,7 +94,10 @@ for seed in $(seq "$seeds"); do
     learn textures-regimen "$seed" --stage "$data/textures/jpeg-10@0" --stage "$textures@$half"
     learn textures-schedule "$seed" -d "$data/textures/pcr" --scan-schedule "5@0,10@$half"
 done
-learn textures-autotune 1 -d "$data/textures/pcr" --autotune-scans --autotune-every 3
+for threshold in 0.90 0.98; do
+    learn "textures-autotune-$threshold" 1 -d "$data/textures/pcr" --autotune-scans --autotune-every 3 \
+        --autotune-threshold "$threshold"
+done
 
 # ---- Bytes: encoders beside scan groups, on photos --------------------------------------------
 step photos-jpeg dl2 convert "$photos" "$data/photos" --to jpeg --quality 10,50,85 \

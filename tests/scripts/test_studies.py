@@ -75,7 +75,7 @@ REPEATED = (
     *(f"rates-photos-{name}-mem" for name in ("jpeg10", "webp10", "pcr-k10", "pcr-k1", "raw-w1")),
     *(f"rates-photos-{name}-1MBs" for name in ("jpeg10", "webp10", "pcr-k10", "pcr-k1", "raw")),
     *("rates-photos-raw-w2-mem", "rates-photos-pcr-k5-mem", "cache-photos-minio35"),
-    *("cache-photos-minio65", "accuracy-textures-autotune-seed1"),
+    *("cache-photos-minio65", "accuracy-textures-autotune-0.98-seed1"),
 )
 
 
