@@ -115,11 +115,13 @@ step photos-decode dl2 bench-io --sample "$samples" --repeat "$repeat" --save-lo
 
 # ---- (DL)2, H1: rates by form of the data and speed of storage; stalls -----------------------------
 # A part of the photos, so that an epoch from slow storage is short.
-part=$data/part
-step part-raw dl2 convert "$photos" "$part" --to raw --fraction "$fraction"
-step part-jpeg dl2 convert "$part/raw-$percent" "$part" --to jpeg --quality 10 --mssim-samples 0
-step part-webp dl2 convert "$part/raw-$percent" "$part" --to webp --quality 10 --mssim-samples 0
-step part-pcr dl2 convert "$part/raw-$percent" "$part/pcr" --images-per-record 16
+part=$data/photos-part
+mkdir -p "$part"
+step part-raw dl2 convert "$photos" "$data/fraction" --to raw --fraction "$fraction"
+step part-name cp -al "$data/fraction/raw-$percent" "$part/raw"
+step part-jpeg dl2 convert "$part/raw" "$part" --to jpeg --quality 10 --mssim-samples 0
+step part-webp dl2 convert "$part/raw" "$part" --to webp --quality 10 --mssim-samples 0
+step part-pcr dl2 convert "$part/raw" "$part/pcr" --images-per-record 16
 
 # rate NAME STORAGE OPTION...: a short training whose rate counts, from storage that is so slow.
 rate() {
@@ -131,7 +133,7 @@ rate() {
 }
 
 for storage in mem 1MB/s; do
-    rate photos-raw "$storage" -d "$part/raw-$percent"
+    rate photos-raw "$storage" -d "$part/raw"
     rate photos-jpeg10 "$storage" -d "$part/jpeg-10"
     rate photos-webp10 "$storage" -d "$part/webp-10"
     for k in 10 5 1; do
@@ -139,17 +141,17 @@ for storage in mem 1MB/s; do
     done
 done
 for workers in 1 2; do
-    rate "photos-raw-w$workers" mem -d "$part/raw-$percent" -w "$workers"
+    rate "photos-raw-w$workers" mem -d "$part/raw" -w "$workers"
 done
 
 # ---- (DL)2, H4: MinIO's cache of growing size, from slow storage -------------------------------
 # Without a cache every epoch reads all of it; with one, only what is not in it.
-size=$(du -sb --apparent-size "$part/raw-$percent/train" | cut -f1)
+size=$(du -sb --apparent-size "$part/raw/train" | cut -f1)
 cache() {
     local name=$1
     shift
     train cache "photos-$name" -e "$rate_epochs" -b "$rate_batch" --image-size "$rate_side" --skip-validation --seed 1 \
-        -d "$part/raw-$percent" --loader pytorch -w 1 --persistent-workers --throttle 1MB/s "$@"
+        -d "$part/raw" --loader pytorch -w 1 --persistent-workers --throttle 1MB/s "$@"
 }
 cache none
 for share in 35 65 110; do

@@ -12,7 +12,7 @@ from dl2cli.drawing import INK
 from dl2cli.report.entries import Entry
 from dl2cli.report.model import Kind, QualityList
 from dl2cli.report.plots import palette
-from dl2cli.report.plots.canvas import Canvas, Plot, Tip, brief, chunks, slug
+from dl2cli.report.plots.canvas import WIDTH_IN, Canvas, Plot, Tip, brief, chunks, slug
 from dl2cli.report.plots.experiments import words_of
 from dl2cli.report.plots.palette import Look, look_of
 from dl2cli.report.read.values import natural_key
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MAX_BARS = 24
 _BAR_IN = 0.24
+_LETTER_IN = 0.058  # of 8 points, on average
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,11 @@ def stall_plots(entries: Sequence[Entry]) -> Iterator[Plot]:
 def _draw_stalls(canvas: Canvas, entries: Sequence[Entry]) -> None:
     axes = canvas.figure.subplots()
     labelled: set[str] = set()
+    names = [brief(entry.name) for entry in entries]
+    waits = [
+        f"{100 * (e.timing.stall_frac or 0.0):.1f} % of {duration(e.timing.iteration_s or 1.0)}"
+        for e in entries
+    ]
     for y, entry in enumerate(entries):
         timing = entry.timing
         whole = timing.iteration_s or 1.0
@@ -140,14 +146,14 @@ def _draw_stalls(canvas: Canvas, entries: Sequence[Entry]) -> None:
             text = f"{entry.name}, {name}: {share:.1f} %, {duration(part_s)} an iteration"
             canvas.tips.append(Tip(axes, left + share / 2, y, text))
             left += share
-        stall = (timing.stall_frac or 0.0) * 100
         axes.annotate(
-            f"{stall:.1f} % of {duration(whole)}", (100, y), (4, 0), textcoords="offset points",
-            va="center", fontsize=8,
-        )  # fmt: skip
-    axes.set_yticks(range(len(entries)), [brief(entry.name) for entry in entries], fontsize=8)
+            waits[y], (100, y), (4, 0), textcoords="offset points", va="center", fontsize=8
+        )
+    axes.set_yticks(range(len(entries)), names, fontsize=8)
     axes.set_ylim(len(entries) - 0.5, -0.5)
-    axes.set_xlim(0, 136)
+    width_in = WIDTH_IN - _LETTER_IN * max(map(len, names)) - 0.3
+    beside = (_LETTER_IN * max(map(len, waits)) + 0.15) / width_in
+    axes.set_xlim(0, 100 / (1 - min(beside, 0.7)))
     axes.set_xticks([0, 25, 50, 75, 100])
     axes.set_xlabel("% of an iteration; beside it: waiting, and its length")
     canvas.figure.legend(loc="outside lower center", ncols=4)

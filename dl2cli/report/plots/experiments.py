@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dl2cli.report.entries import Entry
+from dl2cli.report.model import Kind
 from dl2cli.report.read.naming import STORAGE_LABELS
 from dl2cli.report.read.values import natural_key
 
@@ -32,7 +33,10 @@ class Experiment:
 
 def words_of(entry: Entry) -> tuple[str, ...]:
     """Return the words of a run's name that none of its fields explains."""
-    name = entry.name.rsplit("/", 1)[-1].lower()
+    name = entry.name
+    if entry.run.kind is Kind.BENCH:  # what dl2 itself put behind the file's name, fields explain
+        name = name.partition(": ")[0]
+    name = name.rsplit("/", 1)[-1].lower()
     words = re.split(r"[-_./: ]+", re.sub(r"(raw|jpeg|webp|png|pcr)-(\d)", r"\1\2", name))
     setup = entry.setup
     known = [text.lower() for text in (setup.arch, setup.dataset) if text]

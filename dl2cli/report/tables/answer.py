@@ -152,9 +152,7 @@ def _rows(entries: Sequence[Entry], config: ReportConfig) -> list[_Answer]:
             continue
         if rate_of(entry) is None and entry.accuracy.best_top1_pct is None:
             continue
-        groups[(_family(entry), entry.setup.variant or "?", entry.setup.storage_words)].append(
-            entry
-        )
+        groups[(_family(entry), _variant_words(entry), entry.setup.storage_words)].append(entry)
     rows = [_row(*key, runs) for key, runs in groups.items()]
     rows.sort(key=lambda row: (row.family, row.storage or "", *_variant_key(row.variant)))
     targets = {row.family: _target(row.family, rows, config) for row in rows}
@@ -166,6 +164,12 @@ def _family(entry: Entry) -> tuple[str, str, str]:
     alone = _ALONE.get(entry.run.kind)
     model = ", ".join(filter(None, (setup.arch, alone))) or "?"
     return model, "" if alone else setup.ranks, setup.dataset or "?"
+
+
+def _variant_words(entry: Entry) -> str:
+    """Return what shares a row: a cache of MinIO's kind makes another variant of the same files."""
+    variant = entry.setup.variant or "?"
+    return f"{variant}, MinIO" if entry.setup.dataset_class == "MinIOFolder" else variant
 
 
 def _variant_key(variant: str) -> tuple[object, ...]:

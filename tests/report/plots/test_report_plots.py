@@ -291,3 +291,30 @@ def test_long_names_leave_room_for_the_plot(tmp_path: Path) -> None:
         for legend in canvas.figure.legends:
             assert legend.get_window_extent().x0 >= 0, plot.name
             assert legend.get_window_extent().x1 <= WIDTH_IN * DPI, plot.name
+
+
+def test_what_stands_beside_the_bars_of_stalls_is_on_the_picture(tmp_path: Path) -> None:
+    for number in range(12):
+        name = f"an-experiment-with-a-long-name-{number}"
+        write_training(tmp_path / name / "r.json", Training(data_s=0.75, start=float(number)))
+    (plot,) = [p for p in all_plots(make(tmp_path)) if p.name.startswith("stalls")]
+    with _drawn(plot) as canvas:
+        canvas.figure.draw_without_rendering()
+    texts = [text for axes in canvas.figure.axes for text in axes.texts]
+    assert len(texts) == 12
+    assert all(text.get_window_extent().x1 <= WIDTH_IN * DPI for text in texts)
+
+
+def test_measurements_of_bench_io_are_grouped_by_what_was_measured(tmp_path: Path) -> None:
+    run = BENCH["runs"][0]  # type: ignore[index]
+    runs = [
+        {**run, "name": f"pcr k={k}, 2 workers, {how}", "scans": k, "storage": storage}
+        for k in (1, 2, 5, 10)
+        for how, storage in (("cached", "mem"), ("throttled 1MB/s", "1MB/s"))
+    ]
+    write_json(tmp_path / "bench.json", {**BENCH, "runs": runs})
+    (plot,) = [p for p in all_plots(make(tmp_path)) if p.name.startswith("rate-by-variant")]
+    canvas = Canvas(Figure())
+    plot.draw(canvas)
+    labels = {label.get_text() for axes in canvas.figure.axes for label in axes.get_yticklabels()}
+    assert labels == {"1MB/s", "mem"}

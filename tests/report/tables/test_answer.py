@@ -114,6 +114,13 @@ def test_the_best_of_several_seeds_is_compared_with_the_best(tmp_path: Path) -> 
     assert deltas["jpeg-10-seed1"] == pytest.approx(-9.0)
 
 
+def test_a_cache_makes_a_row_of_its_own(tmp_path: Path) -> None:
+    write_training(tmp_path / "raw" / "r.json", Training(data_s=0.07))
+    cached = Training(data_s=0.0, params={"dataset_class": "MinIOFolder"}, start=2.0)
+    write_training(tmp_path / "cached" / "r.json", cached)
+    assert [row["variant"] for row in rows(make(tmp_path))] == ["raw", "raw, MinIO"]
+
+
 def test_synthetic_data_has_no_accuracy(tmp_path: Path) -> None:
     training = Training(data="no/real/dataset", loader="synthetic", top1=3.0)
     write_training(tmp_path / "synth" / "r.json", training)
