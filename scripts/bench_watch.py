@@ -7,7 +7,8 @@ A step is a small network's real one, repeated until it takes `--step-ms`; the D
 JPEGs with Pillow in its workers, which are watched, too. Epochs are compared by the clock, which
 the user feels, and by the CPU time of this process and its workers, which other programs on the
 machine change less. They are long, and their workers persist, because a training's epoch takes
-minutes; what an epoch costs once, with workers that start anew, is measured on empty ones.
+minutes. Two plain loaders are compared, too, which shows how much of a ratio is chance. What an
+epoch costs once, with workers that start anew, is measured on empty ones.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import random
 import statistics
 import tempfile
 import threading
@@ -106,7 +108,7 @@ def spread(values: list[float], digits: int) -> str:
 
 
 def show_epochs(options: argparse.Namespace, folder: str) -> None:
-    """Compare long epochs whose workers persist."""
+    """Compare long epochs whose workers persist, also of two plain loaders: that is noise."""
     step = make_step(options.step_ms)
     dataset = Photos(16 * options.steps)
 
@@ -114,15 +116,25 @@ def show_epochs(options: argparse.Namespace, folder: str) -> None:
         persist = options.workers > 0
         return DataLoader(dataset, 16, num_workers=options.workers, persistent_workers=persist)
 
-    plain, watched = make(), dl2cli.watch(make(), log=Path(folder, "run"))
-    for loader in (plain, watched):
+    loaders = {
+        "watched": dl2cli.watch(make(), log=Path(folder, "run")),
+        "plain": make(),
+        "other": make(),
+    }
+    for loader in loaders.values():
         run(loader, step)
-    pairs = in_turn(options.rounds, lambda: run(plain, step), lambda: run(watched, step))
-    epoch_s = statistics.median(plain[0] for plain, _ in pairs)
-    print(f"{options.rounds} pairs of epochs of {options.steps} steps, {epoch_s:.1f} s each")
+    rounds = []
+    for _ in range(options.rounds):
+        order = random.sample(list(loaders), len(loaders))
+        rounds.append({name: run(loaders[name], step) for name in order})
+    epoch_s = statistics.median(each["plain"][0] for each in rounds)
+    print(f"{options.rounds} rounds of epochs of {options.steps} steps, {epoch_s:.1f} s each")
     for kind, name in enumerate(("clock", "CPU time")):
-        ratios = [watched[kind] / plain[kind] for plain, watched in pairs]
-        print(f"watched / plain by {name}: {spread(ratios, 4)}")
+        triples = [tuple(each[n][kind] for n in loaders) for each in rounds]
+        ratios = [watched / statistics.mean((plain, other)) for watched, plain, other in triples]
+        print(f"watched / plain by {name}: {spread(ratios, 3)}")
+        ratios = [other / plain for _, plain, other in triples]
+        print(f"plain / plain by {name}: {spread(ratios, 3)}")
 
 
 def show_fixed_cost(options: argparse.Namespace, folder: str) -> None:
