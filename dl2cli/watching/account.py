@@ -31,11 +31,14 @@ class Replay:
         steps: that were fed from kept batches.
         rate_img_s: images a second of those steps.
         loaded_img_s: images a second of the steps before, which the loader fed.
+        step_speedup: how many times as fast the steps alone were, without their waits: about 1,
+            unless the loader's workers take processors from them, or the first ones warm up.
     """
 
     steps: int
     rate_img_s: float
     loaded_img_s: float
+    step_speedup: float = 1.0
 
     @property
     def gain(self) -> float:
@@ -187,7 +190,13 @@ class Account:
         if self.loaded is None or not replayed or not images:
             return None
         loaded_s = wall_s - (self.waits[0] if end > 1 else 0.0)
-        return Replay(self.ended - first, replayed / (wait_s + step_s), images / loaded_s)
+        loaded_step_s = self.times(0, end)[1]
+        return Replay(
+            self.ended - first,
+            replayed / (wait_s + step_s),
+            images / loaded_s,
+            (loaded_step_s / images) / (step_s / replayed) if step_s else 1.0,
+        )
 
 
 def quantiles(values: Sequence[float]) -> tuple[float, ...]:

@@ -14,6 +14,7 @@ DATA_BOUND: Final = 0.30
 CPU_RULE: Final = 0.40
 _OFTEN_IDLE: Final = 0.5
 _FIRST: Final = (0.1, 0.5)  # the share of an epoch, and the seconds, that make a first batch slow
+_FASTER_STEPS: Final = 1.1  # on kept batches: more than waiting is gained
 _APART: Final = 0.05  # of a step's time, by which a straggler must wait longer than others
 MODEL: Final = "the model"
 LOADER: Final = "the loader"
@@ -135,6 +136,13 @@ def sentences(summary: EpochSummary, ranks: Sequence[EpochSummary]) -> Iterator[
             f"{replay.loaded_img_s:.0f} ({replay.gain:.2f} times as many): so fast were "
             f"{replay.steps} steps on batches that were kept."
         )
+        if replay.step_speedup > _FASTER_STEPS:
+            yield (
+                f"Only {replay.gain / replay.step_speedup:.2f} times of that are the waits: the "
+                f"steps alone were {replay.step_speedup:.2f} times as fast, because the loader's "
+                "workers no longer took processors from them, or because the first steps of a "
+                "program warm up."
+            )
     if cpu := cpu_sentence(ranks or [summary]):
         yield cpu
     if (slow := straggler(ranks)) is not None:
