@@ -5,11 +5,12 @@
 # and caches are measured on it. Accuracy is measured on a task that hangs on fine detail, which
 # make_textures.py makes. --quick goes through all of it with tiny sizes, to see that it runs.
 #
-# It is meant for less than an hour on two idle cores. What is done is not done again: after Ctrl-C, the
-# same command continues. Every step's output is in OUT/steps/. README.md says what to look for.
+# It takes about a quarter of an hour on two idle cores. What is done is not done again: after
+# Ctrl-C, the same command continues. Every step's output is in OUT/steps/. README.md says what to
+# look for.
 set -euo pipefail
 
-usage() { sed -n '2,9s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,10s/^# \{0,1\}//p' "$0"; }
 
 quick=0 seeds=3
 while [[ $# -gt 0 ]]; do
