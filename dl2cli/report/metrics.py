@@ -72,6 +72,7 @@ class Timing:
     # Of data in an object store: means over epochs.
     store_requests: float | None = None
     store_retries: float | None = None
+    store_hedges: float | None = None
     store_bytes: float | None = None
     cache_bytes: float | None = None
     store_latency_p50_s: float | None = None
@@ -167,6 +168,7 @@ def training_timing(run: TrainingRun | RegimenRun, images: Images, drop_first: i
         bytes_per_image=ratio(mean(epoch.bytes_read for epoch in kept), images.train),
         store_requests=mean(epoch.store_requests for epoch in kept),
         store_retries=mean(epoch.store_retries for epoch in kept),
+        store_hedges=mean(epoch.store_hedges for epoch in kept),
         store_bytes=mean(epoch.store_bytes for epoch in kept),
         cache_bytes=mean(epoch.cache_bytes for epoch in kept),
         store_latency_p50_s=mean(epoch.store_latency_p50_s for epoch in kept),

@@ -143,6 +143,7 @@ class Epoch:
     # Of data in an object store (dl2 train).
     store_requests: float | None = None
     store_retries: float | None = None
+    store_hedges: float | None = None
     store_bytes: float | None = None
     cache_bytes: float | None = None
     store_latency_p50_s: float | None = None

@@ -162,6 +162,7 @@ def _epoch(index: int, data: dict[str, Any], times: tuple[float | None, float | 
         bytes_read=float_of(data, "e.bytes_read"),
         store_requests=float_of(data, "e.store_requests"),
         store_retries=float_of(data, "e.store_retries"),
+        store_hedges=float_of(data, "e.store_hedges"),
         store_bytes=float_of(data, "e.store_bytes"),
         cache_bytes=float_of(data, "e.cache_bytes"),
         store_latency_p50_s=float_of(data, "e.store_latency_p50"),

@@ -54,7 +54,7 @@ _EPOCH_KEYS = frozenset(
     + [f"{side}.{name}" for side in "tv" for name in ("top1", "loss", "data_time")]
     + ["t.compute_time", "t.iteration_time", "v.top5", "v.iteration_time", *WATCHED_KEYS]
     + ["e.store_requests", "e.store_retries", "e.store_bytes", "e.cache_bytes"]
-    + ["e.store_latency_p50", "e.store_latency_p99"]
+    + ["e.store_hedges", "e.store_latency_p50", "e.store_latency_p99"]
 )
 _STEP_KEYS = ("t.data_time", "t.compute_time", "t.iteration_time")
 

@@ -97,6 +97,7 @@ def throughput(entries: Sequence[Entry], base: Mapping[str, Entry], drop_first: 
             about="to the object store, an epoch",
         ),
         _count("store_retries", "Retries", "requests made again, an epoch"),
+        _count("store_hedges", "Hedges", "second requests beside slow ones, an epoch"),
         _store_bytes("store_bytes", "From store", "bytes an epoch from the object store"),
         _store_bytes("cache_bytes", "From cache", "bytes an epoch from the cache before it"),
         _seconds("store_latency_p50_s", "Latency", 3, "median of a request to the store"),

@@ -201,10 +201,11 @@ def test_the_log_of_dl2_train_tells_more(tmp_path: Path) -> None:
     assert row["bytes_per_image"] == 2000.0
     assert row["store_requests"] is None
     store = '"e.store_requests": 8, "e.store_retries": 1, "e.store_bytes": 900000, '
-    store += '"e.cache_bytes": 100000, "e.store_latency_p50": 0.03, "e.store_latency_p99": 0.2, '
+    store += '"e.cache_bytes": 100000, "e.store_hedges": 2, '
+    store += '"e.store_latency_p50": 0.03, "e.store_latency_p99": 0.2, '
     path.write_text(path.read_text().replace('"t.data_time"', f'{store}"t.data_time"'))
     row = rows(make(tmp_path), "throughput")["mine"]
-    assert (row["store_requests"], row["store_retries"]) == (8, 1)
+    assert (row["store_requests"], row["store_retries"], row["store_hedges"]) == (8, 1, 2)
     assert (row["store_bytes"], row["cache_bytes"]) == (900000, 100000)
     assert row["store_latency_p50_s"] == pytest.approx(0.03)
     assert row["store_latency_p99_s"] == pytest.approx(0.2)
