@@ -97,10 +97,7 @@ class PytorchLoader(FileLoader):
 
     def _finish(self, result: Result, order: EpochOrder, begin: int, waited: float) -> Batch:
         if result.failure is not None:
-            # Where tblib pickles tracebacks (dask installs it), this one has the frames in which it
-            # was unpickled, and would keep torch's iterator and its workers alive.
-            result.failure.__context__ = None
-            raise result.failure.with_traceback(None) from None
+            raise result.failure
         planned = min(self.config.batch_size, len(order) - begin)
         self._count(
             batches=1,
@@ -209,7 +206,13 @@ class _Workers:
         atexit.unregister(self._mark_end)
         if self._throttle is not None:
             self._throttle.release()
+        # What torch does when its iterator is not referred to any more. An error's traceback may
+        # refer to it for long: it has the frames in which a worker's error was unpickled.
+        end: Callable[[], None] | None = getattr(self._results, "_shutdown_workers", None)
         del self._results, self._loader
+        if end is not None:
+            with contextlib.suppress(RuntimeError, Dl2Error):  # of a worker that was lost: told
+                end()
 
     def __del__(self) -> None:
         mark_end = getattr(self, "_mark_end", None)

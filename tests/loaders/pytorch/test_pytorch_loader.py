@@ -15,6 +15,7 @@ from PIL import Image
 torch = pytest.importorskip("torch")
 
 from loader_children import fill  # noqa: E402
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter  # noqa: E402
 
 from dl2cli.errors import DataError, UsageError  # noqa: E402
 from dl2cli.loaders import LoaderConfig  # noqa: E402
@@ -117,6 +118,17 @@ def test_damaged_files_fail_or_are_skipped(config, tmp_path, others):
     assert stats.images == sum(map(len, batches)) == loader.image_count - 3
     for victim in victims:
         assert any(str(victim) in message for message in stats.messages)
+
+
+def test_workers_end_although_somebody_refers_to_their_iterator(config, others):
+    """As the traceback of an error does that was pickled with its frames."""
+    batches = iter(PytorchLoader(config))
+    next(batches)
+    kept = [each for each in gc.get_objects() if type(each) is _MultiProcessingDataLoaderIter]
+    assert set(multiprocessing.active_children()) - others
+    batches.close()
+    assert not set(multiprocessing.active_children()) - others
+    del kept
 
 
 def test_no_worker_is_left(config, others):
