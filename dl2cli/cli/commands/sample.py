@@ -35,7 +35,7 @@ def sample(options: SampleOptions) -> None:
     from dl2cli.dataset.sample import ensure_sample_set
 
     output = Output(json_mode=options.json)
-    with image_progress(output, "Making the sample set") as tell:
+    with image_progress(output, "Making the sample set", at_once=False) as tell:
         path = ensure_sample_set(on_image=tell)
     if options.json:
         output.result(SampleReport(path))

@@ -66,8 +66,13 @@ def facts_table(title: str | None = None) -> Table:
 
 
 @contextmanager
-def image_progress(output: Output, title: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar of images on stderr; yields the function that moves it to (done, of)."""
+def image_progress(
+    output: Output, title: str, *, at_once: bool = True
+) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar of images on stderr; yields the function that moves it to (done, of).
+
+    Unless it is shown at once, it appears with the first image: there may be none to make.
+    """
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -76,5 +81,5 @@ def image_progress(output: Output, title: str) -> Iterator[Callable[[int, int], 
         TimeRemainingColumn(),
     )
     with output.progress(*columns) as progress:
-        task = progress.add_task(title, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        task = progress.add_task(title, total=None, visible=at_once)
+        yield lambda done, total: progress.update(task, completed=done, total=total, visible=True)

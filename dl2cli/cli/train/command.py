@@ -171,7 +171,7 @@ def _find(options: TrainOptions, launch: Launch, output: Output) -> list[DataCho
     stages = settings.stages(options)
     if stages and options.data is not None:
         raise UsageError("--stage names the data of each stage; leave out --data.")
-    with image_progress(output, "Making the sample set") as tell:
+    with image_progress(output, "Making the sample set", at_once=False) as tell:
         return [
             find_data(
                 data,
