@@ -19,11 +19,12 @@ from dl2cli.dataset.discovery import ImageFile
 from dl2cli.dataset.pillow_limits import pillow_limits
 from dl2cli.durability import sync_folder
 from dl2cli.errors import DataError, StorageError, UsageError, is_file_fault, system_failure
-from dl2cli.pcr import foreign, index
+from dl2cli.pcr import index
 from dl2cli.pcr.config import ConvertConfig, ConvertProgress
 from dl2cli.pcr.index import RecordRows, RejectedRow, SourceRow
-from dl2cli.pcr.lossy import is_lossy, quality_of, reencode_jpeg
 from dl2cli.pcr.output_folder import working_folder
+from dl2cli.pcr.reencoding import foreign
+from dl2cli.pcr.reencoding.lossy import is_lossy, quality_of, reencode_jpeg
 from dl2cli.pcr.transfer.to_store import sent
 from dl2cli.stores.path import StorePath
 from dl2cli_native import _core

@@ -20,7 +20,7 @@ from dl2cli.dataset.splits import union_classes
 from dl2cli.errors import UsageError, is_file_fault, system_failure
 from dl2cli.pcr import index
 from dl2cli.pcr.config import ConvertConfig, ConvertPlan
-from dl2cli.pcr.lossy import is_lossy
+from dl2cli.pcr.reencoding.lossy import is_lossy
 from dl2cli.pcr.script_choice import PROPERTY
 from dl2cli.stores.path import is_remote
 from dl2cli_native import _core

@@ -164,9 +164,9 @@ def bound_of(entry: Entry) -> str | None:
     """Tell what an iteration mostly waits for, or None where that was not measured.
 
     bench-io's own model counts for its measurements, and for a watched loop what watching found in
-    its last epoch. Else it is what `stall_frac` says, a lower
-    bound of the wait for data: "compute" below BOUND_BY_COMPUTE, from BOUND_BY_DATA on "storage",
-    "decode", or "data" where the log does not split the wait, and "partly ..." between the two.
+    its last epoch. Else it is what `stall_frac` says, a lower bound of the wait for data: "compute"
+    below BOUND_BY_COMPUTE, from BOUND_BY_DATA on "storage", "decode", or "data" where the log does
+    not split the wait, and "partly ..." between the two.
     """
     run, timing = entry.run, entry.timing
     if isinstance(run, BenchIoRun) and run.bound is not None:

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from dl2cli.report.model import (
+    NO_STORE,
     CodecRun,
     Epoch,
     RegimenRun,
     StandaloneRun,
     Step,
+    StoreUse,
     TrainingRun,
 )
 from dl2cli.report.read.values import finite
@@ -69,14 +71,7 @@ class Timing:
     v_iteration_s: float | None = None
     startup_s: float | None = None  # before the first epoch
     bytes_per_image: float | None = None
-    # Of data in an object store: means over epochs.
-    store_requests: float | None = None
-    store_retries: float | None = None
-    store_hedges: float | None = None
-    store_bytes: float | None = None
-    cache_bytes: float | None = None
-    store_latency_p50_s: float | None = None
-    store_latency_p99_s: float | None = None
+    store: StoreUse = NO_STORE  # means over epochs
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,13 +161,9 @@ def training_timing(run: TrainingRun | RegimenRun, images: Images, drop_first: i
         v_iteration_s=mean(epoch.v_iteration_s for epoch in kept),
         startup_s=_startup(stages[0]),
         bytes_per_image=ratio(mean(epoch.bytes_read for epoch in kept), images.train),
-        store_requests=mean(epoch.store_requests for epoch in kept),
-        store_retries=mean(epoch.store_retries for epoch in kept),
-        store_hedges=mean(epoch.store_hedges for epoch in kept),
-        store_bytes=mean(epoch.store_bytes for epoch in kept),
-        cache_bytes=mean(epoch.cache_bytes for epoch in kept),
-        store_latency_p50_s=mean(epoch.store_latency_p50_s for epoch in kept),
-        store_latency_p99_s=mean(epoch.store_latency_p99_s for epoch in kept),
+        store=StoreUse(
+            *(mean(getattr(epoch.store, each.name) for epoch in kept) for each in fields(StoreUse))
+        ),
     )
     steps = [
         step for stage in stages for step in _steps_after(stage.steps, stage.epochs[:drop_first])

@@ -119,6 +119,22 @@ class Setup:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreUse:
+    """What an epoch took from an object store (dl2 train); None where data are on disks."""
+
+    requests: float | None = None
+    retries: float | None = None
+    hedges: float | None = None
+    store_bytes: float | None = None
+    cache_bytes: float | None = None
+    latency_p50_s: float | None = None
+    latency_p99_s: float | None = None
+
+
+NO_STORE = StoreUse()
+
+
+@dataclass(frozen=True, slots=True)
 class Epoch:
     """The merged E records of one epoch; `index` is 0-based, as in the log."""
 
@@ -140,14 +156,7 @@ class Epoch:
     v_data_s: float | None = None
     v_iteration_s: float | None = None
     bytes_read: float | None = None
-    # Of data in an object store (dl2 train).
-    store_requests: float | None = None
-    store_retries: float | None = None
-    store_hedges: float | None = None
-    store_bytes: float | None = None
-    cache_bytes: float | None = None
-    store_latency_p50_s: float | None = None
-    store_latency_p99_s: float | None = None
+    store: StoreUse = NO_STORE
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,14 +13,11 @@
 
 using dl2::Bytes;
 using dl2::Error;
+using dl2_test::default_options;
 using dl2_test::JpegRecipe;
 using dl2_test::make_jpeg;
 
 namespace {
-
-dl2::TranscodeOptions options() {
-    return {dl2_test::default_script(), {}, false, {}};
-}
 
 std::vector<Bytes> fragments(const dl2::Transcoded& image, std::size_t groups) {
     std::vector<Bytes> result;
@@ -53,7 +50,7 @@ JpegRecipe recipe_of(J_COLOR_SPACE input, J_COLOR_SPACE stored, int chroma) {
 }  // namespace
 
 TEST_CASE("coefficients and pixels stay the same for every kind of JPEG") {
-    dl2::Transcoder transcoder(options());
+    dl2::Transcoder transcoder(default_options());
     std::vector<JpegRecipe> recipes = {
         recipe_of(JCS_RGB, JCS_YCbCr, 1),           recipe_of(JCS_RGB, JCS_YCbCr, 2),
         recipe_of(JCS_RGB, JCS_YCbCr, 4),           recipe_of(JCS_RGB, JCS_RGB, 1),
@@ -87,7 +84,7 @@ TEST_CASE("coefficients and pixels stay the same for every kind of JPEG") {
 }
 
 TEST_CASE("scan groups mean the same for every image") {
-    dl2::Transcoder transcoder(options());
+    dl2::Transcoder transcoder(default_options());
     auto groups = [&](J_COLOR_SPACE input, J_COLOR_SPACE stored) {
         return filled_groups(transcoder.transcode(make_jpeg(recipe_of(input, stored, 1))));
     };
@@ -107,7 +104,7 @@ TEST_CASE("a file that lacks nothing but its end marker is sound; one that ends 
         auto jpeg = make_jpeg(recipe);
         const auto complete = jpeg;
         jpeg.resize(jpeg.size() - 2);
-        dl2::Transcoder strict(options());
+        dl2::Transcoder strict(default_options());
         CHECK(strict.transcode(jpeg).bytes == strict.transcode(complete).bytes);
         dl2::DecodeOptions file;
         file.whole_file = true;
@@ -116,7 +113,7 @@ TEST_CASE("a file that lacks nothing but its end marker is sound; one that ends 
         jpeg.resize(jpeg.size() - 40);  // inside the last scan
         CHECK_THROWS_AS(strict.transcode(jpeg), Error);
         CHECK_THROWS_AS(dl2::decode({Bytes(jpeg)}, file), Error);
-        dl2::TranscodeOptions lenient_options = options();
+        dl2::TranscodeOptions lenient_options = default_options();
         lenient_options.keep_damaged = true;
         dl2::Transcoder lenient(lenient_options);
         const dl2::Transcoded image = lenient.transcode(jpeg);
@@ -134,8 +131,8 @@ TEST_CASE("a progressive file that ends between two scans is damaged: coefficien
     file.whole_file = true;
     for (std::size_t i = 1; i + 1 < scans.size(); ++i) {
         const Bytes part(jpeg.data(), scans[i]);
-        CHECK_THROWS_WITH_AS(dl2::Transcoder(options()).transcode(part), "the file ends early",
-                             Error);
+        CHECK_THROWS_WITH_AS(dl2::Transcoder(default_options()).transcode(part),
+                             "the file ends early", Error);
         CHECK_THROWS_WITH_AS(dl2::decode({part}, file), "the file ends early", Error);
         CHECK_NOTHROW(dl2::decode({part}, {}));  // the first scans of an image are no damage
     }
@@ -146,7 +143,7 @@ TEST_CASE("an arithmetic file without its end marker is damaged: a cut scan look
     recipe.arithmetic = true;
     auto jpeg = make_jpeg(recipe);
     jpeg.resize(jpeg.size() - 2);
-    CHECK_THROWS_AS(dl2::Transcoder(options()).transcode(jpeg), Error);
+    CHECK_THROWS_AS(dl2::Transcoder(default_options()).transcode(jpeg), Error);
 }
 
 namespace {
@@ -210,13 +207,13 @@ TEST_CASE("what becomes of an image does not depend on the images before it") {
     const auto images = dependent_images();
     std::vector<std::vector<std::uint8_t>> alone;
     for (const auto& image : images) {
-        dl2::Transcoder fresh(options());
+        dl2::Transcoder fresh(default_options());
         alone.push_back(outcome(fresh, image));
     }
     std::vector<std::size_t> order(images.size());
     for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
     std::mt19937 random(7);
-    dl2::Transcoder used(options());
+    dl2::Transcoder used(default_options());
     for (int round = 0; round < 20; ++round) {
         std::shuffle(order.begin(), order.end(), random);
         for (const std::size_t i : order) CHECK(outcome(used, images[i]) == alone[i]);
@@ -225,7 +222,7 @@ TEST_CASE("what becomes of an image does not depend on the images before it") {
 
 TEST_CASE("a frame without Huffman tables has those of the standard") {
     const auto jpeg = make_jpeg();  // libjpeg writes the standard's
-    dl2::Transcoder transcoder(options());
+    dl2::Transcoder transcoder(default_options());
     CHECK(transcoder.transcode(without(jpeg, 0xC4)).bytes == transcoder.transcode(jpeg).bytes);
     CHECK(dl2::decode({Bytes(without(jpeg, 0xC4))}, {}).samples ==
           dl2::decode({Bytes(jpeg)}, {}).samples);
@@ -237,18 +234,18 @@ TEST_CASE("a frame without Huffman tables has those of the standard") {
 
 TEST_CASE("a sequential scan holds all coefficients, whatever its header says of the last one") {
     auto jpeg = make_jpeg();
-    const auto complete = dl2::Transcoder(options()).transcode(jpeg).bytes;
+    const auto complete = dl2::Transcoder(default_options()).transcode(jpeg).bytes;
     std::size_t scan = 0;
     while (jpeg[scan] != 0xFF || jpeg[scan + 1] != 0xDA) ++scan;
     std::uint8_t* const last = jpeg.data() + scan + 12;
     REQUIRE(*last == 63);
     for (const std::uint8_t value : {0, 5, 62, 200}) {
         *last = value;
-        CHECK(dl2::Transcoder(options()).transcode(jpeg).bytes == complete);
+        CHECK(dl2::Transcoder(default_options()).transcode(jpeg).bytes == complete);
         CHECK_NOTHROW(dl2::decode({Bytes(jpeg)}, {}));
     }
     last[1] = 0x10;  // a refinement: of a progressive image, perhaps
-    CHECK_THROWS_AS(dl2::Transcoder(options()).transcode(jpeg), Error);
+    CHECK_THROWS_AS(dl2::Transcoder(default_options()).transcode(jpeg), Error);
 }
 
 TEST_CASE("a quantisation table that is defined anew between scans counts for those that follow") {
@@ -261,7 +258,7 @@ TEST_CASE("a quantisation table that is defined anew between scans counts for th
     const std::uint8_t head[] = {0xFF, 0xDB, 0, 67, 1};
     std::copy(std::begin(head), std::end(head), table.begin());
     jpeg.insert(jpeg.begin() + scan, table.begin(), table.end());
-    const auto image = dl2::Transcoder(options()).transcode(jpeg);
+    const auto image = dl2::Transcoder(default_options()).transcode(jpeg);
     CHECK(dl2::compare_coefficients(jpeg, whole(image), {}) == "");
     CHECK(dl2::decode({Bytes(jpeg)}, {}).samples == dl2::decode({Bytes(whole(image))}, {}).samples);
 }
@@ -271,7 +268,7 @@ TEST_CASE("a marker that runs over the end of a complete file is read alike, kep
     jpeg.resize(jpeg.size() - 2);
     jpeg.insert(jpeg.end(), {0xFF, 0xFE, 0x10, 0x00, 'x'});
     for (const auto keep : {dl2::KeepMetadata::none, dl2::KeepMetadata::all}) {
-        dl2::TranscodeOptions kept = options();
+        dl2::TranscodeOptions kept = default_options();
         kept.keep = keep;
         const auto image = dl2::Transcoder(kept).transcode(jpeg);
         CHECK(dl2::compare_coefficients(jpeg, whole(image), {}) == "");
@@ -286,7 +283,7 @@ TEST_CASE("a JFIF marker between scans does not become one in front of them") {
     const std::vector<std::uint8_t> jfif = {0xFF, 0xE0, 0, 16, 'J', 'F', 'I', 'F', 0,
                                             1,    1,    0, 0,  1,   0,   1,   0,   0};
     jpeg.insert(jpeg.begin() + scan, jfif.begin(), jfif.end());
-    dl2::TranscodeOptions all = options();
+    dl2::TranscodeOptions all = default_options();
     all.keep = dl2::KeepMetadata::all;
     const auto image = dl2::Transcoder(all).transcode(jpeg);
     CHECK(dl2::compare_coefficients(jpeg, whole(image), {}) == "");
@@ -296,14 +293,14 @@ TEST_CASE("a JFIF version that does not exist is mended, not carried on") {
     auto jpeg = make_jpeg();
     REQUIRE(jpeg[6] == 'J');
     jpeg[11] = 44;
-    const auto image = dl2::Transcoder(options()).transcode(jpeg);
+    const auto image = dl2::Transcoder(default_options()).transcode(jpeg);
     CHECK(image.damage == "");
     CHECK(image.bytes[11] == 1);
     CHECK_NOTHROW(dl2::decode(fragments(image, 10), {}));
 }
 
 TEST_CASE("a transcoder works on after damage") {
-    dl2::Transcoder transcoder(options());
+    dl2::Transcoder transcoder(default_options());
     const auto jpeg = make_jpeg();
     for (std::size_t i = 2; i < jpeg.size(); i += 37) {
         auto damaged = jpeg;
@@ -326,7 +323,7 @@ TEST_CASE("metadata is kept as asked") {
     jpeg.insert(jpeg.begin() + 2, icc.begin(), icc.end());
     jpeg.insert(jpeg.begin() + 2, comment.begin(), comment.end());
     auto size = [&](dl2::KeepMetadata keep) {
-        dl2::TranscodeOptions kept = options();
+        dl2::TranscodeOptions kept = default_options();
         kept.keep = keep;
         return dl2::Transcoder(kept).transcode(jpeg).bytes.size();
     };
@@ -352,7 +349,7 @@ TEST_CASE("a component in no scan may name a quantisation table that cannot be")
     std::size_t frame = 2;
     while (jpeg[frame] != 0xFF || jpeg[frame + 1] < 0xC0 || jpeg[frame + 1] > 0xC1) ++frame;
     jpeg[frame + 10 + 3 * 2 + 2] = 255;
-    dl2::TranscodeOptions lenient = options();
+    dl2::TranscodeOptions lenient = default_options();
     lenient.keep_damaged = true;
     const dl2::Transcoded image = dl2::Transcoder(lenient).transcode(jpeg);
     CHECK(image.damage.find("component 2") != std::string::npos);

@@ -119,7 +119,7 @@ def test_time_counts_where_it_is_spent(case: str, workers: int, tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("often")
-def test_threads_that_wait_for_the_gil_compute(tmp_path: Path) -> None:
+def test_threads_that_wait_for_the_gil_compute() -> None:
     """Three of four that decode in Python wait for the fourth, and not for storage."""
 
     class Threaded:

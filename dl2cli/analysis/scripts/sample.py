@@ -12,7 +12,7 @@ from typing import Final
 from dl2cli.analysis.sources import Item, Source
 from dl2cli.dataset.pixels import JPEG_START
 from dl2cli.errors import DataError, Dl2Error, StorageError, is_file_fault
-from dl2cli.pcr.foreign import reencode
+from dl2cli.pcr.reencoding.foreign import reencode
 from dl2cli_native import _core
 
 MAX_MEMORY_BYTES: Final = 1 << 30  # of coefficients: 200 photos of 500 x 375 are a quarter of it

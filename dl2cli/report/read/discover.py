@@ -24,13 +24,13 @@ from dl2cli.report.model import (
 )
 from dl2cli.report.read import (
     bench_log,
-    disk_statistics,
     documents,
     quality_list,
     text_file,
     training_log,
 )
 from dl2cli.report.read.assemble import assemble
+from dl2cli.report.read.disks import disk_statistics
 from dl2cli.report.read.naming import stem_of
 from dl2cli.report.read.runs import training_run
 from dl2cli.report.read.values import natural_key, parse_json

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dl2cli.report.model import Epoch, LogNote, Severity, Status, Step
+from dl2cli.report.model import Epoch, LogNote, Severity, Status, Step, StoreUse
 from dl2cli.report.read.values import finite, float_of, int_of, seconds_of
 from dl2cli.text import clean_text
 
@@ -160,13 +160,15 @@ def _epoch(index: int, data: dict[str, Any], times: tuple[float | None, float | 
         v_data_s=float_of(data, "v.data_time"),
         v_iteration_s=float_of(data, "v.iteration_time"),
         bytes_read=float_of(data, "e.bytes_read"),
-        store_requests=float_of(data, "e.store_requests"),
-        store_retries=float_of(data, "e.store_retries"),
-        store_hedges=float_of(data, "e.store_hedges"),
-        store_bytes=float_of(data, "e.store_bytes"),
-        cache_bytes=float_of(data, "e.cache_bytes"),
-        store_latency_p50_s=float_of(data, "e.store_latency_p50"),
-        store_latency_p99_s=float_of(data, "e.store_latency_p99"),
+        store=StoreUse(
+            requests=float_of(data, "e.store_requests"),
+            retries=float_of(data, "e.store_retries"),
+            hedges=float_of(data, "e.store_hedges"),
+            store_bytes=float_of(data, "e.store_bytes"),
+            cache_bytes=float_of(data, "e.cache_bytes"),
+            latency_p50_s=float_of(data, "e.store_latency_p50"),
+            latency_p99_s=float_of(data, "e.store_latency_p99"),
+        ),
     )
 
 

@@ -45,8 +45,23 @@ def _count(key: str, title: str, about: str = "") -> Field[Entry]:
     return num(key, title, lambda e: getattr(e.timing, key), rank=3, digits=0, about=about)
 
 
-def _store_bytes(key: str, title: str, about: str) -> Field[Entry]:
-    return num(key, title, lambda e: getattr(e.timing, key), style=Style.BYTES, rank=2, about=about)
+def _store_fields() -> list[Field[Entry]]:
+    return [
+        num("store_requests", "Requests", lambda e: e.timing.store.requests, rank=2, digits=0,
+            about="to the object store, an epoch"),
+        num("store_retries", "Retries", lambda e: e.timing.store.retries, rank=3, digits=0,
+            about="requests made again, an epoch"),
+        num("store_hedges", "Hedges", lambda e: e.timing.store.hedges, rank=3, digits=0,
+            about="second requests beside slow ones, an epoch"),
+        num("store_bytes", "From store", lambda e: e.timing.store.store_bytes,
+            style=Style.BYTES, rank=2, about="bytes an epoch from the object store"),
+        num("cache_bytes", "From cache", lambda e: e.timing.store.cache_bytes,
+            style=Style.BYTES, rank=2, about="bytes an epoch from the cache before it"),
+        num("store_latency_p50_s", "Latency", lambda e: e.timing.store.latency_p50_s, unit="s",
+            style=Style.DURATION, rank=3, about="median of a request to the store"),
+        num("store_latency_p99_s", "p99", lambda e: e.timing.store.latency_p99_s, unit="s",
+            style=Style.DURATION, rank=2, about="99th percentile of a request to the store"),
+    ]  # fmt: skip
 
 
 def throughput(entries: Sequence[Entry], base: Mapping[str, Entry], drop_first: int = 1) -> Table:
@@ -88,20 +103,7 @@ def throughput(entries: Sequence[Entry], base: Mapping[str, Entry], drop_first: 
             style=Style.BYTES,
             rank=2,
         ),
-        num(
-            "store_requests",
-            "Requests",
-            lambda e: e.timing.store_requests,
-            rank=2,
-            digits=0,
-            about="to the object store, an epoch",
-        ),
-        _count("store_retries", "Retries", "requests made again, an epoch"),
-        _count("store_hedges", "Hedges", "second requests beside slow ones, an epoch"),
-        _store_bytes("store_bytes", "From store", "bytes an epoch from the object store"),
-        _store_bytes("cache_bytes", "From cache", "bytes an epoch from the cache before it"),
-        _seconds("store_latency_p50_s", "Latency", 3, "median of a request to the store"),
-        _seconds("store_latency_p99_s", "p99", 2, "99th percentile of a request to the store"),
+        *_store_fields(),
         _count("images_train", "Images", "training images an epoch"),
         _count("images_val", "Validated", "validation images an epoch"),
         _rate("rate_notebook_img_s", "Notebook", 3, "as the published notebooks compute it"),

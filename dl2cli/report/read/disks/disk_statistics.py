@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from dl2cli.report.model import DiskSample, DiskTrace, LogNote, MemInfo, Severity
-from dl2cli.report.read import iostat_fields
+from dl2cli.report.read.disks import iostat_fields
 from dl2cli.report.read.values import finite, float_of, parse_json
 from dl2cli.text import clean_text
 

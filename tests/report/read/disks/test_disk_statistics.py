@@ -16,7 +16,7 @@ from dl2cli.report.config import ReportConfig
 from dl2cli.report.io_stats import DiskStats
 from dl2cli.report.model import Severity
 from dl2cli.report.read.discover import Finder
-from dl2cli.report.read.iostat_fields import counted_devices, parse_times
+from dl2cli.report.read.disks.iostat_fields import counted_devices, parse_times
 from dl2cli.report.report import Report, build_report
 
 TRAINING = Training(epochs=3)

@@ -15,7 +15,7 @@ from dl2cli.dataset.jpeg_quality import estimate
 from dl2cli.dataset.metadata import read_metadata
 from dl2cli.dataset.pixels import decode_source
 from dl2cli.dataset.resize import fitted
-from dl2cli.pcr.foreign import Reencoded, name_of_frame
+from dl2cli.pcr.reencoding.foreign import Reencoded, name_of_frame
 from dl2cli_native import _core
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""What iostat and meminfo logged beside a run."""
